@@ -1,0 +1,42 @@
+//! Every bound of the engine in one file, with the relations between them asserted.
+
+/// Events in one batch, at most.
+pub const BATCH_EVENTS_MAX: usize = 1 << 20;
+/// Ranges of lane memory in one batch, at most.
+pub const BATCH_RANGES_MAX: usize = 1 << 12;
+/// Batches a queue may have in flight, at most.
+pub const IN_FLIGHT_MAX: usize = 16;
+/// Events that one chunk (one workgroup of a device) takes, at most.
+pub const CHUNK_EVENTS: usize = 256;
+/// Events a lane holds, at most.
+pub const LANE_EVENTS_MAX: usize = 1 << 30;
+/// Leases of one lane that may be out at a time.
+pub const LANE_LEASES_MAX: usize = 256;
+/// Lanes of one pipeline, at most.
+pub const LANES_MAX: usize = 1 << 12;
+/// Bytes of one event, at most.
+pub const EVENT_BYTES_MAX: usize = 4096;
+/// Buffers a kernel binds beside its header, parameters and events.
+pub const KERNEL_BINDS_MAX: usize = 6;
+/// Words of a kernel's parameter block, at most (a uniform buffer's minimum guarantee is far larger).
+pub const KERNEL_PARAMS_MAX: usize = 64;
+/// Steps of one plan, at most.
+pub const PLAN_STEPS_MAX: usize = 256;
+/// Buffers of one pipeline, at most.
+pub const BUFFERS_MAX: usize = 1 << 10;
+/// Value fields one window operator aggregates, at most.
+pub const VALUES_MAX: usize = 8;
+/// Slices in one window, at most.
+pub const WINDOW_SLICES_MAX: u64 = 1 << 16;
+/// Events that one accumulator row takes before its slice is full: sums of 64 bits cannot overflow below it.
+pub const ROW_EVENTS_MAX: u64 = (1 << 31) - 1;
+/// Consecutive events beyond the horizon that agree with each other and so prove a real jump.
+pub const JUMP_EVENTS: u32 = 32;
+/// Ids in one block of accumulator rows.
+pub const BLOCK_IDS: usize = 1024;
+/// Key ids of one pipeline, at most: an id must leave the two tag bits of a table slot free.
+pub const KEYS_MAX: usize = 1 << 29;
+
+const _: () = assert!(BATCH_EVENTS_MAX < 1 << 30, "an event's index must leave the tag bits free");
+const _: () = assert!(EVENT_BYTES_MAX.is_multiple_of(4), "events are whole words");
+const _: () = assert!(BLOCK_IDS.is_power_of_two() && BLOCK_IDS.is_multiple_of(CHUNK_EVENTS));

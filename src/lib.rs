@@ -1,0 +1,8 @@
+//! pelton: a GPU-native stream compute engine, linked as a library.
+
+pub mod base;
+pub mod ring;
+
+pub use base::error::{Error, Result};
+pub use base::field::Field;
+pub use bytemuck::{Pod, Zeroable};

@@ -1,0 +1,1 @@
+//! Floor 1: events in place. Knows no device.
