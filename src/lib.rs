@@ -1,8 +1,11 @@
 //! pelton: a GPU-native stream compute engine, linked as a library.
 
 pub mod base;
+pub mod device;
+pub mod plan;
 pub mod ring;
 
 pub use base::error::{Error, Result};
 pub use base::field::Field;
 pub use bytemuck::{Pod, Zeroable};
+pub use device::Device;

@@ -1,1 +1,3 @@
 //! Floor 1: events in place. Knows no device.
+pub mod lane;
+pub mod slab;
