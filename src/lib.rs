@@ -2,6 +2,7 @@
 
 pub mod base;
 pub mod device;
+pub mod ops;
 pub mod plan;
 pub mod ring;
 
