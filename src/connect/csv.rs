@@ -282,8 +282,8 @@ impl<R: Read> Records<R> {
         self.done = true;
         let line = self.core.line() - self.newlines(bytes);
         let what = format!(
-            "a row of over {ROW_BYTES_MAX} bytes or {ROW_FIELDS_MAX} fields begins here; close its quotes, or \
-             split it"
+            "a row of over {ROW_BYTES_MAX} bytes or {ROW_FIELDS_MAX} fields begins here; \
+             close its quotes, or split it"
         );
         Error::source(format!("{}, line {line}, column 1", self.name), what)
     }
