@@ -2,8 +2,12 @@
 
 pub mod base;
 pub mod connect;
+pub mod device;
+pub mod ops;
+pub mod plan;
 pub mod ring;
 
 pub use base::error::{Error, Result};
 pub use base::field::Field;
 pub use bytemuck::{Pod, Zeroable};
+pub use device::Device;

@@ -7,14 +7,15 @@ pub(crate) const PACKAGES: &[&str] =
     &["bytemuck", "crossbeam", "cudarc", "half", "pollster", "tokio", "wgpu"];
 
 /// Those that no file uses yet. The list only shrinks: a package in use must come off it.
-pub(crate) const PACKAGES_AWAITED: &[&str] = &["crossbeam", "cudarc", "pollster", "tokio", "wgpu"];
+pub(crate) const PACKAGES_AWAITED: &[&str] = &["pollster", "tokio", "wgpu"];
 
 /// Longest Rust example of the README.
 const README_EXAMPLE_LINES_MAX: usize = 30;
 
-/// A kernel: its name and the operator file that declares it.
+/// A kernel: its static, its name and the operator file that declares it.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Declared {
+    pub(crate) ident: String,
     pub(crate) name: String,
     pub(crate) file: String,
 }
@@ -29,33 +30,50 @@ pub(crate) fn kernels(files: &[File]) -> Vec<Declared> {
             let body = &file.text[at..];
             let quoted = body.split_once("name: \"").and_then(|(_, rest)| rest.split_once('"'));
             let name = quoted.map_or_else(|| ident.to_lowercase(), |(name, _)| name.to_owned());
-            found.push(Declared { name, file: file.path.clone() });
+            found.push(Declared { ident: ident.to_owned(), name, file: file.path.clone() });
         }
     }
     found
 }
 
-/// Kernels without a shader (once there is a device that runs shaders) or without a test that names them.
+/// Kernels that are not listed, have no shader (once a device runs shaders), or that no test names (once there
+/// are specs to judge them by).
 pub(crate) fn check(files: &[File]) -> Vec<String> {
-    let shaders = files.iter().any(|file| file.path.starts_with("src/device/wgpu"));
+    let there = |prefix: &str| files.iter().any(|file| file.path.starts_with(prefix));
+    let list = files.iter().find(|file| file.path == "src/ops/mod.rs");
     let mut bad = Vec::new();
-    for Declared { name, file } in kernels(files) {
+    for Declared { ident, name, file } in kernels(files) {
+        if !list.is_some_and(|list| idents(&list.code).any(|(_, word)| word == ident)) {
+            bad.push(format!("{file}: {ident} is not listed in ops::KERNELS"));
+        }
         let shader = format!("shaders/{name}.wgsl");
-        if shaders && !files.iter().any(|file| file.path == shader) {
+        if there("src/device/wgpu") && !there(&shader) {
             bad.push(format!("{file}: kernel {name} has no twin {shader}"));
         }
         let stem = file.rsplit('/').next().and_then(|n| n.strip_suffix(".rs")).unwrap_or(&name);
-        let tests = files
-            .iter()
-            .filter(|f| f.path.starts_with("tests/") && !f.path.starts_with("tests/tidy/"));
-        let named = |f: &File| {
-            f.path.contains(stem) || idents(&f.text).any(|(_, word)| word == name || word == stem)
-        };
-        if !tests.into_iter().any(named) {
-            bad.push(format!("{file}: no file under tests/ names {stem} or its kernel {name}"));
+        if there("tests/spec") && !files.iter().any(|file| tests_name(file, &[stem, &name, &ident]))
+        {
+            bad.push(format!("{file}: no test names {stem} or its kernel {name}"));
         }
     }
     bad
+}
+
+/// Whether a file of tests, or the tests at the end of a source file, say one of these words.
+fn tests_name(file: &File, words: &[&str]) -> bool {
+    let tests = match file.path.as_str() {
+        path if path.starts_with("tests/tidy/") => "",
+        path if path.starts_with("tests/") || path.ends_with("tests.rs") => file.code.as_str(),
+        path if path.starts_with("src/") => {
+            file.code.split_once("#[cfg(test)]").map_or("", |(_, tests)| tests)
+        }
+        _ => "",
+    };
+    let path = file
+        .path
+        .strip_prefix("tests/")
+        .is_some_and(|path| words.iter().any(|word| path.contains(word)));
+    !tests.is_empty() && (path || idents(tests).any(|(_, word)| words.contains(&word)))
 }
 
 /// Kernels that have no CUDA source yet.
@@ -132,16 +150,23 @@ mod tests {
 
     #[test]
     fn missing_twins_are_found() {
-        assert!(
-            check(&files(&["tests/parity/tumble.rs"])).is_empty(),
-            "no device runs shaders yet"
-        );
-        let found = check(&files(&["src/device/wgpu/mod.rs", "tests/tidy/tumble.rs"]));
+        let tests = "tests/spec/windows.rs";
+        let list = |text| File::new("src/ops/mod.rs", text);
+        let with = |paths: &[&str], more: File| {
+            let mut all = files(paths);
+            all.extend([list("&[&tumble::TUMBLE]"), more]);
+            check(&all)
+        };
+        let other = || File::new(tests, "fn hop() {}");
+        assert!(with(&[], list("")).is_empty(), "no device runs shaders yet, and no spec judges");
+        assert_eq!(check(&files(&[])), ["src/ops/tumble.rs: TUMBLE is not listed in ops::KERNELS"]);
+        let found = with(&["src/device/wgpu/mod.rs", "tests/tidy/tumble.rs"], other());
         assert_eq!(found.len(), 2, "{found:?}");
         assert!(found[0].contains("has no twin shaders/tumble_add.wgsl"));
-        assert!(found[1].contains("no file under tests/ names tumble"));
-        let whole = ["src/device/wgpu/mod.rs", "shaders/tumble_add.wgsl", "tests/spec/tumble.rs"];
-        assert!(check(&files(&whole)).is_empty());
+        assert!(found[1].contains("no test names tumble or its kernel tumble_add"));
+        let whole = ["src/device/wgpu/mod.rs", "shaders/tumble_add.wgsl"];
+        assert!(with(&whole, File::new(tests, "fn a() { tumble_add() }")).is_empty());
+        assert!(with(&whole, File::new("tests/spec/tumble.rs", "fn a() {}")).is_empty());
         assert_eq!(without_cuda(&files(&[])), ["kernels/tumble_add.cu"]);
         assert!(without_cuda(&files(&["kernels/tumble_add.cu"])).is_empty());
     }

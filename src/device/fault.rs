@@ -1,0 +1,1 @@
+//! Wraps a device and makes its calls fail in turn.
