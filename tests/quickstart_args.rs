@@ -53,7 +53,7 @@ fn everything_can_be_said() {
         (args.device.as_str(), args.format, args.strict),
         ("wgpu:llvmpipe", Format::Csv, true)
     );
-    assert!(ok("-h").help && ok("--help").help && !args.help);
+    assert!(ok("-h").help && ok("--csv f --help").help && !args.help);
 }
 
 #[test]

@@ -91,6 +91,10 @@ pub(crate) fn parse<A: Into<OsString>>(args: impl IntoIterator<Item = A>) -> Res
     let mut raw = Raw::default();
     read(&mut raw, lexopt::Parser::from_args(args))
         .map_err(|e| format!("{e}; --help lists all options"))?;
+    if raw.help {
+        // Whoever asks for help is not told what else is missing.
+        raw = Raw { help: true, ..Raw::default() };
+    }
     check(raw)
 }
 
