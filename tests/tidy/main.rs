@@ -72,4 +72,8 @@ fn the_repository_is_read() {
         !files.iter().any(|file| file.path.starts_with("target/")),
         "built files are not sources"
     );
+    for file in files.iter().filter(|file| file.is("rs") || file.is("wgsl")) {
+        let count = |brace| file.code.matches(brace).count();
+        assert_eq!(count('{'), count('}'), "{}: a literal or comment was misread", file.path);
+    }
 }

@@ -36,8 +36,8 @@ pub(crate) fn kernels(files: &[File]) -> Vec<Declared> {
     found
 }
 
-/// Kernels that are not listed, have no shader (once a device runs shaders), or that no test names (once there
-/// are specs to judge them by).
+/// Kernels that are not listed, have no shader (once a device runs shaders), or that no test names (once
+/// there are specs to judge them by).
 pub(crate) fn check(files: &[File]) -> Vec<String> {
     let there = |prefix: &str| files.iter().any(|file| file.path.starts_with(prefix));
     let list = files.iter().find(|file| file.path == "src/ops/mod.rs");
