@@ -129,6 +129,14 @@ apt() {
   echo "installed $1 $version"
 }
 
+# Prints the version of a package that `apt` would install, where dpkg knows it.
+version_of() {
+  local version
+  if [[ $1 == apt ]] && version=$(dpkg-query -W -f '${Version}' "$2" 2>/dev/null); then
+    printf ', %s %s' "$2" "$version"
+  fi
+}
+
 trim() {
   local text=$1
   text=${text#"${text%%[! ]*}"}
@@ -142,7 +150,7 @@ provide() {
     IFS='|' read -r what probe install hand <<<"$row"
     what=$(trim "$what") install=$(trim "$install") hand=$(trim "$hand")
     if $probe >/dev/null 2>&1; then
-      continue
+      echo "$what: here$(version_of $install)"
     elif [[ $1 == yes && $install != - ]] && $install >"$log" 2>&1; then
       echo "$what: $(tail -n 1 "$log")"
     elif [[ $1 == yes ]]; then
