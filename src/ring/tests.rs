@@ -1,0 +1,1 @@
+//! Unit and randomised tests of the lanes.
