@@ -11,3 +11,4 @@ pub use base::error::{Error, Result};
 pub use base::field::Field;
 pub use bytemuck::{Pod, Zeroable};
 pub use device::Device;
+pub use ops::expr::Filter;
