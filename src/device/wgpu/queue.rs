@@ -12,7 +12,7 @@ use super::program::Program;
 use crate::base::error::{Error, Result};
 use crate::device::output::{Output, Words};
 use crate::device::{Done, ProgramId, Queue, QueueOptions, Ticket, Wake};
-use crate::plan::{BufId, BufferDecl, Memory, Plan};
+use crate::plan::{BufId, BufferDecl, Memory, OUTPUT_HEAD, Plan};
 use crate::ring::lane::Lease;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -30,6 +30,8 @@ struct Flight {
     output: Option<(usize, Words)>,
     /// Words used, once their rest is on its way.
     rest: Option<usize>,
+    /// Their events have been copied; they go back with the batch.
+    leases: Vec<Lease>,
 }
 
 /// A pipeline's share of an adapter.
@@ -175,7 +177,8 @@ impl GpuQueue {
         self.inputs.copy(slot, head.len() as u64 * 4, events_bytes, &mut encoder);
         let outlet = program.output.map(|output| &self.homes[output]);
         if let Some(Home::Outlet { device, .. }) = outlet {
-            encoder.clear_buffer(&device[slot], 0, Some(4));
+            let head = (4 * OUTPUT_HEAD as u64).min(device[slot].size());
+            encoder.clear_buffer(&device[slot], 0, Some(head));
         }
         program.record(slot, head, &mut encoder);
         if let Some(Home::Outlet { eager, device, back, .. }) = outlet {
@@ -259,12 +262,7 @@ impl Queue for GpuQueue {
         self.flights.len() < self.options.in_flight && !full
     }
 
-    fn submit(
-        &mut self,
-        program: ProgramId,
-        head: &[u32],
-        leases: &mut Vec<Lease>,
-    ) -> Result<Ticket> {
+    fn submit(&mut self, program: ProgramId, head: &[u32], leases: Vec<Lease>) -> Result<Ticket> {
         self.gpu.health.check()?;
         assert!(self.flights.len() < self.options.in_flight, "submit without room");
         let compiled = &self.programs[program.0 as usize];
@@ -283,12 +281,11 @@ impl Queue for GpuQueue {
         self.slot = (slot + 1) % self.options.in_flight;
         self.tickets += 1;
         let ticket = Ticket(self.tickets);
-        self.flights.push_back(Flight { slot, ticket, output, rest: None });
+        self.flights.push_back(Flight { slot, ticket, output, rest: None, leases });
         self.held += 1;
         if self.is_idle() {
             self.hand_over()?;
         }
-        leases.clear();
         Ok(ticket)
     }
 
@@ -321,7 +318,7 @@ impl Queue for GpuQueue {
             }
             Home::Store { .. } => None,
         });
-        Ok(Some(Done { ticket: flight.ticket, done_ns, output }))
+        Ok(Some(Done { ticket: flight.ticket, done_ns, output, leases: flight.leases }))
     }
 
     fn read(&mut self, buffer: BufId, at: usize, into: &mut [u32]) -> Result<()> {
