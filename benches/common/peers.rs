@@ -71,7 +71,7 @@ pub fn peers_event(i: u64, dist: &Dist) -> (u64, u32, f32) {
     let word = SplitMix::at(SEED, i);
     let high = (word >> 32) as u32;
     let key = match dist {
-        Dist::Uniform => (u64::from(high) * KEYS as u64 >> 32) as u32,
+        Dist::Uniform => ((u64::from(high) * KEYS as u64) >> 32) as u32,
         Dist::Zipf(zipf) => zipf.rank(high) as u32,
     };
     (i * 1000 / RATE, key, (word & 1023) as f32 * 0.25)

@@ -150,10 +150,7 @@ fn same(a: f64, b: f64) -> bool {
     a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan()
 }
 
-fn compare_asides(
-    spec: &[(Reading, Reason)],
-    engine: &[(Reading, Reason)],
-) -> Result<(), String> {
+fn compare_asides(spec: &[(Reading, Reason)], engine: &[(Reading, Reason)]) -> Result<(), String> {
     // By time first, so that the first difference is the earliest.
     type Name<'a> = (u64, Reason, &'a [u8]);
     let mut balance: BTreeMap<Name<'_>, (i64, &Reading)> = BTreeMap::new();

@@ -18,7 +18,7 @@ pub mod windows;
 
 /// The event of every test: a time, a key of each width, and a value of each type. 32 bytes, no padding.
 #[repr(C)]
-#[derive(Debug, Clone, Copy, Default, PartialEq, Pod, Zeroable)]
+#[derive(Debug, Clone, Copy, Default, Pod, Zeroable)]
 pub struct Reading {
     pub at: u64,
     pub key: u64,
@@ -27,6 +27,13 @@ pub struct Reading {
     pub other: i32,
     pub half: f16,
     pub brain: bf16,
+}
+
+/// By bits, so that NaN values are equal too.
+impl PartialEq for Reading {
+    fn eq(&self, other: &Self) -> bool {
+        bytemuck::bytes_of(self) == bytemuck::bytes_of(other)
+    }
 }
 
 /// One thing that happens to a lane. A test is a list of these in global order.

@@ -153,13 +153,7 @@ fn values(rng: &mut SplitMix) -> Vec<Value> {
     (0..rng.below(most + 1)).map(|_| one(rng)).collect()
 }
 
-fn stream(
-    rng: &mut SplitMix,
-    seed: u64,
-    events: usize,
-    place: Place,
-    query: &mut Query,
-) -> Stream {
+fn stream(rng: &mut SplitMix, seed: u64, events: usize, place: Place, query: &mut Query) -> Stream {
     let slices = log_uniform(rng, 1000);
     let span = query.slide.saturating_mul(slices).min(u64::MAX / 2);
     let span = if place == Place::Aliases { span.min(1 << 36) } else { span };
@@ -190,7 +184,7 @@ fn stream(
         keys,
         skew: pick(rng, &[Skew::Uniform, Skew::Zipf(1.0), Skew::Zipf(1.5)]),
         key_style,
-        bad_keys: if query.dense.is_some() { pick(rng, &[0.0, 0.02]) } else { 0.0 },
+        bad_keys: if query.dense.is_some() { pick(rng, &[0.0, 0.02, 0.2]) } else { 0.0 },
         base,
         span,
         disorder: pick(rng, &[0, query.disorder / 2, query.disorder, query.disorder, depth / 2]),

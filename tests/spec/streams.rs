@@ -74,7 +74,7 @@ pub struct Stream {
     pub all_idle: bool,
     /// Whether lanes other than the first open and close in the middle.
     pub joins: bool,
-    /// Share of events exactly 2^32 ticks before or after their place.
+    /// Share of events exactly 2^32 ticks before or after the ordinary one before them.
     pub aliases: f64,
     /// Share of NaN, infinities, zeros of both signs, subnormals, the greatest and least, ties.
     pub specials: f64,
@@ -179,6 +179,8 @@ struct Maker<'s> {
     jumps_at: Vec<usize>,
     idles_at: Vec<usize>,
     burst: Option<Burst>,
+    /// The time of the latest ordinary event.
+    near: u64,
     out: Vec<Action>,
 }
 
@@ -212,7 +214,7 @@ impl<'s> Maker<'s> {
             Skew::Zipf(s) => Some(Zipf::new(stream.keys, s)),
         };
         let out = Vec::with_capacity(stream.events + 64);
-        Self { stream, rng, zipf, tracks, jumps_at, idles_at, burst: None, out }
+        Self { stream, rng, zipf, tracks, jumps_at, idles_at, burst: None, near: stream.base, out }
     }
 
     /// Opens, closes, idles and bursts that are due before event `i`.
@@ -274,7 +276,8 @@ impl<'s> Maker<'s> {
                 }
             }
         }
-        self.burst = Some(Burst { lane: u32::try_from(lane).expect("few lanes"), left, at, spread });
+        self.burst =
+            Some(Burst { lane: u32::try_from(lane).expect("few lanes"), left, at, spread });
     }
 
     /// The lane of event `i`: a burst's own, else any that is open and not idle; returning lanes first.
@@ -330,9 +333,11 @@ impl<'s> Maker<'s> {
         }
         if self.chance(stream.aliases) {
             let later = self.rng.below(2) == 0;
-            let alias = if later { at.checked_add(1 << 32) } else { at.checked_sub(1 << 32) };
+            let near = self.near;
+            let alias = if later { near.checked_add(1 << 32) } else { near.checked_sub(1 << 32) };
             return alias.unwrap_or(at);
         }
+        self.near = at;
         at
     }
 
@@ -359,7 +364,8 @@ impl<'s> Maker<'s> {
         if self.chance(stream.bad_keys) {
             let past = [stream.keys as u64, u64::MAX, rank + (1 << 32), rank + (1 << 31)];
             key = past[index(&mut self.rng, past.len())];
-            small = past[index(&mut self.rng, past.len())].max(1 << 31) as u32 | 1 << 31;
+            let past = [stream.keys as u32, u32::MAX, rank as u32 | 1 << 31];
+            small = past[index(&mut self.rng, past.len())];
         }
         let (word, more) = (self.rng.next_u64(), self.rng.next_u64());
         let special = self.chance(stream.specials);
@@ -387,7 +393,9 @@ fn index(rng: &mut SplitMix, n: usize) -> usize {
 fn keys(style: KeyStyle, rank: u64) -> (u64, u32) {
     match style {
         KeyStyle::Ranks => (rank, rank as u32),
-        KeyStyle::Twins => (rank % 3 | (rank / 3) << 32, (rank % 3 | (rank / 3) << 16) as u32),
+        KeyStyle::Twins => {
+            ((rank % 3) | ((rank / 3) << 32), ((rank % 3) | ((rank / 3) << 16)) as u32)
+        }
         KeyStyle::Scattered => match rank {
             0 => (u64::MAX, u32::MAX),
             1 => (0, 0),
