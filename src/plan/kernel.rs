@@ -46,10 +46,28 @@ pub struct Kernel {
     pub events: bool,
     /// Its buffers, from binding 3 on.
     pub binds: &'static [Bind],
-    /// The WGSL twin; the prelude is put in front of it.
+    /// The WGSL twin; [`Kernel::shader`] puts the prelude in front of it.
     pub wgsl: &'static str,
     /// The CPU twin.
     pub cpu: fn(Args<'_>),
+}
+
+/// What is put in front of every WGSL twin.
+const PRELUDE: &str = include_str!("../../shaders/prelude.wgsl");
+
+impl Kernel {
+    /// The whole shader: the directives (`enable`, `requires`), the prelude, the twin.
+    ///
+    /// WGSL wants directives before everything else, so those the twin starts with are moved to the front.
+    pub fn shader(&self) -> String {
+        let is_directive = |line: &&str| {
+            let line = line.trim_start();
+            ["enable ", "requires ", "diagnostic"].iter().any(|word| line.starts_with(word))
+        };
+        let (directives, body): (Vec<&str>, Vec<&str>) =
+            self.wgsl.split_inclusive('\n').partition(is_directive);
+        [directives.concat().as_str(), PRELUDE, body.concat().as_str()].concat()
+    }
 }
 
 /// The events of a batch where the CPU finds them: one piece of lane memory a range, in batch order.

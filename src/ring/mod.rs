@@ -4,6 +4,7 @@
 //! end. A [`Shared`] lane serves unknown numbers of producers through the same tail.
 
 pub mod lane;
+mod options;
 pub mod shared;
 pub mod slab;
 mod state;

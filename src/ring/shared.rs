@@ -4,9 +4,9 @@
 //! event names. Between claim and publication runs no code of the user's, so a panic cannot leave a hole
 //! that wedges the lane. The consumer takes runs in the order of the claims and sees a [`Tail`] like any.
 
-use super::lane::{Full, LaneOptions, LaneStats, Policy};
+use super::options::{Full, LaneOptions, Policy};
 use super::slab::Slab;
-use super::state::{Gap, State};
+use super::state::{Gap, LaneStats, State};
 use super::sync::{Ordering, Parker};
 use super::tail::Tail;
 use super::wait::{self, Bell};

@@ -3,7 +3,7 @@
 //! Each cache line has one usual writer. The consumer polls the slot of the next note and nothing else, and
 //! finds the run's note and its publication in that one line.
 
-use super::lane::{LaneOptions, Policy, Wait};
+use super::options::{LaneOptions, Policy, Wait};
 use super::slab::Slab;
 use super::sync::{AtomicBool, AtomicU32, AtomicU64, Mutex, Ordering, lock};
 use super::wait::{Bell, Waiters, wake_all};

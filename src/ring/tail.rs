@@ -3,7 +3,7 @@
 //! It is untyped, because the engine moves words; it is the same for private and shared lanes, because the
 //! engine does not care who wrote. Taking a run costs one look at one cache line.
 
-use super::lane::Policy;
+use super::options::Policy;
 use super::slab::Slab;
 use super::state::{Gap, LEASES, LaneStats, State};
 use super::sync::Ordering;

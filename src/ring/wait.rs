@@ -7,7 +7,7 @@
 //! which makes the waker's change visible to the sleeper's second look. No fence is needed, and none is
 //! used: ThreadSanitizer does not understand them. A plain store to clear a flag would break the chain.
 
-use super::lane::{Policy, Wait};
+use super::options::{Policy, Wait};
 use super::state::State;
 use super::sync::{Backoff, Mutex, Parker, Unparker, lock};
 use std::sync::Arc;
