@@ -41,7 +41,7 @@ pub static EXPIRE: Kernel = Kernel {
     params: ExpireParams::FIELDS,
     events: false,
     binds: &[
-        Bind { name: "keys", access: Access::Write },
+        Bind { name: "records", access: Access::Write },
         Bind { name: "counts", access: Access::Write },
         Bind { name: "map", access: Access::Read },
         Bind { name: "rows", access: Access::Read },

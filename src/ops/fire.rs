@@ -61,7 +61,7 @@ pub static FIRE: Kernel = Kernel {
     params: FireParams::FIELDS,
     events: false,
     binds: &[
-        Bind { name: "keys", access: Access::Read },
+        Bind { name: "records", access: Access::Read },
         Bind { name: "map", access: Access::Read },
         Bind { name: "rows", access: Access::Write },
         Bind { name: "emitted", access: Access::Write },

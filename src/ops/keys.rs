@@ -50,7 +50,7 @@ pub static KEYS: Kernel = Kernel {
     name: "keys",
     params: KeysParams::FIELDS,
     events: true,
-    binds: &[write("table"), write("keys"), write("ids"), write("counts"), write("out")],
+    binds: &[write("table"), write("records"), write("ids"), write("counts"), write("out")],
     wgsl: include_str!("../../shaders/keys.wgsl"),
     cpu: keys,
 };
@@ -70,7 +70,7 @@ pub static SETTLE: Kernel = Kernel {
     name: "settle",
     params: KeysParams::FIELDS,
     events: true,
-    binds: &[write("table"), write("keys"), read("ids"), write("counts")],
+    binds: &[write("table"), write("records"), read("ids"), write("counts")],
     wgsl: include_str!("../../shaders/settle.wgsl"),
     cpu: settle,
 };
@@ -80,7 +80,7 @@ pub static RESOLVE: Kernel = Kernel {
     name: "resolve",
     params: KeysParams::FIELDS,
     events: false,
-    binds: &[read("table"), write("keys"), write("ids"), read("counts"), write("out")],
+    binds: &[read("table"), write("records"), write("ids"), read("counts"), write("out")],
     wgsl: include_str!("../../shaders/resolve.wgsl"),
     cpu: resolve,
 };
@@ -90,7 +90,7 @@ pub static REHASH: Kernel = Kernel {
     name: "rehash",
     params: KeysParams::FIELDS,
     events: false,
-    binds: &[write("table"), read("keys")],
+    binds: &[write("table"), read("records")],
     wgsl: include_str!("../../shaders/rehash.wgsl"),
     cpu: rehash,
 };
