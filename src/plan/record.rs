@@ -128,7 +128,8 @@ impl Plan {
         params: P,
         binds: &[BufId],
     ) {
-        let params = bytemuck::cast_slice::<P, u32>(&[params]).to_vec();
+        // Collected, not cast: a parameter block may be empty or less aligned than words.
+        let params = bytemuck::pod_collect_to_vec(&[params]);
         self.steps.push(Step { kernel, grid, params, binds: binds.to_vec() });
     }
 

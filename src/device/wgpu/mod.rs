@@ -183,3 +183,45 @@ impl Backend for Wgpu {
         Ok(Box::new(queue::GpuQueue::new(Arc::clone(&self.0), options)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::{Buf, Memory, Role};
+
+    fn software() -> Option<Gpu> {
+        let adapter = adapters().into_iter().find(|adapter| is_software(&adapter.get_info()))?;
+        Gpu::open(&adapter, &adapter.get_info()).ok()
+    }
+
+    #[test]
+    fn a_lost_device_says_so_for_good_and_nothing_hangs() {
+        // Without an adapter there is nothing to lose; `tests/device.rs` lists what was skipped for that.
+        let Some(gpu) = software() else { return };
+        let wgpu = Wgpu(Arc::new(gpu));
+        let options = QueueOptions { in_flight: 2, outputs: 2 };
+        let mut queue = wgpu.queue(options).expect("a fresh device works");
+        let mut memory = Memory::default();
+        let buffer: Buf<u32> = memory.buffer("buffer", Role::State, 1024);
+        queue.alloc(&memory.buffers).expect("4 KiB can be had");
+        queue.write(buffer.id, 0, &[7; 1024]).expect("a fresh device works");
+        wgpu.0.device.destroy();
+        let mut back = [0; 1024];
+        // The first calls may still find it working; the loss is noticed when the driver is asked.
+        let lost = (0..100).find_map(|_| queue.read(buffer.id, 0, &mut back).err());
+        assert!(matches!(lost, Some(Error::DeviceLost { .. })), "{lost:?}");
+        assert!(matches!(queue.poll(), Err(Error::DeviceLost { .. })));
+        assert!(matches!(queue.flush(), Err(Error::DeviceLost { .. })));
+        assert!(matches!(queue.alloc(&memory.buffers), Err(Error::DeviceLost { .. })));
+        assert!(matches!(wgpu.queue(options).map(|_| ()), Err(Error::DeviceLost { .. })));
+    }
+
+    #[test]
+    fn the_first_report_of_a_driver_is_kept() {
+        let Some(gpu) = software() else { return };
+        gpu.health.fail("first");
+        gpu.health.fail("second");
+        let Err(Error::DeviceLost { device, what }) = gpu.health.check() else { panic!("lost") };
+        assert_eq!((device, what), (gpu.caps.name.clone(), "first".to_string()));
+    }
+}

@@ -17,13 +17,10 @@ use crate::ring::lane::Lease;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::time::Duration;
-use wgpu::{Buffer, CommandEncoder, CommandEncoderDescriptor, MapMode, PollType};
+use wgpu::{Buffer, CommandEncoder, CommandEncoderDescriptor, MapMode, SubmissionIndex};
 
 /// Words that `read` and `write` move at a time.
 const PIECE: usize = 8 << 20;
-/// How long a blocking call waits before it looks whether the device is still there.
-const WAIT: Duration = Duration::from_millis(100);
 
 /// A batch in flight.
 struct Flight {
@@ -49,6 +46,8 @@ pub(super) struct GpuQueue {
     held: usize,
     encoder: Option<CommandEncoder>,
     tickets: u64,
+    /// The newest submission that carried batches.
+    newest: Option<SubmissionIndex>,
     /// Where the next batch goes.
     slot: usize,
     /// The way back of `read`, made when first used.
@@ -68,6 +67,7 @@ impl GpuQueue {
             held: 0,
             encoder: None,
             tickets: 0,
+            newest: None,
             slot: 0,
             staging: None,
         }
@@ -89,8 +89,7 @@ impl GpuQueue {
 
     /// Gives the device what was held back.
     fn hand_over(&mut self) -> Result<()> {
-        let health = &self.gpu.health;
-        health.check()?;
+        self.gpu.health.check()?;
         let Some(encoder) = self.encoder.take() else { return Ok(()) };
         let index = self.gpu.queue.submit([encoder.finish()]);
         for flight in self.flights.iter().rev().take(std::mem::take(&mut self.held)) {
@@ -102,8 +101,9 @@ impl GpuQueue {
                 back[flight.slot].map_async(MapMode::Read, .., self.line.callback(flight.slot));
             }
         }
+        self.newest = Some(index.clone());
         self.gpu.completion.watch(index, &self.line);
-        health.check()
+        self.gpu.health.check()
     }
 
     /// Whether the device has nothing to do, so that a batch held back would only wait.
@@ -117,10 +117,10 @@ impl GpuQueue {
     /// Waits until the device is done with every batch; they are still to be taken.
     fn settle(&mut self) -> Result<()> {
         self.hand_over()?;
+        let Some(index) = self.newest.clone() else { return Ok(()) };
         for flight in &self.flights {
             while matches!(self.line.state(flight.slot), State::Pending) {
-                let wait = PollType::Wait { submission_index: None, timeout: Some(WAIT) };
-                self.gpu.health.poll(&self.gpu.device, wait)?;
+                self.gpu.health.wait(&self.gpu.device, &index)?;
             }
         }
         Ok(())
@@ -201,11 +201,7 @@ impl GpuQueue {
             told.store(if result.is_ok() { 1 } else { 2 }, Ordering::Release);
         });
         while mapped.load(Ordering::Acquire) == 0 {
-            let index = Some(index.clone());
-            gpu.health.poll(
-                &gpu.device,
-                PollType::Wait { submission_index: index, timeout: Some(WAIT) },
-            )?;
+            gpu.health.wait(&gpu.device, &index)?;
         }
         let view = staging.get_mapped_range(..size).map_err(|error| gpu.health.lose(error))?;
         into.copy_from_slice(bytemuck::cast_slice(&view));
@@ -306,7 +302,7 @@ impl Queue for GpuQueue {
         let slot = oldest.slot;
         if matches!(self.line.state(slot), State::Pending) {
             // Looking is cheap and spares a result the way through the completion thread.
-            self.gpu.health.poll(&self.gpu.device, PollType::Poll)?;
+            self.gpu.health.poll(&self.gpu.device)?;
         }
         let done_ns = match self.line.state(slot) {
             State::Pending => return Ok(None),
