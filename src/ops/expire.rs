@@ -46,7 +46,7 @@ pub static EXPIRE: Kernel = Kernel {
         Bind { name: "map", access: Access::Read },
         Bind { name: "rows", access: Access::Read },
     ],
-    wgsl: include_str!("../../shaders/expire.wgsl"),
+    wgsl: window_shader!("expire"),
     cpu: expire,
 };
 

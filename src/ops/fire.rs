@@ -67,7 +67,7 @@ pub static FIRE: Kernel = Kernel {
         Bind { name: "emitted", access: Access::Write },
         Bind { name: "out", access: Access::Write },
     ],
-    wgsl: include_str!("../../shaders/fire.wgsl"),
+    wgsl: window_shader!("fire"),
     cpu: fire,
 };
 

@@ -51,7 +51,7 @@ pub static KEYS: Kernel = Kernel {
     params: KeysParams::FIELDS,
     events: true,
     binds: &[write("table"), write("records"), write("ids"), write("counts"), write("out")],
-    wgsl: include_str!("../../shaders/keys.wgsl"),
+    wgsl: window_shader!("keys"),
     cpu: keys,
 };
 
@@ -61,7 +61,7 @@ pub static DENSE: Kernel = Kernel {
     params: KeysParams::FIELDS,
     events: true,
     binds: &[write("ids"), write("out")],
-    wgsl: include_str!("../../shaders/dense.wgsl"),
+    wgsl: window_shader!("dense"),
     cpu: dense,
 };
 
@@ -71,7 +71,7 @@ pub static SETTLE: Kernel = Kernel {
     params: KeysParams::FIELDS,
     events: true,
     binds: &[write("table"), write("records"), read("ids"), write("counts")],
-    wgsl: include_str!("../../shaders/settle.wgsl"),
+    wgsl: window_shader!("settle"),
     cpu: settle,
 };
 
@@ -81,7 +81,7 @@ pub static RESOLVE: Kernel = Kernel {
     params: KeysParams::FIELDS,
     events: false,
     binds: &[read("table"), write("records"), write("ids"), read("counts"), write("out")],
-    wgsl: include_str!("../../shaders/resolve.wgsl"),
+    wgsl: window_shader!("resolve"),
     cpu: resolve,
 };
 
@@ -91,7 +91,7 @@ pub static REHASH: Kernel = Kernel {
     params: KeysParams::FIELDS,
     events: false,
     binds: &[write("table"), read("records")],
-    wgsl: include_str!("../../shaders/rehash.wgsl"),
+    wgsl: window_shader!("rehash"),
     cpu: rehash,
 };
 
