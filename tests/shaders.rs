@@ -17,7 +17,7 @@ const WORKGROUP_BYTES_MAX: u32 = 16_384;
 
 /// Every kernel there is.
 fn all() -> Vec<&'static Kernel> {
-    kernels::ALL.to_vec()
+    [kernels::ALL, pelton::ops::KERNELS].concat()
 }
 
 fn parse(kernel: &Kernel) -> (Module, naga::valid::ModuleInfo) {
