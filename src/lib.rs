@@ -1,7 +1,9 @@
 //! pelton: a GPU-native stream compute engine, linked as a library.
 
 pub mod base;
+pub mod connect;
 pub mod device;
+pub mod ops;
 pub mod plan;
 pub mod ring;
 

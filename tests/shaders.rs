@@ -15,9 +15,17 @@ use std::process::{Command, Stdio};
 /// Words of workgroup memory that every WebGPU device has.
 const WORKGROUP_BYTES_MAX: u32 = 16_384;
 
-/// Every kernel there is.
+/// Every kernel that has a WGSL twin.
 fn all() -> Vec<&'static Kernel> {
-    kernels::ALL.to_vec()
+    let mut all = [kernels::ALL, pelton::ops::KERNELS].concat();
+    all.retain(|kernel| {
+        let there = kernel.wgsl.contains("@compute");
+        if !there {
+            skip(&format!("shader {}", kernel.name), "it has no WGSL twin yet");
+        }
+        there
+    });
+    all
 }
 
 fn parse(kernel: &Kernel) -> (Module, naga::valid::ModuleInfo) {

@@ -248,12 +248,7 @@ impl Queue for FaultQueue {
         self.inner.room(program)
     }
 
-    fn submit(
-        &mut self,
-        program: ProgramId,
-        head: &[u32],
-        leases: &mut Vec<Lease>,
-    ) -> Result<Ticket> {
+    fn submit(&mut self, program: ProgramId, head: &[u32], leases: Vec<Lease>) -> Result<Ticket> {
         self.enter(Call::Submit)?;
         self.inner.submit(program, head, leases)
     }

@@ -147,10 +147,8 @@ impl Bed {
                 None => self.bell.wait(),
             }
         }
-        let mut leases = std::mem::take(&mut self.leases);
-        let submitted = self.queue.submit(program, head, &mut leases);
-        self.leases = leases;
-        submitted.map(|_| ())
+        let leases = std::mem::take(&mut self.leases);
+        self.queue.submit(program, head, leases).map(|_| ())
     }
 
     /// Takes batches until the last of `count` is there.

@@ -185,7 +185,7 @@ impl Backend for Wgpu {
 }
 
 #[cfg(test)]
-mod tests {
+mod wgsl_tests {
     use super::*;
     use crate::plan::{Buf, Memory, Role};
 

@@ -1,0 +1,134 @@
+//! Closes a window: combines its slots key by key and hands the rows to the host.
+//!
+//! Spec: for each id, the window's row is the sum of its rows in the slots named, and in the destination slot if
+//! there is one. It is emitted when its count differs from the count it was last emitted with (0 if never); the
+//! destination, where there is one, then holds the combined row and that count. Row order is not promised.
+//!
+//! Firing is resumable because a walk covers a range of ids no longer than the output has room for rows: the host
+//! goes on with the next range. One step fires one value's rows; the first (`lead`) decides which ids are emitted
+//! and where, those of further values follow it.
+//!
+//! Cost per id: one row read for each slot; per row emitted its words written.
+
+use super::fold::{row_at, slot_map};
+use super::keys::{WALK_FROM, WALK_TO};
+use super::merge::{NO_SLOT, WALK_INTO, WALK_MAP_STRIDE, slots};
+use super::row::{self, COUNT, FIRED, Layout};
+use crate::params;
+use crate::plan::{Access, Args, Bind, Kernel};
+
+params! {
+    /// What firing one value's rows is told once.
+    FireParams {
+        /// Which parts a row has.
+        parts: u32,
+        /// Words of a row.
+        row_words: u32,
+        /// Words of an emitted row, keys and all values together.
+        out_words: u32,
+        /// Where this value's words begin in an emitted row.
+        out_at: u32,
+        /// 1 for the value that decides what is emitted.
+        lead: u32,
+        /// Words of a key; 0 when the id is the key.
+        key_words: u32,
+        /// Words of a key record.
+        record_words: u32,
+        /// Offset of the extremes in a row.
+        extremes: u32,
+        /// Offset of the fixed-point sum.
+        fixed: u32,
+        /// Offset of the squares.
+        squares: u32,
+        /// Offset of the exact sum.
+        exact: u32,
+        /// Offset of the first value.
+        first: u32,
+        /// Offset of the last value.
+        last: u32,
+        /// Padding.
+        pad0: u32,
+        /// Padding.
+        pad1: u32,
+        /// Padding.
+        pad2: u32,
+    }
+}
+
+/// The fire kernel.
+pub static FIRE: Kernel = Kernel {
+    name: "fire",
+    params: FireParams::FIELDS,
+    events: false,
+    binds: &[
+        Bind { name: "keys", access: Access::Read },
+        Bind { name: "map", access: Access::Read },
+        Bind { name: "rows", access: Access::Write },
+        Bind { name: "emitted", access: Access::Write },
+        Bind { name: "out", access: Access::Write },
+    ],
+    wgsl: include_str!("../../shaders/fire.wgsl"),
+    cpu: fire,
+};
+
+/// Words of the output before its first row: words in use, rows, padding.
+pub const FIRE_FIXED: usize = 4;
+/// Output word: how many rows there are.
+pub const FIRE_ROWS: usize = 1;
+/// Words of an emitted row before its values: the key, low word first.
+pub const FIRE_KEY: usize = 2;
+
+/// Words of the largest row.
+const ROW_MAX: usize = Layout::new(63).words;
+
+fn fire(args: Args<'_>) {
+    let p: FireParams = args.params();
+    let head = args.head;
+    let [keys, map, rows, emitted, out] = args.binds();
+    let (layout, words) = (Layout::new(p.parts), p.row_words as usize);
+    let stride = head[WALK_MAP_STRIDE] as usize;
+    let into = (head[WALK_INTO] != NO_SLOT).then(|| slot_map(map, head[WALK_INTO], stride));
+    let (mut row, mut count) = ([0u32; ROW_MAX], out[FIRE_ROWS]);
+    for id in head[WALK_FROM]..head[WALK_TO] {
+        let place = &mut emitted[(id - head[WALK_FROM]) as usize];
+        if p.lead == 0 && *place == 0 {
+            continue;
+        }
+        let row = &mut row[..words];
+        row.fill(0);
+        for &slot in slots(head) {
+            let at = row_at(slot_map(map, slot, stride), id, words);
+            row::merge(row, &rows[at..at + words], &layout);
+        }
+        if let Some(into) = into {
+            let at = row_at(into, id, words);
+            let into = &mut rows[at..at + words];
+            row::merge(row, into, &layout);
+            let fired = into[FIRED];
+            if p.lead != 0 && row[COUNT] == fired {
+                *place = 0;
+                continue;
+            }
+            into.copy_from_slice(row);
+            into[FIRED] = row[COUNT];
+        } else if p.lead != 0 && row[COUNT] == 0 {
+            *place = 0;
+            continue;
+        }
+        if p.lead != 0 {
+            count += 1;
+            *place = count;
+        }
+        let to = FIRE_FIXED + (*place as usize - 1) * p.out_words as usize;
+        if p.lead != 0 {
+            let record = id as usize * p.record_words as usize;
+            out[to] = if p.key_words == 0 { id } else { keys[record] };
+            out[to + 1] = if p.key_words == 2 { keys[record + 1] } else { 0 };
+        }
+        out[to + p.out_at as usize..][..words].copy_from_slice(row);
+    }
+    out[FIRE_ROWS] = count;
+    if p.lead != 0 {
+        out[0] = u32::try_from(FIRE_FIXED).expect("small") + count * p.out_words;
+    }
+}

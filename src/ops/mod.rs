@@ -1,0 +1,32 @@
+//! Floor 2: operators: a spec in words, the kernels, and how they are recorded into plans.
+//!
+//! One operator is one file here, one shader under `shaders/`, one CUDA source under `kernels/`, one naive
+//! spec and one property list under `tests/`, and one line in [`KERNELS`]. Operators know plans, never devices.
+
+pub mod batch;
+pub mod ends;
+pub mod expire;
+pub mod fire;
+pub mod fold;
+pub mod keys;
+pub mod merge;
+pub mod row;
+
+use crate::plan::Kernel;
+
+/// Every kernel: what the tests, the documentation and the benches walk.
+pub const KERNELS: &[&Kernel] = &[
+    &keys::KEYS,
+    &keys::DENSE,
+    &keys::SETTLE,
+    &keys::RESOLVE,
+    &keys::REHASH,
+    &expire::EXPIRE,
+    &fold::FOLD,
+    &ends::ELECT,
+    &ends::ENDS,
+    &merge::MERGE,
+    &merge::CLEAR,
+    &merge::ZERO,
+    &fire::FIRE,
+];
