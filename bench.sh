@@ -15,6 +15,9 @@ BENCHES=(
   "S3-lane    | peer rings S3-lane           | one producer, one consumer, runs of 64, against rtrb"
   "S3-shared  | peer rings S3-shared         | four producers, against disruptor's multi-producer"
   "S3-visible | peer rings S3-visible        | publish to visible, against a cache line's ping-pong"
+  "S5-wgpu    | bench wgpu_seam S5-wgpu      | a batch through the wgpu seam, against wgpu by hand"
+  "S5-wgpu-one | bench wgpu_seam S5-wgpu-one | the same with one batch in flight: a round trip"
+  "S5-wgpu-alloc | bench wgpu_seam S5-wgpu-alloc | the same: allocations of a batch"
   "S7-default | first_minutes S7-default 250 | CPU seconds of a clean build and run of the quickstart"
   "S7-none    | first_minutes S7-none 40 --no-default-features | the same with no features"
 )

@@ -1,9 +1,9 @@
 //! Batches in flight on an adapter: one copy in, a few dispatches, one copy out, and nobody waits.
 //!
-//! A batch takes the next place in flight, round and round, since batches retire in order. What is submitted while
-//! the device works is recorded into one encoder and handed over together: a submission costs far more than a
-//! dispatch. Results are mapped by the driver's callbacks, seen by the completion thread, and copied once, here,
-//! into an output of the host's pool.
+//! A batch takes the next place in flight, round and round, since batches retire in order. What is
+//! submitted while the device works is recorded into one encoder and handed over together: a submission
+//! costs far more than a dispatch. Results are mapped by the driver's callbacks, seen by the completion
+//! thread, and copied once, here, into an output of the host's pool.
 
 use super::Gpu;
 use super::completion::{Line, State};
@@ -338,8 +338,8 @@ impl Queue for GpuQueue {
         self.hand_over()?;
         let (_, to, _) = self.store(buffer)?;
         for (piece, at) in words.chunks(PIECE).zip((at..).step_by(PIECE)) {
-            // Rare and not on the hot path, so the driver library's own staging will do; submitting at once keeps it
-            // from piling up.
+            // Rare and not on the hot path, so the driver library's own staging will do; submitting at once
+            // keeps it from piling up.
             self.gpu.health.scoped(&self.gpu.device, name, || {
                 self.gpu.queue.write_buffer(to, at as u64 * 4, bytemuck::cast_slice(piece));
                 self.gpu.queue.submit([]);
