@@ -23,6 +23,7 @@ pub mod fold;
 pub mod keys;
 pub mod merge;
 pub mod row;
+mod simd;
 
 use crate::plan::Kernel;
 
