@@ -1,7 +1,7 @@
 //! Real threads, random sizes, panics and slow consumers over the lanes, for as long as asked.
 //!
-//! A program and not a set of `#[test]`s, because the test harness's own channels draw false reports from
-//! ThreadSanitizer. `STRESS_SECONDS` (4) sets the time, `STRESS_SEED` the numbers. With a sanitizer:
+//! A program and not a set of `#[test]`s, because ThreadSanitizer cannot look into the precompiled std, whose
+//! contended locks and channels it takes for races; the program keeps clear of them. `STRESS_SECONDS` (4) sets the time, `STRESS_SEED` the numbers. With a sanitizer:
 //! `RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer"
 //! cargo test --no-default-features --test stress --target x86_64-unknown-linux-gnu`.
 
@@ -21,6 +21,8 @@ fn main() {
     let until =
         std::time::Instant::now() + std::time::Duration::from_secs(number("STRESS_SECONDS", 4));
     let (mut seed, mut rounds) = (number("STRESS_SEED", 1), 0);
+    // The clock's start is set here, before there are threads: see above.
+    pelton::base::clock::now_ns();
     while rounds == 0 || std::time::Instant::now() < until {
         stress::round(seed);
         seed += 1;
@@ -31,13 +33,15 @@ fn main() {
 
 #[cfg(not(loom))]
 mod stress {
+    use crossbeam::queue::SegQueue;
     use pelton::base::rng::SplitMix;
     use pelton::ring::{
         Bell, Lane, LaneOptions, Lease, Policy, Shared, Tail, Wait, lane_with_bell,
         shared_with_bell,
     };
     use std::panic::{AssertUnwindSafe, catch_unwind, panic_any};
-    use std::sync::mpsc;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
     use std::thread;
     use std::time::Duration;
 
@@ -48,6 +52,11 @@ mod stress {
     const EVENTS: u32 = 3000;
     /// Panics that each producer of a private lane raises in a round.
     const PANICS: u32 = 400;
+
+    /// A number below `n`.
+    fn pick(rng: &mut SplitMix, n: usize) -> usize {
+        usize::try_from(rng.below(n as u64)).expect("below a usize")
+    }
 
     /// An event that shows when it is torn or belongs to someone else.
     fn event(producer: u32, i: u32) -> [u32; 4] {
@@ -63,7 +72,7 @@ mod stress {
         while sent < EVENTS {
             let panic = panics < PANICS && rng.below(3) == 0;
             let attempt = catch_unwind(AssertUnwindSafe(|| {
-                let Ok(mut run) = lane.write(1 + rng.below(20) as usize) else {
+                let Ok(mut run) = lane.write(1 + pick(&mut rng, 20)) else {
                     return None;
                 };
                 let n = run.len().min((EVENTS - sent) as usize);
@@ -130,7 +139,7 @@ mod stress {
     }
 
     /// Takes runs, checks them, and sends leases to the device thread or skips the events.
-    fn consume(tail: &mut Tail, seen: &mut Seen, device: &mpsc::Sender<Lease>, rng: &mut SplitMix) {
+    fn consume(tail: &mut Tail, seen: &mut Seen, device: &SegQueue<Lease>, rng: &mut SplitMix) {
         while tail.drop_oldest().is_some() {}
         for _ in 0..=rng.below(8) {
             let Some(note) = tail.next() else { break };
@@ -141,7 +150,7 @@ mod stress {
             while at < note.to {
                 let to = tail.contiguous(at, note.to);
                 if tail.leases_free() > 0 && rng.below(2) == 0 {
-                    device.send(tail.lease(at, to)).expect("the device lives");
+                    device.push(tail.lease(at, to));
                 } else {
                     tail.skip(at, to);
                 }
@@ -154,7 +163,7 @@ mod stress {
     fn policy(rng: &mut SplitMix) -> (Policy, Wait) {
         let policies = [Policy::Block, Policy::Reject, Policy::DropNewest, Policy::DropOldest];
         let waits = [Wait::Park, Wait::Park, Wait::Yield];
-        (policies[rng.below(4) as usize], waits[rng.below(3) as usize])
+        (policies[pick(rng, 4)], waits[pick(rng, 3)])
     }
 
     /// Lanes of random policies and a shared one, one consumer that sleeps, one device that dawdles.
@@ -181,10 +190,11 @@ mod stress {
             threads.push(thread::spawn(move || copy_in(own, p, rng)));
         }
         drop(first);
-        let (device, work) = mpsc::channel::<Lease>();
+        let (device, stop) = (Arc::new(SegQueue::new()), Arc::new(AtomicBool::new(false)));
+        let (work, stopped) = (device.clone(), stop.clone());
         let done = bell.clone();
         let (dawdle, mut picks) = (SplitMix::new(rng.next_u64()), SplitMix::new(seed));
-        let device_thread = thread::spawn(move || work_slowly(&work, &done, dawdle));
+        let device_thread = thread::spawn(move || work_slowly(&work, &stopped, &done, dawdle));
         while !tails.iter().all(|(tail, _)| tail.closed()) {
             for (tail, seen) in &mut tails {
                 consume(tail, seen, &device, &mut picks);
@@ -196,7 +206,7 @@ mod stress {
             }
             tails.iter_mut().for_each(|(tail, _)| tail.disarm());
         }
-        drop(device);
+        stop.store(true, Ordering::Release);
         device_thread.join().expect("the device saw whole events");
         let told: Vec<Told> =
             threads.into_iter().map(|t| t.join().expect("a producer that lives")).collect();
@@ -204,16 +214,23 @@ mod stress {
     }
 
     /// Reads leases some time after it got them, and drops them in any order.
-    fn work_slowly(work: &mpsc::Receiver<Lease>, done: &Bell, mut rng: SplitMix) {
+    fn work_slowly(work: &SegQueue<Lease>, stop: &AtomicBool, done: &Bell, mut rng: SplitMix) {
         let mut held: Vec<Lease> = Vec::new();
-        while let Ok(first) = work.recv() {
+        loop {
+            let Some(first) = work.pop() else {
+                if stop.load(Ordering::Acquire) {
+                    return;
+                }
+                thread::yield_now();
+                continue;
+            };
             held.push(first);
             if rng.below(20) == 0 {
                 thread::sleep(Duration::from_micros(100));
             }
-            held.extend(work.try_iter().take(4));
+            held.extend((0..4).map_while(|_| work.pop()));
             while !held.is_empty() {
-                let lease = held.swap_remove(rng.below(held.len() as u64) as usize);
+                let lease = held.swap_remove(pick(&mut rng, held.len()));
                 assert!(lease.words().chunks_exact(4).all(|e| *e == event(e[0], e[1])));
                 drop(lease);
                 done.ring_always();
