@@ -101,6 +101,9 @@ impl Sink for ring::Tail {
     fn drain(&mut self, sum: &mut u64) -> usize {
         let (from, mut to) = (self.taken(), self.taken());
         while let Some(note) = self.next() {
+            let (first, second) = self.words(note.from, note.to);
+            add(sum, bytemuck::cast_slice(first));
+            add(sum, bytemuck::cast_slice(second));
             to = note.to;
             if to - from >= GULP as u64 {
                 break;
@@ -109,9 +112,6 @@ impl Sink for ring::Tail {
         if from == to {
             return 0;
         }
-        let (first, second) = self.words(from, to);
-        add(sum, bytemuck::cast_slice(first));
-        add(sum, bytemuck::cast_slice(second));
         self.skip(from, to);
         self.reclaim();
         (to - from) as usize
