@@ -1,8 +1,8 @@
 //! The thread that waits for a device's submissions, so that the engine's thread never has to.
 //!
-//! One for each opened device, because the driver completes submissions in order whoever made them. It spins a
-//! little first where the device is real hardware (a wake-up costs more than a short kernel), then sleeps in the
-//! driver, and calls the queue's wake once the submission's callbacks have run.
+//! One for each opened device, because the driver completes submissions in order whoever made them. It
+//! spins a little first where the device is real hardware (a wake-up costs more than a short kernel), then
+//! sleeps in the driver, and calls the queue's wake once the submission's callbacks have run.
 
 use super::health::Health;
 use crate::base::clock;
@@ -165,8 +165,8 @@ fn serve(device: &wgpu::Device, health: &Health, spin: bool, watches: &Receiver<
         while spin && !over() && start.elapsed() < SPIN && !health.is_lost() {
             let _ = health.poll(device);
         }
-        // The engine's own thread may be the one that runs the callbacks: the submission is done then, yet this
-        // thread must see them through before it wakes anybody.
+        // The engine's own thread may be the one that runs the callbacks: the submission is done then, yet
+        // this thread must see them through before it wakes anybody.
         while !over() && !health.is_lost() && !line.closed.load(Ordering::Acquire) {
             let _ = health.wait(device, &watch.index);
             if !over() {

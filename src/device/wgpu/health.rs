@@ -1,7 +1,8 @@
 //! Whether an opened adapter still works, and how a driver's complaint becomes a typed error.
 //!
-//! Validation and memory errors of one call are caught by an error scope around it. What arrives outside of any
-//! scope (a lost device, a failed submission) marks the whole device as lost, for good: every later call says so.
+//! Validation and memory errors of one call are caught by an error scope around it. What arrives outside of
+//! any scope (a lost device, a failed submission) marks the whole device as lost, for good: every later
+//! call says so.
 
 use crate::base::error::{Error, Result};
 use std::fmt::Display;
@@ -21,7 +22,7 @@ impl Health {
         let health = Arc::new(Self { device: name.to_string(), lost: OnceLock::new() });
         let on_error = Arc::clone(&health);
         device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
-            on_error.fail(one_line(&error))
+            on_error.fail(one_line(&error));
         }));
         let on_loss = Arc::clone(&health);
         device.set_device_lost_callback(move |reason, what| {
@@ -89,8 +90,9 @@ impl Health {
 
     /// Sleeps until the device is done with a submission; other threads may submit meanwhile.
     ///
-    /// There is no time limit on purpose: when a wait of wgpu 30 times out while another thread sees the queue run
-    /// empty, wgpu asserts, and the callbacks it was about to run are lost. A device that is lost ends the wait.
+    /// There is no time limit on purpose: when a wait of wgpu 30 times out while another thread sees the
+    /// queue run empty, wgpu asserts, and the callbacks it was about to run are lost. A device that is lost
+    /// ends the wait.
     pub(super) fn wait(&self, device: &wgpu::Device, index: &SubmissionIndex) -> Result<()> {
         self.drive(device, PollType::Wait { submission_index: Some(index.clone()), timeout: None })
     }

@@ -1,9 +1,9 @@
 //! Batches in flight on an adapter: one copy in, a few dispatches, one copy out, and nobody waits.
 //!
-//! A batch takes the next place in flight, round and round, since batches retire in order. What is submitted while
-//! the device works is recorded into one encoder and handed over together: a submission costs far more than a
-//! dispatch. Results are mapped by the driver's callbacks, seen by the completion thread, and copied once, here,
-//! into an output of the host's pool.
+//! A batch takes the next place in flight, round and round, since batches retire in order. What is
+//! submitted while the device works is recorded into one encoder and handed over together: a submission
+//! costs far more than a dispatch. Results are mapped by the driver's callbacks, seen by the completion
+//! thread, and copied once, here, into an output of the host's pool.
 
 use super::Gpu;
 use super::completion::{Line, State};
@@ -30,6 +30,8 @@ struct Flight {
     output: Option<(usize, Words)>,
     /// Words used, once their rest is on its way.
     rest: Option<usize>,
+    /// Copied long ago, but the caller may want to look at an event again when the batch is done.
+    leases: Vec<Lease>,
 }
 
 /// A pipeline's share of an adapter.
@@ -259,12 +261,7 @@ impl Queue for GpuQueue {
         self.flights.len() < self.options.in_flight && !full
     }
 
-    fn submit(
-        &mut self,
-        program: ProgramId,
-        head: &[u32],
-        leases: &mut Vec<Lease>,
-    ) -> Result<Ticket> {
+    fn submit(&mut self, program: ProgramId, head: &[u32], leases: Vec<Lease>) -> Result<Ticket> {
         self.gpu.health.check()?;
         assert!(self.flights.len() < self.options.in_flight, "submit without room");
         let compiled = &self.programs[program.0 as usize];
@@ -283,12 +280,11 @@ impl Queue for GpuQueue {
         self.slot = (slot + 1) % self.options.in_flight;
         self.tickets += 1;
         let ticket = Ticket(self.tickets);
-        self.flights.push_back(Flight { slot, ticket, output, rest: None });
+        self.flights.push_back(Flight { slot, ticket, output, rest: None, leases });
         self.held += 1;
         if self.is_idle() {
             self.hand_over()?;
         }
-        leases.clear();
         Ok(ticket)
     }
 
@@ -321,7 +317,7 @@ impl Queue for GpuQueue {
             }
             Home::Store { .. } => None,
         });
-        Ok(Some(Done { ticket: flight.ticket, done_ns, output }))
+        Ok(Some(Done { ticket: flight.ticket, done_ns, output, leases: flight.leases }))
     }
 
     fn read(&mut self, buffer: BufId, at: usize, into: &mut [u32]) -> Result<()> {
@@ -341,8 +337,8 @@ impl Queue for GpuQueue {
         self.hand_over()?;
         let (_, to, _) = self.store(buffer)?;
         for (piece, at) in words.chunks(PIECE).zip((at..).step_by(PIECE)) {
-            // Rare and not on the hot path, so the driver library's own staging will do; submitting at once keeps it
-            // from piling up.
+            // Rare and not on the hot path, so the driver library's own staging will do; submitting at once
+            // keeps it from piling up.
             self.gpu.health.scoped(&self.gpu.device, name, || {
                 self.gpu.queue.write_buffer(to, at as u64 * 4, bytemuck::cast_slice(piece));
                 self.gpu.queue.submit([]);
