@@ -36,7 +36,16 @@ pub const JUMP_EVENTS: u32 = 32;
 pub const BLOCK_IDS: usize = 1024;
 /// Key ids of one pipeline, at most: an id must leave the two tag bits of a table slot free.
 pub const KEYS_MAX: usize = 1 << 29;
+/// Comparisons of one filter, at most.
+pub const FILTER_TESTS_MAX: usize = 128;
+/// Places on the stack of a filter: the bits of one word.
+pub const FILTER_DEPTH_MAX: usize = 32;
 
 const _: () = assert!(BATCH_EVENTS_MAX < 1 << 30, "an event's index must leave the tag bits free");
 const _: () = assert!(EVENT_BYTES_MAX.is_multiple_of(4), "events are whole words");
 const _: () = assert!(BLOCK_IDS.is_power_of_two() && BLOCK_IDS.is_multiple_of(CHUNK_EVENTS));
+const _: () = assert!(
+    FILTER_TESTS_MAX.ilog2() < 32 && FILTER_DEPTH_MAX == 32,
+    "a filter's depth is logarithmic"
+);
+const _: () = assert!(EVENT_BYTES_MAX / 4 <= 1 << 12, "a filter names a word in 12 bits");

@@ -16,6 +16,8 @@ macro_rules! window_shader {
 pub mod batch;
 pub mod ends;
 pub mod expire;
+pub mod expr;
+pub mod filter;
 pub mod fire;
 pub mod fold;
 pub mod keys;
@@ -26,6 +28,7 @@ use crate::plan::Kernel;
 
 /// Every kernel: what the tests, the documentation and the benches walk.
 pub const KERNELS: &[&Kernel] = &[
+    &filter::SIFT,
     &keys::KEYS,
     &keys::DENSE,
     &keys::SETTLE,

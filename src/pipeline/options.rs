@@ -6,6 +6,8 @@ use crate::base::field::{Column, Field};
 use crate::base::limits::{BATCH_EVENTS_MAX, EVENT_BYTES_MAX, IN_FLIGHT_MAX, KEYS_MAX, VALUES_MAX};
 use crate::base::time::{Shape, Ticks};
 use crate::device::Device;
+use crate::ops::expr::Filter;
+use crate::ops::filter::Code;
 use crate::ops::row::{self, FRACTION_MAX, Kind};
 use crate::ring::{LaneOptions, Wait};
 use std::marker::PhantomData;
@@ -40,7 +42,7 @@ pub struct Windows<E> {
     /// The fields to aggregate, at most eight; events are counted in any case.
     pub values: Vec<Value<E>>,
     /// Only events that pass are aggregated. All events move time, also those that do not pass.
-    pub filter: Option<crate::ops::filter::Filter<E>>,
+    pub filter: Option<Filter<E>>,
     /// How far an event may lie behind the largest time before it in its lane and still be on time.
     pub disorder: Ticks,
     /// How much longer a window takes late events after it fired; it fires again when they come.
@@ -176,7 +178,9 @@ impl<E> Value<E> {
             (DType::Bf16, false) => Kind::Bf16Lower,
             (DType::Bf16, true) => Kind::Bf16Upper,
             (DType::I32, _) => Kind::I32,
-            (other, _) => return Err(Error::invalid(format!("value field: {} has no sum", other.name()))),
+            (other, _) => {
+                return Err(Error::invalid(format!("value field: {} has no sum", other.name())));
+            }
         };
         let mut parts = 0;
         let mut fraction = 0;
@@ -242,7 +246,7 @@ pub(super) struct Query {
     pub(super) dense: Option<u32>,
     pub(super) shape: Shape,
     pub(super) values: Vec<ValueSpec>,
-    pub(super) filter: Option<Vec<u32>>,
+    pub(super) filter: Option<Code>,
     pub(super) disorder: Ticks,
     pub(super) lateness: Ticks,
     pub(super) horizon: Ticks,
@@ -279,7 +283,7 @@ impl<E: bytemuck::Pod> Windows<E> {
             dense: self.key.dense,
             shape: Shape::new(self.size, self.slide)?,
             values,
-            filter: self.filter.as_ref().map(|f| f.code()).transpose()?,
+            filter: self.filter.as_ref().map(Filter::compile).transpose()?,
             disorder: self.disorder,
             lateness: self.lateness,
             horizon: self.horizon,

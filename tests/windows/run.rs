@@ -273,7 +273,7 @@ impl<'a> Bed<'a> {
         &mut self,
         program: ProgramId,
         head: &[u32],
-        leases: &mut Vec<Lease>,
+        leases: Vec<Lease>,
     ) -> Result<Option<Output>> {
         assert!(self.queue.room(program), "one batch at a time");
         self.queue.submit(program, head, leases)?;
@@ -360,7 +360,7 @@ impl<'a> Bed<'a> {
         }
         let (mut leases, bounds) = self.lend(batch);
         let head = self.head(batch, &bounds);
-        let out = self.submit(self.ingest, &head, &mut leases)?.expect("a batch has an output");
+        let out = self.submit(self.ingest, &head, leases)?.expect("a batch has an output");
         self.ids = out[batch::OUT_KEYS] as usize;
         let mut aside = out[batch::OUT_FIXED..][..out[batch::OUT_ASIDE] as usize].to_vec();
         aside.sort_unstable();
@@ -380,7 +380,7 @@ impl<'a> Bed<'a> {
         for from in (0..self.ids).step_by(FIRE_IDS) {
             let named = Self::slots(into.unwrap_or(merge::NO_SLOT), slots);
             let head = self.walk((from, self.ids.min(from + FIRE_IDS)), &named);
-            let out = self.submit(self.fire, &head, &mut Vec::new())?.expect("rows come back");
+            let out = self.submit(self.fire, &head, Vec::new())?.expect("rows come back");
             let used = fire::FIRE_FIXED + out[fire::FIRE_ROWS] as usize * words;
             assert_eq!(out[0] as usize, used, "words in use");
             for row in out[fire::FIRE_FIXED..used].chunks_exact(words) {
@@ -395,13 +395,13 @@ impl<'a> Bed<'a> {
     fn refill(&mut self) -> Result<()> {
         let mut head = self.walk((0, self.ids), &[low(self.shape.tables[self.grown] - 1)]);
         head.extend(self.shape.seed);
-        self.submit(self.rehash[self.grown], &head, &mut Vec::new()).map(|_| ())
+        self.submit(self.rehash[self.grown], &head, Vec::new()).map(|_| ())
     }
 
     fn expire(&mut self, before: u32, live: &[u32]) -> Result<()> {
         self.queue.write(self.bufs.counts.id, 0, &[low(self.ids), 0, 0])?;
         let head = self.walk((0, self.ids), &Self::slots(before, live));
-        self.submit(self.expire, &head, &mut Vec::new())?;
+        self.submit(self.expire, &head, Vec::new())?;
         self.refill()
     }
 
@@ -455,11 +455,11 @@ pub fn trace(device: &Device, script: &Script) -> Result<Vec<Seen>> {
             Act::Fire(slots, into) => trace.push(bed.fire(slots, *into)?),
             Act::Merge(slots, into) => {
                 let head = bed.walk((0, bed.ids), &Bed::slots(*into, slots));
-                bed.submit(bed.merge, &head, &mut Vec::new())?;
+                bed.submit(bed.merge, &head, Vec::new())?;
             }
             Act::Clear(slots) => {
                 let head = bed.walk((0, bed.ids), &Bed::slots(merge::NO_SLOT, slots));
-                bed.submit(bed.clear, &head, &mut Vec::new())?;
+                bed.submit(bed.clear, &head, Vec::new())?;
             }
             Act::Grow if matches!(script.shape.keys, Keys::Hashed(_)) => {
                 bed.grown = 1;
