@@ -7,8 +7,9 @@
 //   3.. the buffers of the kernel record, in its order
 // All workgroups are of 256 threads, one dimension.
 
-// The number of this workgroup. Devices fold a grid of more than 65,535 groups into rows of that many, so the last
-// row may run over: a kernel leaves when this is not less than the number of groups it was asked for.
+// The number of this workgroup. Devices fold a grid of more than 65,535 groups into rows of that many, so
+// the last row may run over: a kernel leaves when this is not less than the number of groups it was asked
+// for.
 fn group_index(wid: vec3<u32>, n: vec3<u32>) -> u32 {
     return wid.y * n.x + wid.x;
 }

@@ -1,6 +1,7 @@
 //! pelton: a GPU-native stream compute engine, linked as a library.
 
 pub mod base;
+pub mod connect;
 pub mod device;
 pub mod ops;
 pub mod plan;

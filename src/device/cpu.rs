@@ -167,12 +167,7 @@ impl Queue for HostQueue {
         self.done.len() < self.options.in_flight && !pool.is_some_and(|p| p.is_empty())
     }
 
-    fn submit(
-        &mut self,
-        program: ProgramId,
-        head: &[u32],
-        leases: &mut Vec<Lease>,
-    ) -> Result<Ticket> {
+    fn submit(&mut self, program: ProgramId, head: &[u32], leases: Vec<Lease>) -> Result<Ticket> {
         assert!(self.done.len() < self.options.in_flight, "submit without room");
         let program = &self.programs[program.0 as usize];
         assert!(head.len() <= program.head_words, "a longer header than the plan said");
@@ -182,7 +177,7 @@ impl Queue for HostQueue {
             self.buffers[out] = pool.take().expect("submit without room");
             self.buffers[out].slice_mut()[0] = 0;
         }
-        let events = Ranges(leases);
+        let events = Ranges(&leases);
         for step in &program.steps {
             let (buffers, binds) = (&mut self.buffers, &step.binds[..]);
             match binds.len() {
@@ -196,7 +191,6 @@ impl Queue for HostQueue {
                 n => unreachable!("Plan::check allows at most six bindings, not {n}"),
             }
         }
-        leases.clear();
         let output = program.output.map(|out| {
             let words = std::mem::take(&mut self.buffers[out]);
             let used = words.slice()[0] as usize;
@@ -204,7 +198,7 @@ impl Queue for HostQueue {
         });
         self.tickets += 1;
         let ticket = Ticket(self.tickets);
-        self.done.push_back(Done { ticket, done_ns: clock::now_ns(), output });
+        self.done.push_back(Done { ticket, done_ns: clock::now_ns(), output, leases });
         Ok(ticket)
     }
 

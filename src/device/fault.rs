@@ -1,8 +1,8 @@
 //! Wraps a device and makes its calls fail in turn, to rehearse what a driver does on its worst day.
 //!
-//! A test runs a program once to count the calls it makes over the seam, then once for each of them with that call
-//! failing: whatever the engine was doing, it must answer with a typed error, lose no event it still holds, and
-//! never hang.
+//! A test runs a program once to count the calls it makes over the seam, then once for each of them with
+//! that call failing: whatever the engine was doing, it must answer with a typed error, lose no event it
+//! still holds, and never hang.
 //!
 //! ```
 //! use pelton::device::fault::{Failure, Fault, FaultScript};
@@ -57,8 +57,8 @@ pub enum Call {
 pub enum Failure {
     /// The device is gone: this call and every later one, of all its queues, returns `DeviceLost`.
     Lost,
-    /// This call, and only this one, returns `Unsupported` and does nothing. Where the seam's contract knows only
-    /// `DeviceLost` (submit, flush, read, write) it is [`Failure::Lost`], as with a driver.
+    /// This call, and only this one, returns `Unsupported` and does nothing. Where the seam's contract
+    /// knows only `DeviceLost` (submit, flush, read, write) it is [`Failure::Lost`], as with a driver.
     OutOfMemory,
     /// The call works, and from it on this many of the queue's polls find nothing done.
     Late(u32),
@@ -248,12 +248,7 @@ impl Queue for FaultQueue {
         self.inner.room(program)
     }
 
-    fn submit(
-        &mut self,
-        program: ProgramId,
-        head: &[u32],
-        leases: &mut Vec<Lease>,
-    ) -> Result<Ticket> {
+    fn submit(&mut self, program: ProgramId, head: &[u32], leases: Vec<Lease>) -> Result<Ticket> {
         self.enter(Call::Submit)?;
         self.inner.submit(program, head, leases)
     }
@@ -269,7 +264,8 @@ impl Queue for FaultQueue {
             return self.inner.poll();
         }
         self.late -= 1;
-        // The device inside may have woken the engine already, or never will; who sleeps now must be woken again.
+        // The device inside may have woken the engine already, or never will; who sleeps now must be woken
+        // again.
         if let Some(wake) = self.wake.clone() {
             std::thread::spawn(move || {
                 std::thread::sleep(Duration::from_micros(100));

@@ -107,20 +107,15 @@ pub trait Queue: Send {
     fn room(&mut self, program: ProgramId) -> bool;
 
     /// The hot call: replays a program with this header over these events, which come in the order of the
-    /// leases. The queue holds the leases until the batch retires and leaves the vector empty. The queue may hold
+    /// leases. The queue holds the leases until the batch retires and gives them back with it. The queue may hold
     /// the work back to submit several batches together until `flush`, `poll` or `read`.
     ///
     /// # Errors
-    /// `DeviceLost`. The leases are kept by the caller when it fails.
+    /// `DeviceLost`.
     ///
     /// # Panics
     /// When there is no `room`, the header is longer than the plan said, or the events are more.
-    fn submit(
-        &mut self,
-        program: ProgramId,
-        head: &[u32],
-        leases: &mut Vec<Lease>,
-    ) -> Result<Ticket>;
+    fn submit(&mut self, program: ProgramId, head: &[u32], leases: Vec<Lease>) -> Result<Ticket>;
 
     /// Hands over what `submit` held back.
     ///
@@ -159,4 +154,6 @@ pub struct Done {
     pub done_ns: u64,
     /// What it returned; `None` for plans without an output.
     pub output: Option<Output>,
+    /// The leases it was submitted with.
+    pub leases: Vec<Lease>,
 }

@@ -28,7 +28,8 @@ pub fn software(test: &str) -> Option<Device> {
     }
 }
 
-/// Appends to the file that `PELTON_SKIPS` names: a test that could not run must not look like one that passed.
+/// Appends to the file that `PELTON_SKIPS` names: a test that could not run must not look like one that
+/// passed.
 pub fn skip(test: &str, why: &str) {
     let line = format!("SKIP {test}: {}\n", why.replace('\n', " "));
     eprint!("{line}");
@@ -106,8 +107,8 @@ impl Bed {
         Ok(Self { queue, memory, bins, total, copy, ingest, silent, lane, tail, bell, leases })
     }
 
-    /// Writes `n` events of a stream into the lane and leases them, in one to three pieces and more where the lane
-    /// wraps; returns the header of their batch.
+    /// Writes `n` events of a stream into the lane and leases them, in one to three pieces and more where
+    /// the lane wraps; returns the header of their batch.
     pub fn feed(&mut self, n: usize, rng: &mut SplitMix) -> [u32; 4] {
         self.tail.reclaim();
         let mut left = n;
@@ -147,10 +148,8 @@ impl Bed {
                 None => self.bell.wait(),
             }
         }
-        let mut leases = std::mem::take(&mut self.leases);
-        let submitted = self.queue.submit(program, head, &mut leases);
-        self.leases = leases;
-        submitted.map(|_| ())
+        let leases = std::mem::take(&mut self.leases);
+        self.queue.submit(program, head, leases).map(|_| ())
     }
 
     /// Takes batches until the last of `count` is there.

@@ -1,7 +1,7 @@
 //! Kernels made for the tests of the seam: between them they use every kind of binding and grid.
 //!
-//! Each has a WGSL twin and a CPU twin, as a real one; what they compute is chosen to be exact and to show a lost
-//! event, a stale header, a missing barrier or a result of another batch.
+//! Each has a WGSL twin and a CPU twin, as a real one; what they compute is chosen to be exact and to show
+//! a lost event, a stale header, a missing barrier or a result of another batch.
 
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its own share")]
 

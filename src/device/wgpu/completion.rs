@@ -1,8 +1,8 @@
 //! The thread that waits for a device's submissions, so that the engine's thread never has to.
 //!
-//! One for each opened device, because the driver completes submissions in order whoever made them. It waits in
-//! bounded steps, spins a little first where the device is real hardware (a wake-up costs more than a short
-//! kernel), and calls the queue's wake once the submission's callbacks have run.
+//! One for each opened device, because the driver completes submissions in order whoever made them. It
+//! spins a little first where the device is real hardware (a wake-up costs more than a short kernel), then
+//! sleeps in the driver, and calls the queue's wake once the submission's callbacks have run.
 
 use super::health::Health;
 use crate::base::clock;
@@ -12,10 +12,8 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{JoinHandle, yield_now};
 use std::time::{Duration, Instant};
-use wgpu::{BufferAsyncError, PollType, SubmissionIndex};
+use wgpu::{BufferAsyncError, SubmissionIndex};
 
-/// How long one wait inside the driver lasts, at most: a lost wake-up or a closed queue costs no more.
-const WAIT: Duration = Duration::from_millis(50);
 /// How long to look before sleeping.
 const SPIN: Duration = Duration::from_micros(40);
 
@@ -165,14 +163,13 @@ fn serve(device: &wgpu::Device, health: &Health, spin: bool, watches: &Receiver<
         let over = || line.fired.load(Ordering::Acquire) >= watch.fired;
         let start = Instant::now();
         while spin && !over() && start.elapsed() < SPIN && !health.is_lost() {
-            let _ = health.poll(device, PollType::Poll);
+            let _ = health.poll(device);
         }
-        // The engine's own thread may be the one that runs the callbacks: the submission is done then, yet this
-        // thread must see them through before it wakes anybody.
+        // The engine's own thread may be the one that runs the callbacks: the submission is done then, yet
+        // this thread must see them through before it wakes anybody.
         while !over() && !health.is_lost() && !line.closed.load(Ordering::Acquire) {
-            let index = Some(watch.index.clone());
-            let wait = PollType::Wait { submission_index: index, timeout: Some(WAIT) };
-            if matches!(health.poll(device, wait), Ok(true)) && !over() {
+            let _ = health.wait(device, &watch.index);
+            if !over() {
                 yield_now();
             }
         }

@@ -1,13 +1,14 @@
 //! Whether an opened adapter still works, and how a driver's complaint becomes a typed error.
 //!
-//! Validation and memory errors of one call are caught by an error scope around it. What arrives outside of any
-//! scope (a lost device, a failed submission) marks the whole device as lost, for good: every later call says so.
+//! Validation and memory errors of one call are caught by an error scope around it. What arrives outside of
+//! any scope (a lost device, a failed submission) marks the whole device as lost, for good: every later
+//! call says so.
 
 use crate::base::error::{Error, Result};
 use std::fmt::Display;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock};
-use wgpu::{ErrorFilter, PollError, PollStatus, PollType};
+use wgpu::{ErrorFilter, PollType, SubmissionIndex};
 
 /// The state shared by a device, its queues, its callbacks and its completion thread.
 pub(super) struct Health {
@@ -20,8 +21,9 @@ impl Health {
     pub(super) fn watch(name: &str, device: &wgpu::Device) -> Arc<Self> {
         let health = Arc::new(Self { device: name.to_string(), lost: OnceLock::new() });
         let on_error = Arc::clone(&health);
-        device
-            .on_uncaptured_error(Arc::new(move |error: wgpu::Error| on_error.fail(first(&error))));
+        device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
+            on_error.fail(one_line(&error));
+        }));
         let on_loss = Arc::clone(&health);
         device.set_device_lost_callback(move |reason, what| {
             on_loss.fail(format!("{reason:?}: {what}"));
@@ -81,24 +83,33 @@ impl Health {
         }
     }
 
-    /// Lets the driver make progress; whether what was waited for has happened.
+    /// Lets the driver make progress.
+    pub(super) fn poll(&self, device: &wgpu::Device) -> Result<()> {
+        self.drive(device, PollType::Poll)
+    }
+
+    /// Sleeps until the device is done with a submission; other threads may submit meanwhile.
     ///
-    /// The driver library panics when a device is lost in the middle of this; that is an error here.
-    pub(super) fn poll(&self, device: &wgpu::Device, how: PollType) -> Result<bool> {
+    /// There is no time limit on purpose: when a wait of wgpu 30 times out while another thread sees the
+    /// queue run empty, wgpu asserts, and the callbacks it was about to run are lost. A device that is lost
+    /// ends the wait.
+    pub(super) fn wait(&self, device: &wgpu::Device, index: &SubmissionIndex) -> Result<()> {
+        self.drive(device, PollType::Wait { submission_index: Some(index.clone()), timeout: None })
+    }
+
+    /// The driver library panics when it finds the device lost in the middle of this; that is an error here.
+    fn drive(&self, device: &wgpu::Device, how: PollType) -> Result<()> {
         self.check()?;
         match catch_unwind(AssertUnwindSafe(|| device.poll(how))) {
-            Ok(Ok(status)) => {
-                Ok(matches!(status, PollStatus::QueueEmpty | PollStatus::WaitSucceeded))
-            }
-            Ok(Err(PollError::Timeout)) => Ok(false),
+            Ok(Ok(_)) => Ok(()),
             Ok(Err(error)) => Err(self.lose(error)),
             Err(_) => Err(self.lose("the driver failed while it was polled")),
         }
     }
 }
 
-/// The first line that says something, of the driver library's long reports.
-fn first(error: &wgpu::Error) -> String {
+/// The driver library's long reports, in one line.
+fn one_line(error: &wgpu::Error) -> String {
     let text = error.to_string();
     text.split('\n').map(str::trim).filter(|l| !l.is_empty()).collect::<Vec<_>>().join(" ")
 }

@@ -1,7 +1,7 @@
 //! A queue's buffers: State and Scratch, outputs with their way back, and the inputs of each batch in flight.
 //!
-//! Everything is made when it is declared. Nothing here allocates per batch: each place in flight owns a mapped
-//! upload buffer, a device copy of it, and for each output a device buffer and a mapped way back.
+//! Everything is made when it is declared. Nothing here allocates per batch: each place in flight owns a
+//! mapped upload buffer, a device copy of it, and for each output a device buffer and a mapped way back.
 
 use super::Gpu;
 use crate::base::error::Result;
@@ -121,8 +121,8 @@ pub(super) fn regrow(
     Ok(new)
 }
 
-/// The way of headers and events to the device, one buffer pair for each place in flight: the header at 0, the
-/// events behind it at `head`.
+/// The way of headers and events to the device, one buffer pair for each place in flight: the header at 0,
+/// the events behind it at `head`.
 #[derive(Default)]
 pub(super) struct Inputs {
     /// Bytes set aside for the header, and for the events.

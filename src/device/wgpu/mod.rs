@@ -1,7 +1,8 @@
 //! Any GPU that speaks WGSL: Vulkan, Metal, DX12. Finds adapters, opens one, makes queues on it.
 //!
-//! A device is opened with WebGPU's default limits, so that what runs on one adapter runs on all; only the sizes of
-//! buffers go up to what the adapter offers. Software adapters are used only when they are asked for by name.
+//! A device is opened with WebGPU's default limits, so that what runs on one adapter runs on all; only the
+//! sizes of buffers go up to what the adapter offers. Software adapters are used only when they are asked
+//! for by name.
 
 mod completion;
 mod health;
@@ -31,7 +32,7 @@ pub(super) fn open(part: &str, software: bool) -> Result<Arc<dyn Backend>> {
     let part = part.to_lowercase();
     let adapters = adapters();
     let mut refused = Vec::new();
-    for adapter in &adapters {
+    for adapter in adapters {
         let info = adapter.get_info();
         if (is_software(&info) && !software) || !info.name.to_lowercase().contains(&part) {
             continue;
@@ -78,24 +79,26 @@ fn is_software(info: &AdapterInfo) -> bool {
 }
 
 /// All adapters, the ones to prefer first.
-fn adapters() -> Vec<Adapter> {
-    // One instance for the whole process: making one loads and initialises every driver.
-    static INSTANCE: OnceLock<wgpu::Instance> = OnceLock::new();
-    let instance = INSTANCE.get_or_init(|| {
+fn adapters() -> &'static [Adapter] {
+    // Asked for once: making an instance loads and initialises every driver, and asking one again does not
+    // show what was plugged in since.
+    static ADAPTERS: OnceLock<Vec<Adapter>> = OnceLock::new();
+    ADAPTERS.get_or_init(|| {
         let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
         // The same in debug and release builds: no validation layers, no labels for debuggers.
         descriptor.flags = wgpu::InstanceFlags::empty();
-        wgpu::Instance::new(descriptor)
-    });
-    let mut adapters = pollster::block_on(instance.enumerate_adapters(wgpu::Backends::all()));
-    adapters.sort_by_key(|adapter| match adapter.get_info().device_type {
-        DeviceType::DiscreteGpu => 0,
-        DeviceType::IntegratedGpu => 1,
-        DeviceType::VirtualGpu => 2,
-        DeviceType::Other => 3,
-        DeviceType::Cpu => 4,
-    });
-    adapters
+        let instance = wgpu::Instance::new(descriptor);
+        let found = instance.enumerate_adapters(wgpu::Backends::all());
+        let mut adapters = pollster::block_on(found);
+        adapters.sort_by_key(|adapter| match adapter.get_info().device_type {
+            DeviceType::DiscreteGpu => 0,
+            DeviceType::IntegratedGpu => 1,
+            DeviceType::VirtualGpu => 2,
+            DeviceType::Other => 3,
+            DeviceType::Cpu => 4,
+        });
+        adapters
+    })
 }
 
 /// An opened adapter, shared by its queues.
@@ -185,13 +188,13 @@ impl Backend for Wgpu {
 }
 
 #[cfg(test)]
-mod tests {
+mod wgsl_tests {
     use super::*;
     use crate::plan::{Buf, Memory, Role};
 
     fn software() -> Option<Gpu> {
-        let adapter = adapters().into_iter().find(|adapter| is_software(&adapter.get_info()))?;
-        Gpu::open(&adapter, &adapter.get_info()).ok()
+        let adapter = adapters().iter().find(|adapter| is_software(&adapter.get_info()))?;
+        Gpu::open(adapter, &adapter.get_info()).ok()
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! Compiled plans: pipelines, parameter blocks and bind groups, all made once, and the recording of one replay.
+//! Compiled plans: pipelines, parameter blocks and bind groups, all made once, and the recording of one
+//! replay.
 
 use super::Gpu;
 use super::memory::{Home, Inputs};

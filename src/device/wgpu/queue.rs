@@ -1,9 +1,9 @@
 //! Batches in flight on an adapter: one copy in, a few dispatches, one copy out, and nobody waits.
 //!
-//! A batch takes the next place in flight, round and round, since batches retire in order. What is submitted while
-//! the device works is recorded into one encoder and handed over together: a submission costs far more than a
-//! dispatch. Results are mapped by the driver's callbacks, seen by the completion thread, and copied once, here,
-//! into an output of the host's pool.
+//! A batch takes the next place in flight, round and round, since batches retire in order. What is
+//! submitted while the device works is recorded into one encoder and handed over together: a submission
+//! costs far more than a dispatch. Results are mapped by the driver's callbacks, seen by the completion
+//! thread, and copied once, here, into an output of the host's pool.
 
 use super::Gpu;
 use super::completion::{Line, State};
@@ -17,13 +17,10 @@ use crate::ring::lane::Lease;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::time::Duration;
-use wgpu::{Buffer, CommandEncoder, CommandEncoderDescriptor, MapMode, PollType};
+use wgpu::{Buffer, CommandEncoder, CommandEncoderDescriptor, MapMode, SubmissionIndex};
 
 /// Words that `read` and `write` move at a time.
 const PIECE: usize = 8 << 20;
-/// How long a blocking call waits before it looks whether the device is still there.
-const WAIT: Duration = Duration::from_millis(100);
 
 /// A batch in flight.
 struct Flight {
@@ -33,6 +30,8 @@ struct Flight {
     output: Option<(usize, Words)>,
     /// Words used, once their rest is on its way.
     rest: Option<usize>,
+    /// Copied long ago, but the caller may want to look at an event again when the batch is done.
+    leases: Vec<Lease>,
 }
 
 /// A pipeline's share of an adapter.
@@ -49,6 +48,8 @@ pub(super) struct GpuQueue {
     held: usize,
     encoder: Option<CommandEncoder>,
     tickets: u64,
+    /// The newest submission that carried batches.
+    newest: Option<SubmissionIndex>,
     /// Where the next batch goes.
     slot: usize,
     /// The way back of `read`, made when first used.
@@ -68,6 +69,7 @@ impl GpuQueue {
             held: 0,
             encoder: None,
             tickets: 0,
+            newest: None,
             slot: 0,
             staging: None,
         }
@@ -89,8 +91,7 @@ impl GpuQueue {
 
     /// Gives the device what was held back.
     fn hand_over(&mut self) -> Result<()> {
-        let health = &self.gpu.health;
-        health.check()?;
+        self.gpu.health.check()?;
         let Some(encoder) = self.encoder.take() else { return Ok(()) };
         let index = self.gpu.queue.submit([encoder.finish()]);
         for flight in self.flights.iter().rev().take(std::mem::take(&mut self.held)) {
@@ -102,8 +103,9 @@ impl GpuQueue {
                 back[flight.slot].map_async(MapMode::Read, .., self.line.callback(flight.slot));
             }
         }
+        self.newest = Some(index.clone());
         self.gpu.completion.watch(index, &self.line);
-        health.check()
+        self.gpu.health.check()
     }
 
     /// Whether the device has nothing to do, so that a batch held back would only wait.
@@ -117,10 +119,10 @@ impl GpuQueue {
     /// Waits until the device is done with every batch; they are still to be taken.
     fn settle(&mut self) -> Result<()> {
         self.hand_over()?;
+        let Some(index) = self.newest.clone() else { return Ok(()) };
         for flight in &self.flights {
             while matches!(self.line.state(flight.slot), State::Pending) {
-                let wait = PollType::Wait { submission_index: None, timeout: Some(WAIT) };
-                self.gpu.health.poll(&self.gpu.device, wait)?;
+                self.gpu.health.wait(&self.gpu.device, &index)?;
             }
         }
         Ok(())
@@ -201,11 +203,7 @@ impl GpuQueue {
             told.store(if result.is_ok() { 1 } else { 2 }, Ordering::Release);
         });
         while mapped.load(Ordering::Acquire) == 0 {
-            let index = Some(index.clone());
-            gpu.health.poll(
-                &gpu.device,
-                PollType::Wait { submission_index: index, timeout: Some(WAIT) },
-            )?;
+            gpu.health.wait(&gpu.device, &index)?;
         }
         let view = staging.get_mapped_range(..size).map_err(|error| gpu.health.lose(error))?;
         into.copy_from_slice(bytemuck::cast_slice(&view));
@@ -263,12 +261,7 @@ impl Queue for GpuQueue {
         self.flights.len() < self.options.in_flight && !full
     }
 
-    fn submit(
-        &mut self,
-        program: ProgramId,
-        head: &[u32],
-        leases: &mut Vec<Lease>,
-    ) -> Result<Ticket> {
+    fn submit(&mut self, program: ProgramId, head: &[u32], leases: Vec<Lease>) -> Result<Ticket> {
         self.gpu.health.check()?;
         assert!(self.flights.len() < self.options.in_flight, "submit without room");
         let compiled = &self.programs[program.0 as usize];
@@ -287,12 +280,11 @@ impl Queue for GpuQueue {
         self.slot = (slot + 1) % self.options.in_flight;
         self.tickets += 1;
         let ticket = Ticket(self.tickets);
-        self.flights.push_back(Flight { slot, ticket, output, rest: None });
+        self.flights.push_back(Flight { slot, ticket, output, rest: None, leases });
         self.held += 1;
         if self.is_idle() {
             self.hand_over()?;
         }
-        leases.clear();
         Ok(ticket)
     }
 
@@ -306,7 +298,7 @@ impl Queue for GpuQueue {
         let slot = oldest.slot;
         if matches!(self.line.state(slot), State::Pending) {
             // Looking is cheap and spares a result the way through the completion thread.
-            self.gpu.health.poll(&self.gpu.device, PollType::Poll)?;
+            self.gpu.health.poll(&self.gpu.device)?;
         }
         let done_ns = match self.line.state(slot) {
             State::Pending => return Ok(None),
@@ -325,7 +317,7 @@ impl Queue for GpuQueue {
             }
             Home::Store { .. } => None,
         });
-        Ok(Some(Done { ticket: flight.ticket, done_ns, output }))
+        Ok(Some(Done { ticket: flight.ticket, done_ns, output, leases: flight.leases }))
     }
 
     fn read(&mut self, buffer: BufId, at: usize, into: &mut [u32]) -> Result<()> {
@@ -345,8 +337,8 @@ impl Queue for GpuQueue {
         self.hand_over()?;
         let (_, to, _) = self.store(buffer)?;
         for (piece, at) in words.chunks(PIECE).zip((at..).step_by(PIECE)) {
-            // Rare and not on the hot path, so the driver library's own staging will do; submitting at once keeps it
-            // from piling up.
+            // Rare and not on the hot path, so the driver library's own staging will do; submitting at once
+            // keeps it from piling up.
             self.gpu.health.scoped(&self.gpu.device, name, || {
                 self.gpu.queue.write_buffer(to, at as u64 * 4, bytemuck::cast_slice(piece));
                 self.gpu.queue.submit([]);

@@ -1,0 +1,107 @@
+#!/usr/bin/env bash
+# Runs one bench by its id and prints one line of JSON; --list names them all.
+#
+#   ./bench.sh --list
+#   ./bench.sh S7-none
+#
+# A row of the table is an id, a command and what it measures; a new bench is a new row. The command prints
+# one line of JSON on standard output and everything else on standard error. Keys: id value unit peer version
+# peer_value ratio bound ok why rounds machine.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+
+# id          | command                      | what it measures
+BENCHES=(
+  "S3-lane    | peer rings S3-lane           | one producer, one consumer, runs of 64, against rtrb"
+  "S3-shared  | peer rings S3-shared         | four producers, against disruptor's multi-producer"
+  "S3-visible | peer rings S3-visible        | publish to visible, against a cache line's ping-pong"
+  "S5-wgpu    | bench wgpu_seam S5-wgpu      | a batch through the wgpu seam, against wgpu by hand"
+  "S5-wgpu-one | bench wgpu_seam S5-wgpu-one | the same with one batch in flight: a round trip"
+  "S5-wgpu-alloc | bench wgpu_seam S5-wgpu-alloc | the same: allocations of a batch"
+  "S7-default | first_minutes S7-default 250 | CPU seconds of a clean build and run of the quickstart"
+  "S7-none    | first_minutes S7-none 40 --no-default-features | the same with no features"
+)
+
+# ---- commands of the table --------------------------------------------------------------------------------
+
+# peer PACKAGE ID: a package of its own, so that rivals never enter pelton's dependencies.
+peer() {
+  cargo run --release -q --manifest-path "benches/peers/$1/Cargo.toml" -- "$2"
+}
+
+# bench FILE ID: a bench of this package.
+bench() {
+  cargo bench -q --bench "$1" -- "$2"
+}
+
+# first_minutes ID BOUND [FLAG...]: user and system seconds of a clean build and run of the quickstart.
+first_minutes() {
+  local id=$1 bound=$2 cpu ok status=0 why="user and system seconds of a clean release build and run"
+  shift 2
+  temporary=$(mktemp -d)
+  trap 'rm -rf "$temporary"' EXIT
+  cargo fetch -q >&2
+  local TIMEFORMAT='%U %S'
+  cpu=$({ time env -u RUSTC_WRAPPER -u RUSTFLAGS CARGO_TARGET_DIR="$temporary/target" \
+    cargo run --release --example quickstart "$@" >"$temporary/log" 2>&1; } 2>&1) || status=$?
+  cat "$temporary/log" >&2
+  cpu=$(awk '{ printf "%.1f", $1 + $2 }' <<<"$cpu")
+  ok=$(awk -v cpu="$cpu" -v bound="$bound" 'BEGIN { print (cpu <= bound) ? "true" : "false" }')
+  ((status == 0)) || ok=false why="the build or the run failed"
+  printf '{"id":"%s","value":%s,"unit":"CPU s","peer":null,"version":null,"peer_value":null,' "$id" "$cpu"
+  printf '"ratio":null,"bound":%s,"ok":%s,"why":"%s","rounds":1,"machine":"%s"}\n' \
+    "$bound" "$ok" "$why" "$(machine)"
+  return $status
+}
+
+# The processor, its cores and the system, in one phrase.
+machine() {
+  local cpu
+  cpu=$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo 2>/dev/null | head -n 1 | tr -d '"\\') || true
+  echo "${cpu:-$(uname -m)}, $(getconf _NPROCESSORS_ONLN) cores, $(uname -sr)"
+}
+
+# ---- the table --------------------------------------------------------------------------------------------
+
+# Where a command of the table lives; a row whose bench is not there does not exist.
+home() {
+  case $1 in
+    peer) echo "benches/peers/$2" ;;
+    bench) echo "benches/$2.rs" ;;
+    first_minutes) echo "examples/quickstart/main.rs" ;;
+  esac
+}
+
+trim() {
+  local text=$1
+  text=${text#"${text%%[! ]*}"}
+  printf '%s' "${text%"${text##*[! ]}"}"
+}
+
+list() {
+  local row id command what where
+  for row in "${BENCHES[@]}"; do
+    IFS='|' read -r id command what <<<"$row"
+    where=$(home $command)
+    [[ ! -e $where ]] || printf '%-11s %s [%s]\n' "$(trim "$id")" "$(trim "$what")" "$where"
+  done
+}
+
+run() {
+  local row id command what
+  for row in "${BENCHES[@]}"; do
+    IFS='|' read -r id command what <<<"$row"
+    if [[ $(trim "$id") == "$1" && -e $(home $command) ]]; then
+      $command
+      return
+    fi
+  done
+  echo "no bench is called $1; ./bench.sh --list names them" >&2
+  return 2
+}
+
+case ${1---help} in
+  --list) list ;;
+  -*) sed -n '2,9s/^# \{0,1\}//p' "$0" ;;
+  *) run "$1" ;;
+esac

@@ -1,0 +1,453 @@
+//! The engine: takes events from lanes, sends batches to the device, fires windows, hands over results.
+//!
+//! It is one state machine without a thread of its own: each step does what can be done now. A thread
+//! (`run::Pipeline`) or the user (`run::Inline`) keeps it going. Everything a device does happens in the order
+//! in which the engine submits it, so a window fires after the events that the watermark waited for.
+
+use super::batch::{Batch, Judging, Places, Stamp, event_at};
+use super::clock::{Clock, Rules};
+use super::fire::{Firing, Task};
+use super::keyspace::Keyspace;
+use super::options::{Options, Query};
+use super::programs::Programs;
+use super::results::{Outbox, Reason, Rows, Shape};
+use super::stats::Stats;
+use crate::base::clock;
+use crate::base::error::Result;
+use crate::base::limits::CHUNK_EVENTS;
+use crate::base::time::Ticks;
+use crate::device::{Caps, Device, Done, Queue, QueueOptions};
+use crate::ops::batch::{OUT_ASIDE, OUT_FIXED, OUT_KEYS, OUT_PROBES};
+use crate::ops::keys::{WALK_FROM, WALK_GROUPS, WALK_TO};
+use crate::ops::merge::{NO_SLOT, WALK_INTO, WALK_MAP_STRIDE, WALK_SLOT, WALK_SLOTS, WALK_WORDS};
+use crate::ring::{Bell, Gap, LaneStats, Lease, Note, Tail};
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// The mark by which a lane says that it has no events for now.
+pub(super) const MARK_IDLE: u32 = 1;
+
+/// One lane as the engine sees it.
+struct Lane {
+    tail: Tail,
+    number: u32,
+    clock: Clock,
+    /// A run that did not fit the last batch, from where it goes on.
+    rest: Option<Note>,
+    idle: bool,
+    /// Its time still is the watermark it joined at.
+    joined: bool,
+    counted: LaneStats,
+}
+
+/// What is in flight, in order.
+enum Sent {
+    Events { stamps: Vec<Stamp>, events: usize, sent_ns: u64 },
+    Rows { window: u64, closed_ns: u64 },
+    Work,
+}
+
+/// The state machine.
+pub(super) struct Engine {
+    pub(super) caps: Caps,
+    device: Device,
+    query: Query,
+    rules: Rules,
+    options: Options,
+    queue: Box<dyn Queue>,
+    programs: Programs,
+    keys: Keyspace,
+    places: Places,
+    firing: Firing,
+    /// Where the running `Fire` task goes on: the first id of its next part.
+    fire_from: usize,
+    lanes: Vec<Lane>,
+    lanes_opened: u32,
+    batch: Batch,
+    sent: VecDeque<Sent>,
+    spare_stamps: Vec<Vec<Stamp>>,
+    spare_leases: Vec<Vec<Lease>>,
+    watermark: Option<Ticks>,
+    gaps: VecDeque<Gap>,
+    closed_ns: u64,
+    shape: Arc<Shape>,
+    outbox: Arc<Outbox>,
+    bell: Bell,
+    /// No lane will be opened any more.
+    pub(super) closing: bool,
+    finished: bool,
+    stats: Stats,
+}
+
+impl Engine {
+    pub(super) fn new(query: Query, options: Options, outbox: Arc<Outbox>, bell: Bell) -> Result<Self> {
+        options.check()?;
+        let device = options.device.clone();
+        let caps = device.caps().clone();
+        let outputs = options.outstanding.max(options.in_flight);
+        let mut queue = device.queue(QueueOptions { in_flight: options.in_flight, outputs })?;
+        let wake = bell.clone();
+        queue.on_done(Arc::new(move || wake.ring_always()));
+        let programs = Programs::new(&mut *queue, &caps, &query, &options)?;
+        let values = programs.groups.iter().zip(&query.values);
+        let values = values.map(|(g, v)| (g.out_at, g.layout, v.kind, v.fraction)).collect();
+        let shape = Arc::new(Shape { words: programs.out_words, values });
+        let stats = Stats { device: caps.name.clone(), ..Stats::default() };
+        let keys = Keyspace::new(&query, &options);
+        let rules = Rules::new(&query);
+        Ok(Self {
+            caps,
+            device,
+            rules,
+            query,
+            options,
+            queue,
+            programs,
+            keys,
+            places: Places::default(),
+            firing: Firing::default(),
+            fire_from: 0,
+            lanes: Vec::new(),
+            lanes_opened: 0,
+            batch: Batch::default(),
+            sent: VecDeque::new(),
+            spare_stamps: Vec::new(),
+            spare_leases: Vec::new(),
+            watermark: None,
+            gaps: VecDeque::new(),
+            closed_ns: 0,
+            shape,
+            outbox,
+            bell,
+            closing: false,
+            finished: false,
+            stats,
+        })
+    }
+
+    /// Takes in a lane. It joins at the watermark.
+    pub(super) fn open(&mut self, tail: Tail) -> Result<()> {
+        self.device.register(tail.slab())?;
+        let mut clock = Clock::default();
+        if let Some(watermark) = self.watermark {
+            clock.join(watermark, &self.rules);
+        }
+        let joined = self.watermark.is_some();
+        let number = self.lanes_opened;
+        self.lanes_opened += 1;
+        let counted = LaneStats::default();
+        self.lanes.push(Lane { tail, number, clock, rest: None, idle: false, joined, counted });
+        Ok(())
+    }
+
+    /// Does what can be done now; false when there was nothing to do.
+    pub(super) fn step(&mut self) -> Result<bool> {
+        let mut progress = false;
+        while let Some(done) = self.queue.poll()? {
+            self.retire(done)?;
+            progress = true;
+        }
+        while self.work()? {
+            progress = true;
+        }
+        if self.firing.tasks.is_empty() {
+            progress |= self.ingest()?;
+        }
+        self.queue.flush()?;
+        Ok(progress)
+    }
+
+    /// Whether everything there will ever be has been handed over.
+    pub(super) fn is_over(&self) -> bool {
+        self.finished && self.sent.is_empty() && self.firing.tasks.is_empty()
+    }
+
+    /// Whether batches are with the device.
+    pub(super) fn in_flight(&self) -> bool {
+        !self.sent.is_empty()
+    }
+
+    /// The lanes' consumer ends, for arming and disarming.
+    pub(super) fn tails(&mut self) -> impl Iterator<Item = &mut Tail> {
+        self.lanes.iter_mut().map(|lane| &mut lane.tail)
+    }
+
+    // --- events in ---
+
+    fn ingest(&mut self) -> Result<bool> {
+        if self.sent.len() >= self.options.in_flight || !self.queue.room(self.programs.ingest) {
+            return Ok(false);
+        }
+        let room = self.options.batch_events;
+        if self.keys.must_wait(room) {
+            return Ok(false);
+        }
+        if let Some(watermark) = self.watermark
+            && self.keys.expiry_due(watermark)
+        {
+            if self.in_flight() {
+                return Ok(false);
+            }
+            let Self { keys, queue, programs, places, .. } = self;
+            keys.expire(&mut **queue, programs, &places.slots, watermark)?;
+        }
+        self.batch.clear();
+        let mut progress = false;
+        for lane in 0..self.lanes.len() {
+            progress |= self.gather(lane, room);
+        }
+        self.lanes.retain(|lane| lane.rest.is_some() || !lane.tail.closed());
+        if !self.batch.leases.is_empty() {
+            self.send_events()?;
+        }
+        if progress {
+            self.advance();
+        } else if self.closing && self.lanes.is_empty() && !self.finished {
+            self.firing.advance(None, &mut self.places, &self.rules, self.query.lateness > 0);
+            self.finished = true;
+            progress = true;
+        }
+        Ok(progress)
+    }
+
+    /// Takes one lane's committed runs into the batch.
+    fn gather(&mut self, index: usize, room: usize) -> bool {
+        let Self { lanes, batch, places, stats, outbox, rules, query, firing, caps, gaps, .. } = self;
+        let lane = &mut lanes[index];
+        let mut progress = false;
+        while let Some(note) = lane.tail.drop_oldest() {
+            gaps.push_back(Gap { at: note.from, lo: note.lo, hi: note.hi, events: note.to - note.from });
+            progress = true;
+        }
+        lane.tail.reclaim();
+        let judging =
+            Judging { rules, time: query.time, fired: firing.fired, chunked: !caps.in_place };
+        let mut aside = |reason: Reason, event: &[u32]| {
+            let counter = match reason {
+                Reason::Late => &mut stats.late,
+                Reason::Beyond => &mut stats.beyond,
+                Reason::Key => &mut stats.bad_key,
+                Reason::Full => &mut stats.full,
+            };
+            *counter += 1;
+            stats.asides_lost += u64::from(!outbox.put_aside(reason, event));
+        };
+        let mut taken: Option<(u64, u64)> = None;
+        let mut events = batch.events;
+        while events < room {
+            let Some(note) = lane.rest.take().or_else(|| lane.tail.next()) else { break };
+            progress = true;
+            if let Some(code) = note.mark {
+                lane.idle = code == MARK_IDLE;
+                continue;
+            }
+            if std::mem::take(&mut lane.idle)
+                && let Some(watermark) = self.watermark
+            {
+                lane.clock.join(watermark, rules);
+                lane.joined = true;
+            }
+            let (from, fits) = (note.from, (room - events) as u64);
+            let to = note.to.min(from + fits);
+            let (tail, clock) = (&lane.tail, &mut lane.clock);
+            let at = batch.judge((from, to), (note.lo, note.hi), (clock, tail), &judging, &mut aside);
+            if at > from {
+                batch.stamps.push(Stamp { ns: note.stamp_ns, events: at - from });
+                taken = Some((taken.map_or(from, |(first, _)| first), at));
+                events += usize::try_from(at - from).expect("a batch's events fit");
+            }
+            if at < note.to {
+                lane.rest = Some(Note { from: at, ..note });
+                break;
+            }
+        }
+        if let Some(range) = taken {
+            batch.lease(lane.number, range, &mut lane.tail, (places, &judging), &mut aside);
+        }
+        while let Some(gap) = lane.tail.next_gap() {
+            gaps.push_back(gap);
+        }
+        progress
+    }
+
+    fn send_events(&mut self) -> Result<()> {
+        let Self { batch, keys, queue, caps, programs, places, options, .. } = self;
+        keys.reserve(&mut **queue, caps, programs, batch.events, options.keys)?;
+        places.slots.reserve(keys.bound());
+        places.slots.sync(&mut **queue, caps, programs)?;
+        keys.write_head(&mut batch.head);
+        batch.finish(places.slots.stride());
+        let mut stamps = self.spare_stamps.pop().unwrap_or_default();
+        std::mem::swap(&mut stamps, &mut batch.stamps);
+        let mut leases = self.spare_leases.pop().unwrap_or_default();
+        std::mem::swap(&mut leases, &mut batch.leases);
+        let sent_ns = clock::now_ns();
+        for stamp in &stamps {
+            self.stats.ring.record(sent_ns.saturating_sub(stamp.ns), stamp.events);
+        }
+        self.closed_ns = stamps.iter().map(|s| s.ns).min().unwrap_or(sent_ns);
+        let events = batch.events;
+        self.stats.events += stamps.iter().map(|s| s.events).sum::<u64>();
+        self.stats.accepted += batch.accepted;
+        self.stats.batches += 1;
+        queue.submit(programs.ingest, &batch.head, leases)?;
+        self.sent.push_back(Sent::Events { stamps, events, sent_ns });
+        Ok(())
+    }
+
+    /// Moves the watermark and queues what it makes due.
+    fn advance(&mut self) {
+        let keep = self.query.lateness > 0;
+        let refire = std::mem::take(&mut self.batch.refire);
+        self.firing.again(&refire, &self.places, self.rules.shape.slices() == 1);
+        self.batch.refire = refire;
+        let mut active = self.lanes.iter().filter(|lane| !lane.idle).peekable();
+        if active.peek().is_none() {
+            return;
+        }
+        let lowest = active.map(|lane| lane.clock.watermark(&self.rules)).min().flatten();
+        let Some(lowest) = lowest.filter(|&w| self.watermark.is_none_or(|old| w > old)) else { return };
+        self.watermark = Some(lowest);
+        self.firing.advance(Some(self.rules.passed(lowest)), &mut self.places, &self.rules, keep);
+        let below = self.rules.shape.slice_start(self.rules.passed(lowest).1);
+        self.gaps.retain(|gap| gap.hi >= below);
+    }
+
+    // --- windows out ---
+
+    /// Does the next piece of work on slots; false when there is none or no room for it.
+    fn work(&mut self) -> Result<bool> {
+        let Some(task) = self.firing.tasks.front().cloned() else { return Ok(false) };
+        if self.sent.len() >= self.options.in_flight {
+            return Ok(false);
+        }
+        // The ids of batches in flight are not known yet; they all lie below the bound.
+        let high = self.keys.bound();
+        let mut head = [0u32; WALK_WORDS];
+        head[WALK_MAP_STRIDE] = u32::try_from(self.places.slots.stride()).expect("a map's stride fits");
+        head[WALK_INTO] = NO_SLOT;
+        let (program, sent, from, to) = match task {
+            Task::Merge { into, from } => {
+                head[WALK_INTO] = into;
+                (head[WALK_SLOTS], head[WALK_SLOT]) = (1, from);
+                (self.programs.merge, Sent::Work, 0, high)
+            }
+            Task::Release { slot } => {
+                (head[WALK_SLOTS], head[WALK_SLOT]) = (1, slot);
+                (self.programs.clear, Sent::Work, 0, high)
+            }
+            Task::Fire { window, slots, own } => {
+                for slot in slots.into_iter().flatten() {
+                    head[WALK_SLOT + head[WALK_SLOTS] as usize] = slot;
+                    head[WALK_SLOTS] += 1;
+                }
+                head[WALK_INTO] = own.unwrap_or(NO_SLOT);
+                let from = self.fire_from;
+                let to = high.min(from + self.programs.fire_rows);
+                (self.programs.fire, Sent::Rows { window, closed_ns: self.closed_ns }, from, to)
+            }
+        };
+        if !self.queue.room(program) {
+            return Ok(false);
+        }
+        // Slots opened for this task alone have their blocks from here on.
+        let Self { places, queue, caps, programs, keys, .. } = self;
+        places.slots.reserve(keys.bound());
+        places.slots.sync(&mut **queue, caps, programs)?;
+        head[WALK_MAP_STRIDE] = u32::try_from(places.slots.stride()).expect("a map's stride fits");
+        head[WALK_FROM] = u32::try_from(from).expect("ids fit");
+        head[WALK_TO] = u32::try_from(to).expect("ids fit");
+        head[WALK_GROUPS] = (head[WALK_TO] - head[WALK_FROM]).div_ceil(CHUNK_EVENTS as u32);
+        self.queue.submit(program, &head, Vec::new())?;
+        self.sent.push_back(sent);
+        match task {
+            Task::Fire { .. } if to < high => self.fire_from = to,
+            task => {
+                self.fire_from = 0;
+                self.firing.tasks.pop_front();
+                if let Task::Release { slot } = task {
+                    self.places.slots.close(slot);
+                } else if let Task::Fire { .. } = task {
+                    self.stats.fired += 1;
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    // --- batches back ---
+
+    fn retire(&mut self, done: Done) -> Result<()> {
+        let sent = self.sent.pop_front().expect("a batch comes back once");
+        match sent {
+            Sent::Events { stamps, events, sent_ns } => {
+                let out = done.output.as_deref().unwrap_or(&[]);
+                if out.len() >= OUT_FIXED {
+                    self.keys.retired(events, out[OUT_KEYS], out[OUT_PROBES]);
+                    let aside = &out[OUT_FIXED..][..out[OUT_ASIDE] as usize];
+                    for &index in aside {
+                        if let Some(event) = event_at(&done.leases, self.query.stride, index as usize) {
+                            self.stats.bad_key += 1;
+                            let kept = self.outbox.put_aside(Reason::Key, event);
+                            self.stats.asides_lost += u64::from(!kept);
+                        }
+                    }
+                } else {
+                    // The null device reports nothing.
+                    self.keys.retired(events, 0, 0);
+                }
+                self.stats.device_ns.record(done.done_ns.saturating_sub(sent_ns), events as u64);
+                for stamp in &stamps {
+                    self.stats.event.record(done.done_ns.saturating_sub(stamp.ns), stamp.events);
+                }
+                let mut stamps = stamps;
+                stamps.clear();
+                self.spare_stamps.push(stamps);
+                let mut leases = done.leases;
+                leases.clear();
+                self.spare_leases.push(leases);
+            }
+            Sent::Rows { window, closed_ns } => {
+                let Some(output) = done.output else { return Ok(()) };
+                let shape = self.rules.shape;
+                let ends = (shape.window_start(window), shape.window_end(window));
+                let touches = |gap: &&Gap| gap.lo < ends.1 && gap.hi >= ends.0;
+                let lost = self.gaps.iter().filter(touches).map(|gap| gap.events).sum();
+                let rows = Rows::new(output, self.shape.clone(), self.bell.clone(), ends, (lost, closed_ns));
+                self.stats.rows += rows.len() as u64;
+                if !rows.is_empty() {
+                    self.outbox.put(rows);
+                }
+            }
+            Sent::Work => {}
+        }
+        Ok(())
+    }
+
+    // --- counting ---
+
+    /// What has been counted so far.
+    pub(super) fn stats(&mut self) -> Stats {
+        for lane in &mut self.lanes {
+            let now = lane.tail.stats();
+            let before = std::mem::replace(&mut lane.counted, now.clone());
+            self.stats.dropped += now.dropped_newest + now.dropped_oldest;
+            self.stats.dropped -= before.dropped_newest + before.dropped_oldest;
+            self.stats.rejected += now.rejected - before.rejected;
+        }
+        let mut stats = self.stats.clone();
+        stats.jumps = self.lanes.iter().map(|lane| lane.clock.jumps).sum();
+        stats.keys = self.keys.high() as u64 - self.keys.expired.min(self.keys.high() as u64);
+        stats.expired = self.keys.expired;
+        stats.rehashes = self.keys.rehashes;
+        stats.state_bytes = self.keys.bytes(&self.programs) + self.places.slots.bytes(&self.programs);
+        stats.watermark = self.watermark;
+        stats.result = self.outbox.latency();
+        stats
+    }
+
+    /// Ends the results, with an error or without.
+    pub(super) fn finish(&self, error: Option<crate::Error>) {
+        self.outbox.finish(error);
+    }
+}

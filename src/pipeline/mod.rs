@@ -1,0 +1,20 @@
+//! Floor 4: where operators and devices meet: lanes in, batches through plans, windows out.
+
+mod batch;
+mod clock;
+mod engine;
+mod feed;
+mod fire;
+mod keyspace;
+pub mod options;
+mod programs;
+pub mod results;
+mod run;
+mod slots;
+pub mod stats;
+
+pub use feed::{Feed, Feeds, SharedFeed, Writing};
+pub use options::{Key, Options, Sum, Value, Windows};
+pub use results::{Aside, Reason, Results, Row, Rows};
+pub use run::{Inline, Pipeline};
+pub use stats::Stats;

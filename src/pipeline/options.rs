@@ -1,0 +1,358 @@
+//! What a user asks for: a window query over an event type, and how the engine is to run it.
+
+use crate::base::dtype::{DType, Number};
+use crate::base::error::{Error, Result};
+use crate::base::field::{Column, Field};
+use crate::base::limits::{BATCH_EVENTS_MAX, EVENT_BYTES_MAX, IN_FLIGHT_MAX, KEYS_MAX, VALUES_MAX};
+use crate::base::time::{Shape, Ticks};
+use crate::device::Device;
+use crate::ops::row::{self, FRACTION_MAX, Kind};
+use crate::ring::{LaneOptions, Wait};
+use std::marker::PhantomData;
+
+/// Keyed event-time windows over events of type `E`.
+///
+/// All times are in the ticks of the time field. Fill in what differs from [`Windows::tumbling`]:
+///
+/// ```
+/// use pelton::{Key, Pod, Value, Windows, Zeroable, field};
+/// #[repr(C)]
+/// #[derive(Clone, Copy, Pod, Zeroable)]
+/// struct Trade { at: u64, account: u32, amount: f32 }
+///
+/// let spend = Windows {
+///     key: Key::hashed(field!(Trade.account)),
+///     values: vec![Value { last: true, ..Value::exact(field!(Trade.amount)) }],
+///     disorder: 500,
+///     ..Windows::tumbling(field!(Trade.at), 10_000)
+/// };
+/// ```
+#[derive(Debug, Clone)]
+pub struct Windows<E> {
+    /// The event time, in ticks of your choice.
+    pub time: Field<E, u64>,
+    /// What events are grouped by.
+    pub key: Key<E>,
+    /// Ticks in a window.
+    pub size: Ticks,
+    /// Ticks from one window's start to the next one's: `size` for tumbling windows, a divisor of it for hopping ones.
+    pub slide: Ticks,
+    /// The fields to aggregate, at most eight; events are counted in any case.
+    pub values: Vec<Value<E>>,
+    /// Only events that pass are aggregated. All events move time, also those that do not pass.
+    pub filter: Option<crate::ops::filter::Filter<E>>,
+    /// How far an event may lie behind the largest time before it in its lane and still be on time.
+    pub disorder: Ticks,
+    /// How much longer a window takes late events after it fired; it fires again when they come.
+    pub lateness: Ticks,
+    /// How far an event may lie ahead of the largest time before it in its lane. Those beyond are set aside, unless
+    /// 32 in a row agree to within a horizon: then time has really jumped.
+    pub horizon: Ticks,
+    /// Keys not seen for this long in event time are forgotten; `None` keeps them.
+    pub ttl: Option<Ticks>,
+}
+
+impl<E> Windows<E> {
+    /// Windows of `size` ticks side by side, unkeyed, counting events, that expect events in order.
+    pub fn tumbling(time: Field<E, u64>, size: Ticks) -> Self {
+        Self {
+            time,
+            key: Key::none(),
+            size,
+            slide: size,
+            values: Vec::new(),
+            filter: None,
+            disorder: 0,
+            lateness: 0,
+            horizon: Ticks::MAX,
+            ttl: None,
+        }
+    }
+
+    /// Windows of `size` ticks, one every `slide` ticks.
+    pub fn hopping(time: Field<E, u64>, size: Ticks, slide: Ticks) -> Self {
+        Self { slide, ..Self::tumbling(time, size) }
+    }
+}
+
+/// What events are grouped by.
+pub struct Key<E> {
+    pub(super) column: Option<Column>,
+    /// Keys are indices below this.
+    pub(super) dense: Option<u32>,
+    of: PhantomData<fn(&E)>,
+}
+
+impl<E> Key<E> {
+    /// No key: all events share one row, printed as key 0.
+    pub const fn none() -> Self {
+        Self { column: None, dense: Some(1), of: PhantomData }
+    }
+
+    /// Keys below `keys`, used as an index. An event with another key is set aside.
+    pub const fn dense(field: Field<E, u32>, keys: u32) -> Self {
+        Self { column: Some(field.column()), dense: Some(keys), of: PhantomData }
+    }
+
+    /// Any keys, held in a growing table on the device.
+    pub const fn hashed<T: KeyType>(field: Field<E, T>) -> Self {
+        Self { column: Some(field.column()), dense: None, of: PhantomData }
+    }
+}
+
+impl<E> Clone for Key<E> {
+    fn clone(&self) -> Self {
+        Self { column: self.column, dense: self.dense, of: PhantomData }
+    }
+}
+
+impl<E> std::fmt::Debug for Key<E> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Key({:?}, dense: {:?})", self.column, self.dense)
+    }
+}
+
+/// The types a hashed key can have.
+pub trait KeyType: crate::base::dtype::Scalar {}
+impl KeyType for u32 {}
+impl KeyType for u64 {}
+
+/// How a value is summed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Sum {
+    /// Not at all.
+    None,
+    /// Exactly, over the whole range of an f32.
+    Exact,
+    /// In fixed point with this many bits of fraction, 0 to 31: values are rounded to the nearest multiple of
+    /// `2^-fraction_bits`, ties to even; those that then do not fit 32 bits are counted as `outside`.
+    Fixed {
+        /// Bits of fraction.
+        fraction_bits: u32,
+    },
+}
+
+/// One field to aggregate, and what of it.
+pub struct Value<E> {
+    pub(super) column: Column,
+    of: PhantomData<fn(&E)>,
+    /// Sum and mean.
+    pub sum: Sum,
+    /// Minimum and maximum.
+    pub extremes: bool,
+    /// Variance; needs [`Sum::Fixed`] or an integer field.
+    pub variance: bool,
+    /// The value of the first event by (time, lane, sequence).
+    pub first: bool,
+    /// The value of the last event by (time, lane, sequence).
+    pub last: bool,
+}
+
+impl<E> Value<E> {
+    /// Exact sum and mean, minimum and maximum.
+    pub const fn exact<T: Number>(field: Field<E, T>) -> Self {
+        Self {
+            column: field.column(),
+            of: PhantomData,
+            sum: Sum::Exact,
+            extremes: true,
+            variance: false,
+            first: false,
+            last: false,
+        }
+    }
+
+    /// Fixed-point sum, mean and variance, minimum and maximum: smaller and faster than [`Value::exact`].
+    pub const fn fixed<T: Number>(field: Field<E, T>, fraction_bits: u32) -> Self {
+        Self { sum: Sum::Fixed { fraction_bits }, variance: true, ..Self::exact(field) }
+    }
+
+    /// Checked, and in the terms of the kernels.
+    pub(super) fn spec(&self) -> Result<ValueSpec> {
+        let kind = match (self.column.dtype, self.column.upper()) {
+            (DType::F32, _) => Kind::F32,
+            (DType::F16, false) => Kind::F16Lower,
+            (DType::F16, true) => Kind::F16Upper,
+            (DType::Bf16, false) => Kind::Bf16Lower,
+            (DType::Bf16, true) => Kind::Bf16Upper,
+            (DType::I32, _) => Kind::I32,
+            (other, _) => return Err(Error::invalid(format!("value field: {} has no sum", other.name()))),
+        };
+        let mut parts = 0;
+        let mut fraction = 0;
+        match self.sum {
+            Sum::None => {}
+            // An integer's fixed point is exact.
+            Sum::Exact if kind == Kind::I32 => parts |= row::FIXED,
+            Sum::Exact => parts |= row::EXACT,
+            Sum::Fixed { fraction_bits } => {
+                if fraction_bits > FRACTION_MAX || kind == Kind::I32 && fraction_bits != 0 {
+                    return Err(Error::invalid(
+                        "value sum: fraction_bits is 0 to 31, and 0 for integer fields",
+                    ));
+                }
+                parts |= row::FIXED;
+                fraction = fraction_bits;
+            }
+        }
+        if self.variance {
+            if parts & row::FIXED == 0 {
+                return Err(Error::invalid(
+                    "value variance: needs sum: Sum::Fixed { .. }, because squares are summed in fixed point",
+                ));
+            }
+            parts |= row::SQUARES;
+        }
+        for (on, part) in
+            [(self.extremes, row::EXTREMES), (self.first, row::FIRST), (self.last, row::LAST)]
+        {
+            parts |= if on { part } else { 0 };
+        }
+        Ok(ValueSpec { word: self.column.word(), kind, parts, fraction })
+    }
+}
+
+impl<E> Clone for Value<E> {
+    fn clone(&self) -> Self {
+        Self { of: PhantomData, ..*self }
+    }
+}
+
+impl<E> std::fmt::Debug for Value<E> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Value({:?}, {:?})", self.column, self.sum)
+    }
+}
+
+/// A value in the terms of the kernels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct ValueSpec {
+    pub(super) word: usize,
+    pub(super) kind: Kind,
+    pub(super) parts: u32,
+    pub(super) fraction: u32,
+}
+
+/// A window query in the terms of the engine: no types, all checked.
+#[derive(Debug, Clone)]
+pub(super) struct Query {
+    pub(super) stride: usize,
+    pub(super) time: Column,
+    pub(super) key: Option<Column>,
+    pub(super) dense: Option<u32>,
+    pub(super) shape: Shape,
+    pub(super) values: Vec<ValueSpec>,
+    pub(super) filter: Option<Vec<u32>>,
+    pub(super) disorder: Ticks,
+    pub(super) lateness: Ticks,
+    pub(super) horizon: Ticks,
+    pub(super) ttl: Option<Ticks>,
+}
+
+impl<E: bytemuck::Pod> Windows<E> {
+    pub(super) fn query(&self) -> Result<Query> {
+        let bytes = size_of::<E>();
+        if bytes == 0 || !bytes.is_multiple_of(4) || bytes > EVENT_BYTES_MAX {
+            return Err(Error::invalid(format!(
+                "event type: {bytes} bytes; events have 4 to {EVENT_BYTES_MAX}, in whole words"
+            )));
+        }
+        if self.values.len() > VALUES_MAX {
+            return Err(Error::invalid(format!("values: at most {VALUES_MAX} fields")));
+        }
+        if self.key.dense.is_some_and(|n| n == 0 || n as usize > KEYS_MAX) {
+            return Err(Error::invalid(format!("key: 1 to {KEYS_MAX} dense keys")));
+        }
+        let needed = self.size.saturating_add(self.lateness);
+        if self.ttl.is_some_and(|ttl| ttl < needed) {
+            return Err(Error::invalid(format!("ttl: at least size + lateness, {needed} ticks")));
+        }
+        let mut values = self.values.iter().map(Value::spec).collect::<Result<Vec<_>>>()?;
+        if values.is_empty() {
+            // Events are counted in rows of their own when there is no value to count them with.
+            values.push(ValueSpec { word: 0, kind: Kind::F32, parts: 0, fraction: 0 });
+        }
+        Ok(Query {
+            stride: bytes / 4,
+            time: self.time.column(),
+            key: self.key.column,
+            dense: self.key.dense,
+            shape: Shape::new(self.size, self.slide)?,
+            values,
+            filter: self.filter.as_ref().map(|f| f.code()).transpose()?,
+            disorder: self.disorder,
+            lateness: self.lateness,
+            horizon: self.horizon,
+            ttl: self.ttl,
+        })
+    }
+}
+
+/// How the engine runs a query.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Where it runs.
+    pub device: Device,
+    /// Events in one batch, at most.
+    pub batch_events: usize,
+    /// Batches in flight, at most.
+    pub in_flight: usize,
+    /// Result batches that may be held at a time; when all are, the engine waits, and the lanes fill up.
+    pub outstanding: usize,
+    /// Rows in one result batch, at most.
+    pub result_rows: usize,
+    /// How lanes are made.
+    pub lane: LaneOptions,
+    /// How the engine's thread waits for events.
+    pub wait: Wait,
+    /// Keys to make room for at the start.
+    pub keys: usize,
+    /// Keys held at a time, at most; events of further keys are set aside.
+    pub keys_max: usize,
+    /// Set-aside events kept for [`Results::asides`]; more are counted and lost.
+    pub asides: usize,
+    /// The seed of the key table; `None` takes one from the system, which is what hostile keys call for.
+    pub seed: Option<u64>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self::on(Device::best())
+    }
+}
+
+impl Options {
+    /// The defaults for this device.
+    pub fn on(device: Device) -> Self {
+        Self {
+            device,
+            batch_events: 1 << 14,
+            in_flight: 3,
+            outstanding: 16,
+            result_rows: 1 << 12,
+            lane: LaneOptions::default(),
+            wait: Wait::Park,
+            keys: 1 << 10,
+            keys_max: 1 << 26,
+            asides: 1 << 16,
+            seed: None,
+        }
+    }
+
+    pub(super) fn check(&self) -> Result<()> {
+        let checks = [
+            ("batch_events", self.batch_events, BATCH_EVENTS_MAX),
+            ("in_flight", self.in_flight, IN_FLIGHT_MAX),
+            ("outstanding", self.outstanding, 1 << 16),
+            ("result_rows", self.result_rows, 1 << 24),
+            ("keys", self.keys, KEYS_MAX),
+            ("keys_max", self.keys_max, KEYS_MAX),
+        ];
+        for (name, value, max) in checks {
+            if !(1..=max).contains(&value) {
+                return Err(Error::invalid(format!("{name}: {value}; accepted are 1 to {max}")));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,383 @@
+//! Keeps an engine going: on a thread of its own, or on the user's.
+
+use super::engine::Engine;
+use super::feed::{Feed, Feeds, SharedFeed};
+use super::options::{Options, Query, Windows};
+use super::results::{Outbox, Results, Rows};
+use super::stats::Stats;
+use crate::base::error::{Error, Result};
+use crate::ring::{Bell, Tail, Wait};
+use bytemuck::Pod;
+use crossbeam::utils::Backoff;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// How long an engine with nothing to do sleeps before it looks again by itself. Every event rings, so this bounds
+/// nothing but the damage of a bug.
+const NAP: Duration = Duration::from_millis(100);
+
+/// What producers and handles tell the engine.
+pub(super) struct Control {
+    bell: Bell,
+    /// Handles that may still open lanes.
+    holders: AtomicUsize,
+    /// Something is in the inbox.
+    mail: AtomicBool,
+    inbox: Mutex<Inbox>,
+}
+
+#[derive(Default)]
+struct Inbox {
+    tails: Vec<Tail>,
+    asked: Vec<Sender<Stats>>,
+    /// The last word, once the engine has ended.
+    ended: Option<Stats>,
+}
+
+impl Control {
+    fn new(bell: Bell) -> Arc<Self> {
+        let (holders, mail) = (AtomicUsize::new(0), AtomicBool::new(false));
+        Arc::new(Self { bell, holders, mail, inbox: Mutex::default() })
+    }
+
+    fn inbox(&self) -> MutexGuard<'_, Inbox> {
+        // Pushes and takes leave nothing half done.
+        self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn bell(&self) -> &Bell {
+        &self.bell
+    }
+
+    pub(super) fn hold(&self) {
+        self.holders.fetch_add(1, Ordering::AcqRel);
+    }
+
+    pub(super) fn release(&self) {
+        if self.holders.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.mail.store(true, Ordering::Release);
+            self.bell.ring_always();
+        }
+    }
+
+    pub(super) fn open(&self, tail: Tail) -> Result<()> {
+        let mut inbox = self.inbox();
+        if inbox.ended.is_some() {
+            return Err(Error::source("pipeline", "it has ended; its results say why"));
+        }
+        inbox.tails.push(tail);
+        self.mail.store(true, Ordering::Release);
+        self.bell.ring_always();
+        Ok(())
+    }
+
+    fn stats(&self) -> Stats {
+        let (sender, receiver) = channel();
+        {
+            let mut inbox = self.inbox();
+            if let Some(stats) = &inbox.ended {
+                return stats.clone();
+            }
+            inbox.asked.push(sender);
+            self.mail.store(true, Ordering::Release);
+        }
+        self.bell.ring_always();
+        receiver.recv().unwrap_or_else(|_| self.inbox().ended.clone().unwrap_or_default())
+    }
+
+    /// Lets the engine read its mail.
+    fn deliver(&self, engine: &mut Engine) -> Result<()> {
+        if !self.mail.swap(false, Ordering::AcqRel) {
+            return Ok(());
+        }
+        let (tails, asked) = {
+            let mut inbox = self.inbox();
+            (std::mem::take(&mut inbox.tails), std::mem::take(&mut inbox.asked))
+        };
+        for tail in tails {
+            engine.open(tail)?;
+        }
+        for sender in asked {
+            // Who asked may have gone.
+            let _ = sender.send(engine.stats());
+        }
+        engine.closing = self.holders.load(Ordering::Acquire) == 0;
+        Ok(())
+    }
+
+    /// The engine has ended: nothing is taken any more.
+    fn end(&self, engine: &mut Engine, error: Option<Error>) {
+        let mut inbox = self.inbox();
+        inbox.ended = Some(engine.stats());
+        inbox.asked.clear();
+        // Dropping the tails tells waiting producers.
+        inbox.tails.clear();
+        drop(inbox);
+        engine.finish(error);
+    }
+}
+
+/// A running window query on a thread of its own.
+///
+/// ```
+/// use pelton::{Device, Key, Options, Pipeline, Pod, Value, Windows, Zeroable, field};
+/// #[repr(C)]
+/// #[derive(Clone, Copy, Pod, Zeroable)]
+/// struct Trade { at: u64, account: u32, amount: f32 }
+///
+/// let spend = Windows {
+///     key: Key::hashed(field!(Trade.account)),
+///     values: vec![Value::exact(field!(Trade.amount))],
+///     ..Windows::tumbling(field!(Trade.at), 1_000)
+/// };
+/// let (feeds, results) = Pipeline::start(spend, Options::on(Device::cpu()))?.split();
+/// std::thread::spawn(move || {
+///     let mut lane = feeds.lane().expect("the pipeline runs");
+///     for i in 0..4000u32 {
+///         lane.push(Trade { at: i.into(), account: i % 7, amount: 0.25 }).expect("it waits for room");
+///     }
+/// }); // The lane closes, the pipeline drains.
+/// let mut total = 0.0;
+/// for rows in results {
+///     total += rows?.iter().map(|row| row.sum(0)).sum::<f64>();
+/// }
+/// assert_eq!(total, 1000.0);
+/// # Ok::<(), pelton::Error>(())
+/// ```
+pub struct Pipeline<E: Pod> {
+    feeds: Feeds<E>,
+    results: Results<E>,
+    control: Arc<Control>,
+    thread: JoinHandle<()>,
+}
+
+fn parts<E: Pod>(windows: &Windows<E>, options: &Options) -> Result<(Query, Arc<Outbox>, Arc<Control>)> {
+    let outbox = Outbox::new(options.outstanding.max(options.in_flight), options.asides);
+    Ok((windows.query()?, outbox, Control::new(Bell::new())))
+}
+
+impl<E: Pod> Pipeline<E> {
+    /// Compiles the query for the device of `options` and starts it.
+    ///
+    /// # Errors
+    /// `Invalid`, naming the option; `Unsupported` when the device cannot run the query.
+    pub fn start(windows: Windows<E>, options: Options) -> Result<Self> {
+        let (query, outbox, control) = parts(&windows, &options)?;
+        let feeds = Feeds::new(control.clone(), query.time, options.lane.clone());
+        let (wait, bell) = (options.wait, control.bell.clone());
+        let engine = Engine::new(query, options, outbox.clone(), bell)?;
+        let theirs = control.clone();
+        let thread = std::thread::Builder::new()
+            .name("pelton".into())
+            .spawn(move || drive(engine, &theirs, wait))
+            .map_err(|e| Error::source("thread", e))?;
+        Ok(Self { feeds, results: Results::new(outbox), control, thread })
+    }
+
+    /// A lane for one producer; see [`Feeds::lane`].
+    ///
+    /// # Errors
+    /// As for [`Feeds::lane`].
+    pub fn lane(&self) -> Result<Feed<E>> {
+        self.feeds.lane()
+    }
+
+    /// A lane for many producers; see [`Feeds::shared`].
+    ///
+    /// # Errors
+    /// As for [`Feeds::lane`].
+    pub fn shared(&self) -> Result<SharedFeed<E>> {
+        self.feeds.shared()
+    }
+
+    /// The two ends, for two threads: producers and consumer.
+    pub fn split(self) -> (Feeds<E>, Results<E>) {
+        (self.feeds, self.results)
+    }
+
+    /// A handle that goes on answering after [`Self::split`].
+    pub fn monitor(&self) -> Monitor {
+        Monitor(self.control.clone())
+    }
+
+    /// What the pipeline has counted so far.
+    pub fn stats(&self) -> Stats {
+        self.control.stats()
+    }
+
+    /// Opens no more lanes, takes every result there still is, and returns the last counts. Lanes must have been
+    /// closed, or close meanwhile.
+    ///
+    /// # Errors
+    /// What ended the pipeline, if it was not its end.
+    pub fn drain(self, mut take: impl FnMut(Rows)) -> Result<Stats> {
+        let Self { feeds, results, control, thread } = self;
+        drop(feeds);
+        for rows in results {
+            take(rows?);
+        }
+        // The results have ended, so the thread is about to.
+        let _ = thread.join();
+        Ok(control.stats())
+    }
+}
+
+impl<E: Pod> std::fmt::Debug for Pipeline<E> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Pipeline")
+    }
+}
+
+/// Asks a pipeline how it is doing, from anywhere.
+#[derive(Clone)]
+pub struct Monitor(Arc<Control>);
+
+impl Monitor {
+    /// What the pipeline has counted so far, or in all when it has ended.
+    pub fn stats(&self) -> Stats {
+        self.0.stats()
+    }
+}
+
+impl std::fmt::Debug for Monitor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Monitor")
+    }
+}
+
+/// The engine's thread.
+fn drive(mut engine: Engine, control: &Control, wait: Wait) {
+    let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| cycle(&mut engine, control, wait)));
+    let error = match caught {
+        Ok(result) => result.err(),
+        // A bug of ours must not hang the user's threads.
+        Err(_) => Some(Error::lost(&engine.caps.name, "the engine's thread panicked: this is a bug")),
+    };
+    control.end(&mut engine, error);
+}
+
+fn cycle(engine: &mut Engine, control: &Control, wait: Wait) -> Result<()> {
+    let backoff = Backoff::new();
+    loop {
+        control.deliver(engine)?;
+        if engine.step()? {
+            backoff.reset();
+            continue;
+        }
+        if engine.is_over() {
+            return Ok(());
+        }
+        match wait {
+            Wait::Spin => backoff.spin(),
+            Wait::Yield => backoff.snooze(),
+            Wait::Park if !backoff.is_completed() => backoff.snooze(),
+            Wait::Park => {
+                let mut quiet = true;
+                for tail in engine.tails() {
+                    quiet &= tail.arm();
+                }
+                if quiet {
+                    control.bell.wait(NAP);
+                }
+                engine.tails().for_each(Tail::disarm);
+            }
+        }
+    }
+}
+
+/// A window query on the user's own thread: nothing happens outside [`Inline::poll`].
+///
+/// For programs that own their threads, and for tests: everything is done when `poll` says so.
+pub struct Inline<E: Pod> {
+    engine: Engine,
+    feeds: Option<Feeds<E>>,
+    results: Results<E>,
+    control: Arc<Control>,
+    failed: bool,
+}
+
+impl<E: Pod> Inline<E> {
+    /// Compiles the query for the device of `options`.
+    ///
+    /// # Errors
+    /// As for [`Pipeline::start`].
+    pub fn new(windows: Windows<E>, options: Options) -> Result<Self> {
+        let (query, outbox, control) = parts(&windows, &options)?;
+        let feeds = Feeds::new(control.clone(), query.time, options.lane.clone());
+        let engine = Engine::new(query, options, outbox.clone(), control.bell.clone())?;
+        let results = Results::new(outbox);
+        Ok(Self { engine, feeds: Some(feeds), results, control, failed: false })
+    }
+
+    /// A lane; see [`Feeds::lane`]. A lane that waits for room must be written from another thread than the one that
+    /// polls.
+    ///
+    /// # Errors
+    /// As for [`Feeds::lane`].
+    pub fn lane(&self) -> Result<Feed<E>> {
+        let ended = || Error::source("pipeline", "no lanes after finish");
+        self.feeds.as_ref().ok_or_else(ended)?.lane()
+    }
+
+    /// Opens lanes from other threads.
+    pub fn feeds(&self) -> Option<Feeds<E>> {
+        self.feeds.clone()
+    }
+
+    /// No lanes will be opened any more: when those there are have closed, everything fires.
+    pub fn finish(&mut self) {
+        self.feeds = None;
+    }
+
+    /// Does all that can be done now and hands each result over; false when nothing is left to do for now and
+    /// nothing is in flight.
+    ///
+    /// # Errors
+    /// What a device reports. The pipeline has ended then.
+    pub fn poll(&mut self, mut take: impl FnMut(Rows)) -> Result<bool> {
+        if self.failed {
+            return Ok(false);
+        }
+        let stepped = self.control.deliver(&mut self.engine).and_then(|()| self.engine.step());
+        if let Err(error) = stepped {
+            self.failed = true;
+            self.control.end(&mut self.engine, None);
+            return Err(error);
+        }
+        let mut progress = stepped? || self.engine.in_flight();
+        while let Poll::Ready(Some(rows)) = self.results.try_next() {
+            take(rows?);
+            progress = true;
+        }
+        Ok(progress)
+    }
+
+    /// Polls until nothing is left to do.
+    ///
+    /// # Errors
+    /// As for [`Self::poll`].
+    pub fn settle(&mut self, mut take: impl FnMut(Rows)) -> Result<()> {
+        while self.poll(&mut take)? {}
+        Ok(())
+    }
+
+    /// The events set aside since the last call.
+    pub fn asides(&mut self) -> Vec<super::results::Aside<E>> {
+        self.results.asides()
+    }
+
+    /// What has been counted so far.
+    pub fn stats(&mut self) -> Stats {
+        self.engine.stats()
+    }
+}
+
+impl<E: Pod> std::fmt::Debug for Inline<E> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Inline")
+    }
+}

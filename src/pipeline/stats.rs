@@ -1,0 +1,77 @@
+//! What a pipeline has counted, and how long its events took, stage by stage.
+
+use crate::base::hist::Latency;
+use std::fmt;
+
+/// Counters and latencies of a pipeline since its start. Cheap to take.
+#[derive(Debug, Clone, Default)]
+pub struct Stats {
+    /// The device it runs on.
+    pub device: String,
+    /// Events taken from lanes, those set aside included.
+    pub events: u64,
+    /// Events that reached the device.
+    pub accepted: u64,
+    /// Events late for all of their windows.
+    pub late: u64,
+    /// Events late in a lane whose time still stood where the watermark was when it joined or came back. These
+    /// alone depend on when lanes join.
+    pub late_after_join: u64,
+    /// Events beyond the horizon.
+    pub beyond: u64,
+    /// Events whose key is out of range or found no room.
+    pub bad_key: u64,
+    /// Events whose window was full.
+    pub full: u64,
+    /// Times a lane's time really jumped.
+    pub jumps: u64,
+    /// Set-aside events that nobody fetched in time.
+    pub asides_lost: u64,
+    /// Events that lanes dropped under back-pressure.
+    pub dropped: u64,
+    /// Events that producers were handed back.
+    pub rejected: u64,
+    /// Batches of events.
+    pub batches: u64,
+    /// Windows fired, those fired again included.
+    pub fired: u64,
+    /// Rows emitted.
+    pub rows: u64,
+    /// Keys held.
+    pub keys: u64,
+    /// Keys forgotten.
+    pub expired: u64,
+    /// Times the key table was rebuilt.
+    pub rehashes: u64,
+    /// Bytes of state on the device.
+    pub state_bytes: u64,
+    /// Event time below which windows have fired; `None` before there is one.
+    pub watermark: Option<u64>,
+    /// Commit of a run to the dispatch of its events.
+    pub ring: Latency,
+    /// Dispatch to the batch's retirement.
+    pub device_ns: Latency,
+    /// Commit to retirement: every event's latency.
+    pub event: Latency,
+    /// Commit of the run that closed a window to its rows in the consumer's hand, by rows.
+    pub result: Latency,
+}
+
+impl Stats {
+    /// The latency ladder, one stage a line.
+    pub fn ladder(&self) -> impl fmt::Display + '_ {
+        struct Ladder<'a>(&'a Stats);
+        impl fmt::Display for Ladder<'_> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                let Stats { ring, device_ns, event, result, .. } = self.0;
+                for (stage, latency) in
+                    [("ring", ring), ("device", device_ns), ("event", event), ("result", result)]
+                {
+                    writeln!(f, "latency {stage} {latency}")?;
+                }
+                Ok(())
+            }
+        }
+        Ladder(self)
+    }
+}
