@@ -167,7 +167,7 @@ impl Code {
 ///     first: 0, events: 4, spans_at: 0, spans: 0, all: false, lane: 0, seq: 0, range: 0, at: 0,
 /// };
 /// head.extend(chunk.words());
-/// queue.submit(compiled, &head, &mut vec![tail.lease(0, 4)])?;
+/// queue.submit(compiled, &head, vec![tail.lease(0, 4)])?;
 ///
 /// let mut passed = [0; 4];
 /// queue.read(ids.id, 0, &mut passed)?;

@@ -158,7 +158,7 @@ pub fn segments(words: &[u32]) -> impl Iterator<Item = (u32, Range<usize>)> + '_
 ///     first: 0, events: 6, spans_at: 0, spans: 0, all: false, lane: 0, seq: 0, range: 0, at: 0,
 /// };
 /// head.extend(chunk.words());
-/// queue.submit(program, &head, &mut Vec::new())?;
+/// queue.submit(program, &head, Vec::new())?;
 ///
 /// let (mut order, mut words) = ([0; 5], [0; 10]);
 /// queue.read(groups.order.id, 0, &mut order)?;

@@ -98,8 +98,7 @@ pub(crate) fn whole(ranges: &[usize]) -> Vec<Piece> {
 
 /// Submits a batch and waits for it.
 pub(crate) fn run(queue: &mut dyn Queue, program: ProgramId, head: &[u32], leases: Vec<Lease>) {
-    let mut leases = leases;
-    let ticket = queue.submit(program, head, &mut leases).expect("the device is there");
+    let ticket = queue.submit(program, head, leases).expect("the device is there");
     loop {
         if let Some(done) = queue.poll().expect("the device is there") {
             assert_eq!(done.ticket, ticket);
