@@ -14,3 +14,12 @@ fn group_index(wid: vec3<u32>, n: vec3<u32>) -> u32 {
     return wid.y * n.x + wid.x;
 }
 
+// 64-bit numbers are two words, the low one first.
+fn less64(a: vec2<u32>, b: vec2<u32>) -> bool {
+    return a.y < b.y || (a.y == b.y && a.x < b.x);
+}
+
+fn sum64(a: vec2<u32>, b: vec2<u32>) -> vec2<u32> {
+    let low = a.x + b.x;
+    return vec2<u32>(low, a.y + b.y + select(0u, 1u, low < a.x));
+}

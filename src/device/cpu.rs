@@ -5,7 +5,7 @@ use super::{Backend, Caps, Done, ProgramId, Queue, QueueOptions, Ticket, Wake};
 use crate::base::clock;
 use crate::base::error::{Error, Result};
 use crate::base::limits::IN_FLIGHT_MAX;
-use crate::plan::{Args, BufId, BufferDecl, EventWords, Memory, Plan, Role};
+use crate::plan::{Args, BufId, BufferDecl, EventWords, Memory, OUTPUT_HEAD, Plan, Role};
 use crate::ring::lane::Lease;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -175,7 +175,9 @@ impl Queue for HostQueue {
         if let Some(out) = program.output {
             let pool = self.pools[out].as_ref().expect("outputs have a pool");
             self.buffers[out] = pool.take().expect("submit without room");
-            self.buffers[out].slice_mut()[0] = 0;
+            let words = self.buffers[out].slice_mut();
+            let head = OUTPUT_HEAD.min(words.len());
+            words[..head].fill(0);
         }
         let events = Ranges(&leases);
         for step in &program.steps {

@@ -25,7 +25,7 @@ pub static ELECT: Kernel = Kernel {
     params: RowParams::FIELDS,
     events: true,
     binds: BINDS,
-    wgsl: include_str!("../../shaders/elect.wgsl"),
+    wgsl: window_shader!("elect"),
     cpu: elect,
 };
 
@@ -35,7 +35,7 @@ pub static ENDS: Kernel = Kernel {
     params: RowParams::FIELDS,
     events: true,
     binds: BINDS,
-    wgsl: include_str!("../../shaders/ends.wgsl"),
+    wgsl: window_shader!("ends"),
     cpu: ends,
 };
 

@@ -41,12 +41,12 @@ pub static EXPIRE: Kernel = Kernel {
     params: ExpireParams::FIELDS,
     events: false,
     binds: &[
-        Bind { name: "keys", access: Access::Write },
+        Bind { name: "records", access: Access::Write },
         Bind { name: "counts", access: Access::Write },
         Bind { name: "map", access: Access::Read },
         Bind { name: "rows", access: Access::Read },
     ],
-    wgsl: include_str!("../../shaders/expire.wgsl"),
+    wgsl: window_shader!("expire"),
     cpu: expire,
 };
 

@@ -61,13 +61,13 @@ pub static FIRE: Kernel = Kernel {
     params: FireParams::FIELDS,
     events: false,
     binds: &[
-        Bind { name: "keys", access: Access::Read },
+        Bind { name: "records", access: Access::Read },
         Bind { name: "map", access: Access::Read },
         Bind { name: "rows", access: Access::Write },
         Bind { name: "emitted", access: Access::Write },
         Bind { name: "out", access: Access::Write },
     ],
-    wgsl: include_str!("../../shaders/fire.wgsl"),
+    wgsl: window_shader!("fire"),
     cpu: fire,
 };
 

@@ -63,7 +63,7 @@ pub static FOLD: Kernel = Kernel {
         Bind { name: "map", access: Access::Read },
         Bind { name: "rows", access: Access::Write },
     ],
-    wgsl: include_str!("../../shaders/fold.wgsl"),
+    wgsl: window_shader!("fold"),
     cpu: fold,
 };
 

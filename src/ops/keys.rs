@@ -50,8 +50,8 @@ pub static KEYS: Kernel = Kernel {
     name: "keys",
     params: KeysParams::FIELDS,
     events: true,
-    binds: &[write("table"), write("keys"), write("ids"), write("counts"), write("out")],
-    wgsl: include_str!("../../shaders/keys.wgsl"),
+    binds: &[write("table"), write("records"), write("ids"), write("counts"), write("out")],
+    wgsl: window_shader!("keys"),
     cpu: keys,
 };
 
@@ -61,7 +61,7 @@ pub static DENSE: Kernel = Kernel {
     params: KeysParams::FIELDS,
     events: true,
     binds: &[write("ids"), write("out")],
-    wgsl: include_str!("../../shaders/dense.wgsl"),
+    wgsl: window_shader!("dense"),
     cpu: dense,
 };
 
@@ -70,8 +70,8 @@ pub static SETTLE: Kernel = Kernel {
     name: "settle",
     params: KeysParams::FIELDS,
     events: true,
-    binds: &[write("table"), write("keys"), read("ids"), write("counts")],
-    wgsl: include_str!("../../shaders/settle.wgsl"),
+    binds: &[write("table"), write("records"), read("ids"), write("counts")],
+    wgsl: window_shader!("settle"),
     cpu: settle,
 };
 
@@ -80,8 +80,8 @@ pub static RESOLVE: Kernel = Kernel {
     name: "resolve",
     params: KeysParams::FIELDS,
     events: false,
-    binds: &[read("table"), write("keys"), write("ids"), read("counts"), write("out")],
-    wgsl: include_str!("../../shaders/resolve.wgsl"),
+    binds: &[read("table"), write("records"), write("ids"), read("counts"), write("out")],
+    wgsl: window_shader!("resolve"),
     cpu: resolve,
 };
 
@@ -90,8 +90,8 @@ pub static REHASH: Kernel = Kernel {
     name: "rehash",
     params: KeysParams::FIELDS,
     events: false,
-    binds: &[write("table"), read("keys")],
-    wgsl: include_str!("../../shaders/rehash.wgsl"),
+    binds: &[write("table"), read("records")],
+    wgsl: window_shader!("rehash"),
     cpu: rehash,
 };
 

@@ -36,7 +36,7 @@ pub static MERGE: Kernel = Kernel {
     params: RowParams::FIELDS,
     events: false,
     binds: BINDS,
-    wgsl: include_str!("../../shaders/merge.wgsl"),
+    wgsl: window_shader!("merge"),
     cpu: merge,
 };
 
@@ -46,7 +46,7 @@ pub static CLEAR: Kernel = Kernel {
     params: RowParams::FIELDS,
     events: false,
     binds: BINDS,
-    wgsl: include_str!("../../shaders/clear.wgsl"),
+    wgsl: window_shader!("clear"),
     cpu: clear,
 };
 
@@ -70,7 +70,7 @@ pub static ZERO: Kernel = Kernel {
     params: ZeroParams::FIELDS,
     events: false,
     binds: &[Bind { name: "words", access: Access::Write }],
-    wgsl: include_str!("../../shaders/zero.wgsl"),
+    wgsl: window_shader!("zero"),
     cpu: zero,
 };
 

@@ -3,6 +3,16 @@
 //! One operator is one file here, one shader under `shaders/`, one CUDA source under `kernels/`, one naive
 //! spec and one property list under `tests/`, and one line in [`KERNELS`]. Operators know plans, never devices.
 
+/// The source of a window kernel's shader: what all of them share, then its own file.
+macro_rules! window_shader {
+    ($name:literal) => {
+        concat!(
+            include_str!("../../shaders/window.wgsl"),
+            include_str!(concat!("../../shaders/", $name, ".wgsl"))
+        )
+    };
+}
+
 pub mod batch;
 pub mod ends;
 pub mod expire;

@@ -163,7 +163,9 @@ impl Batch {
         if let Some(last) = self.pieces.last_mut()
             && last.to == from
             && last.all == all
-            && places.clone().eq(self.places[last.places_at..last.places_at + last.places].iter().copied())
+            && places
+                .clone()
+                .eq(self.places[last.places_at..last.places_at + last.places].iter().copied())
         {
             last.to = to;
             return;
@@ -255,7 +257,9 @@ impl Batch {
             self.spans.truncate(spans_at * SPAN);
             let (a, b) = tail.words(piece.from, piece.to);
             let stride = tail.stride();
-            a.chunks_exact(stride).chain(b.chunks_exact(stride)).for_each(|e| aside(Reason::Full, e));
+            a.chunks_exact(stride)
+                .chain(b.chunks_exact(stride))
+                .for_each(|e| aside(Reason::Full, e));
             return;
         }
         for i in 0..piece.places {
@@ -301,10 +305,17 @@ impl Batch {
         self.head[batch::SPANS_AT] = u32::try_from(spans_at).expect("a header's words fit");
         self.head[batch::MAP_STRIDE] = u32::try_from(map_stride).expect("a map's stride fits");
     }
-
-    /// Whether no chunk was written: nothing for the device to do.
-    pub(super) fn is_idle(&self) -> bool {
-        self.chunks == 0
-    }
 }
 
+/// The words of the batch's `index`-th event.
+pub(super) fn event_at(leases: &[Lease], stride: usize, index: usize) -> Option<&[u32]> {
+    let mut at = index * stride;
+    for lease in leases {
+        let words = lease.words();
+        if at < words.len() {
+            return Some(&words[at..at + stride]);
+        }
+        at -= words.len();
+    }
+    None
+}

@@ -76,7 +76,13 @@ impl Clock {
     /// Judges a run by its smallest and largest time: the first and last slice its events lie in, when all of them
     /// go to their slices. `fired` windows have been fired; their slices take no events.
     #[inline]
-    pub(super) fn whole(&mut self, lo: Ticks, hi: Ticks, fired: u128, rules: &Rules) -> Option<(u64, u64)> {
+    pub(super) fn whole(
+        &mut self,
+        lo: Ticks,
+        hi: Ticks,
+        fired: u128,
+        rules: &Rules,
+    ) -> Option<(u64, u64)> {
         let before = self.max?;
         let max = before.max(hi);
         let first = rules.shape.slice_of(lo);
@@ -133,7 +139,11 @@ mod tests {
     fn lateness_is_judged_by_what_came_before() {
         let (mut clock, r) = (Clock::default(), rules(10, 10, 5, 0, u64::MAX));
         assert_eq!(clock.judge(14, 0, &r), Verdict::Slice(1));
-        assert_eq!(clock.judge(9, 0, &r), Verdict::Slice(0), "9 lies in the window that ends at 10 > 14 - 5");
+        assert_eq!(
+            clock.judge(9, 0, &r),
+            Verdict::Slice(0),
+            "9 lies in the window that ends at 10 > 14 - 5"
+        );
         assert_eq!(clock.judge(15, 0, &r), Verdict::Slice(1));
         assert_eq!(clock.judge(9, 0, &r), Verdict::Late, "10 <= 15 - 5");
         assert_eq!(clock.judge(10, 0, &r), Verdict::Slice(1));
@@ -143,7 +153,11 @@ mod tests {
     fn an_event_late_for_some_windows_goes_to_the_others() {
         let (mut clock, r) = (Clock::default(), rules(30, 10, 0, 0, u64::MAX));
         assert_eq!(clock.judge(25, 0, &r), Verdict::Slice(2));
-        assert_eq!(clock.judge(5, 0, &r), Verdict::Windows(2, 2), "windows ending at 10 and 20 are over");
+        assert_eq!(
+            clock.judge(5, 0, &r),
+            Verdict::Windows(2, 2),
+            "windows ending at 10 and 20 are over"
+        );
         assert_eq!(clock.judge(19, 0, &r), Verdict::Windows(2, 3));
         assert_eq!(clock.judge(30, 0, &r), Verdict::Slice(3));
         assert_eq!(clock.judge(5, 0, &r), Verdict::Late);
@@ -175,6 +189,10 @@ mod tests {
         assert_eq!(clock.whole(12, 25, 0, &r), None, "12 would be late after 25");
         assert_eq!(clock.whole(30, 125, 0, &r), None, "125 lies beyond the horizon of 24");
         assert_eq!(clock.whole(30, 40, 4, &r), None, "slice 3 has been fired");
-        assert_eq!(clock.whole(7, 3, 0, &r), None, "a producer's note may lie; it is then not believed");
+        assert_eq!(
+            clock.whole(7, 3, 0, &r),
+            None,
+            "a producer's note may lie; it is then not believed"
+        );
     }
 }

@@ -80,7 +80,12 @@ pub(super) struct Engine {
 }
 
 impl Engine {
-    pub(super) fn new(query: Query, options: Options, outbox: Arc<Outbox>, bell: Bell) -> Result<Self> {
+    pub(super) fn new(
+        query: Query,
+        options: Options,
+        outbox: Arc<Outbox>,
+        bell: Bell,
+    ) -> Result<Self> {
         options.check()?;
         let device = options.device.clone();
         let caps = device.caps().clone();
@@ -179,7 +184,7 @@ impl Engine {
             return Ok(false);
         }
         let room = self.options.batch_events;
-        if self.keys.must_wait(room) {
+        if self.in_flight() && self.keys.needs_quiet(room) {
             return Ok(false);
         }
         if let Some(watermark) = self.watermark
@@ -212,11 +217,17 @@ impl Engine {
 
     /// Takes one lane's committed runs into the batch.
     fn gather(&mut self, index: usize, room: usize) -> bool {
-        let Self { lanes, batch, places, stats, outbox, rules, query, firing, caps, gaps, .. } = self;
+        let Self { lanes, batch, places, stats, outbox, rules, query, firing, caps, gaps, .. } =
+            self;
         let lane = &mut lanes[index];
         let mut progress = false;
         while let Some(note) = lane.tail.drop_oldest() {
-            gaps.push_back(Gap { at: note.from, lo: note.lo, hi: note.hi, events: note.to - note.from });
+            gaps.push_back(Gap {
+                at: note.from,
+                lo: note.lo,
+                hi: note.hi,
+                events: note.to - note.from,
+            });
             progress = true;
         }
         lane.tail.reclaim();
@@ -250,7 +261,8 @@ impl Engine {
             let (from, fits) = (note.from, (room - events) as u64);
             let to = note.to.min(from + fits);
             let (tail, clock) = (&lane.tail, &mut lane.clock);
-            let at = batch.judge((from, to), (note.lo, note.hi), (clock, tail), &judging, &mut aside);
+            let at =
+                batch.judge((from, to), (note.lo, note.hi), (clock, tail), &judging, &mut aside);
             if at > from {
                 batch.stamps.push(Stamp { ns: note.stamp_ns, events: at - from });
                 taken = Some((taken.map_or(from, |(first, _)| first), at));
@@ -272,7 +284,7 @@ impl Engine {
 
     fn send_events(&mut self) -> Result<()> {
         let Self { batch, keys, queue, caps, programs, places, options, .. } = self;
-        keys.reserve(&mut **queue, caps, programs, batch.events, options.keys)?;
+        keys.reserve(&mut **queue, caps, programs, options, batch.events)?;
         places.slots.reserve(keys.bound());
         places.slots.sync(&mut **queue, caps, programs)?;
         keys.write_head(&mut batch.head);
@@ -306,7 +318,9 @@ impl Engine {
             return;
         }
         let lowest = active.map(|lane| lane.clock.watermark(&self.rules)).min().flatten();
-        let Some(lowest) = lowest.filter(|&w| self.watermark.is_none_or(|old| w > old)) else { return };
+        let Some(lowest) = lowest.filter(|&w| self.watermark.is_none_or(|old| w > old)) else {
+            return;
+        };
         self.watermark = Some(lowest);
         self.firing.advance(Some(self.rules.passed(lowest)), &mut self.places, &self.rules, keep);
         let below = self.rules.shape.slice_start(self.rules.passed(lowest).1);
@@ -324,7 +338,8 @@ impl Engine {
         // The ids of batches in flight are not known yet; they all lie below the bound.
         let high = self.keys.bound();
         let mut head = [0u32; WALK_WORDS];
-        head[WALK_MAP_STRIDE] = u32::try_from(self.places.slots.stride()).expect("a map's stride fits");
+        head[WALK_MAP_STRIDE] =
+            u32::try_from(self.places.slots.stride()).expect("a map's stride fits");
         head[WALK_INTO] = NO_SLOT;
         let (program, sent, from, to) = match task {
             Task::Merge { into, from } => {
@@ -386,7 +401,9 @@ impl Engine {
                     self.keys.retired(events, out[OUT_KEYS], out[OUT_PROBES]);
                     let aside = &out[OUT_FIXED..][..out[OUT_ASIDE] as usize];
                     for &index in aside {
-                        if let Some(event) = event_at(&done.leases, self.query.stride, index as usize) {
+                        if let Some(event) =
+                            event_at(&done.leases, self.query.stride, index as usize)
+                        {
                             self.stats.bad_key += 1;
                             let kept = self.outbox.put_aside(Reason::Key, event);
                             self.stats.asides_lost += u64::from(!kept);
@@ -413,7 +430,13 @@ impl Engine {
                 let ends = (shape.window_start(window), shape.window_end(window));
                 let touches = |gap: &&Gap| gap.lo < ends.1 && gap.hi >= ends.0;
                 let lost = self.gaps.iter().filter(touches).map(|gap| gap.events).sum();
-                let rows = Rows::new(output, self.shape.clone(), self.bell.clone(), ends, (lost, closed_ns));
+                let rows = Rows::new(
+                    output,
+                    self.shape.clone(),
+                    self.bell.clone(),
+                    ends,
+                    (lost, closed_ns),
+                );
                 self.stats.rows += rows.len() as u64;
                 if !rows.is_empty() {
                     self.outbox.put(rows);
@@ -440,7 +463,8 @@ impl Engine {
         stats.keys = self.keys.high() as u64 - self.keys.expired.min(self.keys.high() as u64);
         stats.expired = self.keys.expired;
         stats.rehashes = self.keys.rehashes;
-        stats.state_bytes = self.keys.bytes(&self.programs) + self.places.slots.bytes(&self.programs);
+        stats.state_bytes =
+            self.keys.bytes(&self.programs) + self.places.slots.bytes(&self.programs);
         stats.watermark = self.watermark;
         stats.result = self.outbox.latency();
         stats

@@ -2,7 +2,7 @@
 
 use super::engine::MARK_IDLE;
 use super::run::Control;
-use crate::base::error::{Error, Result};
+use crate::base::error::Result;
 use crate::base::field::Column;
 use crate::ring::{self, Full, Lane, LaneOptions, LaneStats, Run, Shared};
 use bytemuck::Pod;

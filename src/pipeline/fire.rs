@@ -39,7 +39,13 @@ pub(super) struct Firing {
 impl Firing {
     /// Queues the work that a watermark makes due: windows below `passed` fire, those below `over` are given up.
     /// `None` for both at the very end, when everything fires.
-    pub(super) fn advance(&mut self, passed: Option<(u64, u64)>, places: &mut Places, rules: &Rules, keep: bool) {
+    pub(super) fn advance(
+        &mut self,
+        passed: Option<(u64, u64)>,
+        places: &mut Places,
+        rules: &Rules,
+        keep: bool,
+    ) {
         let to = passed.map_or(u128::from(u64::MAX) + 1, |(windows, _)| u128::from(windows));
         while let Some(window) = self.next(places, rules).filter(|&w| u128::from(w) < to) {
             if rules.shape.slices() == 1 {
@@ -68,7 +74,8 @@ impl Firing {
         let n = rules.shape.slices();
         let Ok(fired) = u64::try_from(self.fired) else { return None };
         // A slice matters as long as one of its windows has not fired.
-        let first = places.slices.range(fired.saturating_sub(n - 1)..).next().map(|(&s, _)| s.max(fired));
+        let first =
+            places.slices.range(fired.saturating_sub(n - 1)..).next().map(|(&s, _)| s.max(fired));
         let own = places.windows.range(fired..).next().map(|(&w, _)| w);
         match (first, own) {
             (Some(a), Some(b)) => Some(a.min(b)),
@@ -98,7 +105,8 @@ impl Firing {
             self.tasks.push_back(Task::Merge { into, from: slice });
         }
         let (first, block_start) = (window.saturating_sub(n - 1), window / n * n);
-        let suffix = places.slices.range(first..block_start.max(first)).next().map(|(_, &slot)| slot);
+        let suffix =
+            places.slices.range(first..block_start.max(first)).next().map(|(_, &slot)| slot);
         let own = if keep { Some(places.window(window)) } else { places.windows.remove(&window) };
         self.tasks.push_back(Task::Fire { window, slots: [suffix, self.prefix], own });
         if let (Some(slot), false) = (own, keep) {

@@ -76,28 +76,28 @@ impl Keyspace {
         if self.dense.is_some() { self.high } else { self.high + self.in_flight }
     }
 
-    /// Whether a batch of `events` must wait for those in flight: because only then is it known if new keys fit, or
-    /// because the table is about to be rebuilt.
-    pub(super) fn must_wait(&self, events: usize) -> bool {
+    /// Whether a batch of up to `events` needs a quiet device: because the table is about to be rebuilt, or because
+    /// only then is it known whether new keys still fit.
+    pub(super) fn needs_quiet(&self, events: usize) -> bool {
         let bound = self.bound() + events;
-        let full = bound > self.keys_max || bound > self.room || slots_for(bound) > self.slots;
-        self.dense.is_none() && self.in_flight > 0 && (full || self.reseed)
+        let grows = bound > self.room || slots_for(bound) > self.slots || self.reseed;
+        self.dense.is_none() && (grows || bound > self.keys_max && self.in_flight > 0)
     }
 
-    /// Makes room for a batch of `events` and counts it as in flight.
+    /// Makes room for a batch of any size and counts this one's `events` as in flight.
     pub(super) fn reserve(
         &mut self,
         queue: &mut dyn Queue,
         caps: &Caps,
         programs: &mut Programs,
+        options: &Options,
         events: usize,
-        expected: usize,
     ) -> Result<()> {
         if self.dense.is_some() {
             return Ok(());
         }
+        let bound = (self.bound() + options.batch_events).max(options.keys).min(KEYS_MAX);
         self.in_flight += events;
-        let bound = self.bound().max(expected).min(KEYS_MAX);
         if bound > self.room {
             let room = (bound + bound / 2).next_multiple_of(1024);
             programs.resize(queue, caps, programs.keys.id, room * programs.record_words)?;
@@ -141,7 +141,8 @@ impl Keyspace {
 
     /// The words of an ingest header that the key kernels read.
     pub(super) fn write_head(&self, head: &mut [u32]) {
-        head[batch::TABLE_MASK] = u32::try_from(self.slots.saturating_sub(1)).expect("a table's slots fit");
+        head[batch::TABLE_MASK] =
+            u32::try_from(self.slots.saturating_sub(1)).expect("a table's slots fit");
         head[batch::SEED..batch::SEED + 4].copy_from_slice(&self.seed);
         head[batch::FROZEN] = u32::from(self.dense.is_none() && self.high >= self.keys_max);
         head[batch::GENERATION] = self.generation;
@@ -182,7 +183,8 @@ impl Keyspace {
     ) -> Result<()> {
         let (Some(ttl), Some(program)) = (self.ttl, programs.expire) else { return Ok(()) };
         // A generation is over when the next one begins.
-        let over = |w: &VecDeque<(u32, Ticks)>| w.get(1).is_some_and(|&(_, next)| watermark - next > ttl);
+        let over =
+            |w: &VecDeque<(u32, Ticks)>| w.get(1).is_some_and(|&(_, next)| watermark - next > ttl);
         while over(&self.began) {
             self.began.pop_front();
         }

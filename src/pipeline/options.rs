@@ -6,6 +6,8 @@ use crate::base::field::{Column, Field};
 use crate::base::limits::{BATCH_EVENTS_MAX, EVENT_BYTES_MAX, IN_FLIGHT_MAX, KEYS_MAX, VALUES_MAX};
 use crate::base::time::{Shape, Ticks};
 use crate::device::Device;
+use crate::ops::expr::Filter;
+use crate::ops::filter::Code;
 use crate::ops::row::{self, FRACTION_MAX, Kind};
 use crate::ring::{LaneOptions, Wait};
 use std::marker::PhantomData;
@@ -40,7 +42,7 @@ pub struct Windows<E> {
     /// The fields to aggregate, at most eight; events are counted in any case.
     pub values: Vec<Value<E>>,
     /// Only events that pass are aggregated. All events move time, also those that do not pass.
-    pub filter: Option<crate::ops::filter::Filter<E>>,
+    pub filter: Option<Filter<E>>,
     /// How far an event may lie behind the largest time before it in its lane and still be on time.
     pub disorder: Ticks,
     /// How much longer a window takes late events after it fired; it fires again when they come.
@@ -132,10 +134,16 @@ pub enum Sum {
     },
 }
 
+/// A field that holds a number to aggregate, whatever its type.
+pub struct NumberField<E> {
+    column: Column,
+    of: PhantomData<fn(&E)>,
+}
+
 /// One field to aggregate, and what of it.
 pub struct Value<E> {
-    pub(super) column: Column,
-    of: PhantomData<fn(&E)>,
+    /// Which field.
+    pub field: NumberField<E>,
     /// Sum and mean.
     pub sum: Sum,
     /// Minimum and maximum.
@@ -152,8 +160,7 @@ impl<E> Value<E> {
     /// Exact sum and mean, minimum and maximum.
     pub const fn exact<T: Number>(field: Field<E, T>) -> Self {
         Self {
-            column: field.column(),
-            of: PhantomData,
+            field: NumberField { column: field.column(), of: PhantomData },
             sum: Sum::Exact,
             extremes: true,
             variance: false,
@@ -169,14 +176,17 @@ impl<E> Value<E> {
 
     /// Checked, and in the terms of the kernels.
     pub(super) fn spec(&self) -> Result<ValueSpec> {
-        let kind = match (self.column.dtype, self.column.upper()) {
+        let column = self.field.column;
+        let kind = match (column.dtype, column.upper()) {
             (DType::F32, _) => Kind::F32,
             (DType::F16, false) => Kind::F16Lower,
             (DType::F16, true) => Kind::F16Upper,
             (DType::Bf16, false) => Kind::Bf16Lower,
             (DType::Bf16, true) => Kind::Bf16Upper,
             (DType::I32, _) => Kind::I32,
-            (other, _) => return Err(Error::invalid(format!("value field: {} has no sum", other.name()))),
+            (other, _) => {
+                return Err(Error::invalid(format!("value field: {} has no sum", other.name())));
+            }
         };
         let mut parts = 0;
         let mut fraction = 0;
@@ -208,19 +218,19 @@ impl<E> Value<E> {
         {
             parts |= if on { part } else { 0 };
         }
-        Ok(ValueSpec { word: self.column.word(), kind, parts, fraction })
+        Ok(ValueSpec { word: column.word(), kind, parts, fraction })
     }
 }
 
 impl<E> Clone for Value<E> {
     fn clone(&self) -> Self {
-        Self { of: PhantomData, ..*self }
+        Self { field: NumberField { ..self.field }, ..*self }
     }
 }
 
 impl<E> std::fmt::Debug for Value<E> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Value({:?}, {:?})", self.column, self.sum)
+        write!(f, "Value({:?}, {:?})", self.field.column, self.sum)
     }
 }
 
@@ -242,7 +252,7 @@ pub(super) struct Query {
     pub(super) dense: Option<u32>,
     pub(super) shape: Shape,
     pub(super) values: Vec<ValueSpec>,
-    pub(super) filter: Option<Vec<u32>>,
+    pub(super) filter: Option<Code>,
     pub(super) disorder: Ticks,
     pub(super) lateness: Ticks,
     pub(super) horizon: Ticks,
@@ -279,7 +289,7 @@ impl<E: bytemuck::Pod> Windows<E> {
             dense: self.key.dense,
             shape: Shape::new(self.size, self.slide)?,
             values,
-            filter: self.filter.as_ref().map(|f| f.code()).transpose()?,
+            filter: self.filter.as_ref().map(Filter::compile).transpose()?,
             disorder: self.disorder,
             lateness: self.lateness,
             horizon: self.horizon,

@@ -10,7 +10,9 @@ use crate::ops::expire::{EXPIRE, EXPIRE_SLOT, ExpireParams};
 use crate::ops::filter;
 use crate::ops::fire::{FIRE, FIRE_FIXED, FIRE_KEY, FireParams};
 use crate::ops::fold::{FOLD, RowParams};
-use crate::ops::keys::{COUNTS_LIST, DENSE, KEYS, KeysParams, REHASH, RESOLVE, SETTLE, WALK_GROUPS};
+use crate::ops::keys::{
+    COUNTS_LIST, DENSE, KEYS, KeysParams, REHASH, RESOLVE, SETTLE, WALK_GROUPS,
+};
 use crate::ops::merge::{CLEAR, MERGE, WALK_WORDS, ZERO, ZeroParams};
 use crate::ops::row::{FIRST, LAST, Layout};
 use crate::plan::{Buf, BufId, Grid, Kernel, Memory, Plan, Role};
@@ -40,7 +42,6 @@ pub(super) struct Programs {
     pub(super) map: Buf<u32>,
     /// Words of a key record, 0 for dense keys.
     pub(super) record_words: usize,
-    pub(super) key_words: usize,
     /// Words of an emitted row.
     pub(super) out_words: usize,
     /// Rows that one firing emits, at most.
@@ -95,13 +96,20 @@ impl Programs {
             counts: m.buffer("counts", Role::State, COUNTS_LIST),
             map: m.buffer("map", Role::State, 4),
             emitted: m.buffer("emitted", Role::Scratch, fire_rows),
-            code: m.buffer("code", Role::State, query.filter.as_ref().map_or(4, Vec::len)),
             ingested: m.buffer("out", Role::Output { eager: OUT_FIXED }, OUT_FIXED + events),
             fired: m.buffer("out", Role::Output { eager: fire_words }, fire_words),
         };
+        let mut plan = Plan {
+            events_max: events,
+            stride: query.stride,
+            output: Some(b.ingested.id),
+            ..Plan::new("ingest", head_words(events))
+        };
+        let code =
+            query.filter.as_ref().map(|code| (code, filter::record(&mut plan, m, code, b.ids)));
         queue.alloc(&memory.buffers)?;
-        if let Some(code) = &query.filter {
-            queue.write(b.code.id, 0, code)?;
+        if let Some((code, buffer)) = code {
+            queue.write(buffer.id, 0, code.words())?;
         }
         let keys = KeysParams {
             stride: u(query.stride),
@@ -116,8 +124,9 @@ impl Programs {
         let rows: Vec<RowParams> = (query.values.iter())
             .map(|v| row_params(query, v.word, v.kind as u32, v.parts, v.fraction, caps.serial))
             .collect();
-        let shape = Shape { query, caps, b: &b, groups: &groups, rows: &rows, keys, out_words: out_at };
-        let ingest = queue.compile(&shape.ingest(events), &memory)?;
+        let shape =
+            Shape { query, caps, b: &b, groups: &groups, rows: &rows, keys, out_words: out_at };
+        let ingest = queue.compile(&shape.ingest(plan), &memory)?;
         let merge = queue.compile(&shape.walk("merge", &MERGE), &memory)?;
         let clear = queue.compile(&shape.walk("clear", &CLEAR), &memory)?;
         let fire = queue.compile(&shape.fire(), &memory)?;
@@ -134,7 +143,6 @@ impl Programs {
             counts,
             map,
             record_words,
-            key_words,
             out_words: out_at,
             fire_rows,
             ingest,
@@ -147,7 +155,13 @@ impl Programs {
     }
 
     /// Resizes a buffer on the device and in the books.
-    pub(super) fn resize(&mut self, queue: &mut dyn Queue, caps: &Caps, id: BufId, words: usize) -> Result<()> {
+    pub(super) fn resize(
+        &mut self,
+        queue: &mut dyn Queue,
+        caps: &Caps,
+        id: BufId,
+        words: usize,
+    ) -> Result<()> {
         let decl = &mut self.memory.buffers[usize::from(id.0)];
         if words > caps.bind_words_max {
             let (have, need) = (caps.bind_words_max >> 18, words >> 18);
@@ -182,7 +196,6 @@ struct Buffers {
     counts: Buf<u32>,
     map: Buf<u32>,
     emitted: Buf<u32>,
-    code: Buf<u32>,
     ingested: Buf<u32>,
     fired: Buf<u32>,
 }
@@ -202,17 +215,8 @@ const PER_CHUNK: Grid = Grid::Head(batch::GROUPS);
 const PER_ID: Grid = Grid::Head(WALK_GROUPS);
 
 impl Shape<'_> {
-    fn ingest(&self, events: usize) -> Plan {
+    fn ingest(&self, mut plan: Plan) -> Plan {
         let b = self.b;
-        let mut plan = Plan {
-            events_max: events,
-            stride: self.query.stride,
-            output: Some(b.ingested.id),
-            ..Plan::new("ingest", head_words(events))
-        };
-        if let Some(code) = &self.query.filter {
-            filter::record(&mut plan, self.query.stride, code.len(), b.code, b.ids);
-        }
         if self.query.dense.is_some() {
             plan.step(&DENSE, PER_CHUNK, self.keys, &[b.ids.id, b.ingested.id]);
         } else {
@@ -220,7 +224,12 @@ impl Shape<'_> {
             plan.step(&KEYS, PER_CHUNK, self.keys, &[table, keys, ids, counts, b.ingested.id]);
             if !self.caps.serial {
                 plan.step(&SETTLE, PER_CHUNK, self.keys, &[table, keys, ids, counts]);
-                plan.step(&RESOLVE, PER_CHUNK, self.keys, &[table, keys, ids, counts, b.ingested.id]);
+                plan.step(
+                    &RESOLVE,
+                    PER_CHUNK,
+                    self.keys,
+                    &[table, keys, ids, counts, b.ingested.id],
+                );
             }
         }
         for (group, row) in self.groups.iter().zip(self.rows) {
@@ -291,7 +300,14 @@ impl Shape<'_> {
     }
 }
 
-fn row_params(q: &Query, value: usize, kind: u32, parts: u32, fraction: u32, serial: bool) -> RowParams {
+fn row_params(
+    q: &Query,
+    value: usize,
+    kind: u32,
+    parts: u32,
+    fraction: u32,
+    serial: bool,
+) -> RowParams {
     let l = Layout::new(parts);
     RowParams {
         stride: u(q.stride),

@@ -164,12 +164,15 @@ impl Row<'_> {
         u64::from(w[COUNT] - w[NAN] - w[OUTSIDE])
     }
 
-    /// The sum, exact and rounded once to an f64.
+    /// The sum, exact and rounded once to an f64; NaN when there is nothing to sum.
     ///
     /// # Panics
     /// When the query does not sum this value.
     pub fn sum(&self, value: usize) -> f64 {
         let (w, l, _, fraction) = self.value(value, 0);
+        if self.summed(value) == 0 {
+            return f64::NAN;
+        }
         if l.parts & row::EXACT != 0 {
             return row::exact_sum(&w[l.exact..l.exact + 2 * row::LIMBS]);
         }
@@ -268,7 +271,14 @@ impl Row<'_> {
 
 impl fmt::Debug for Row<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Row(key {}, [{}, {}), count {})", self.key(), self.start(), self.end(), self.count())
+        write!(
+            f,
+            "Row(key {}, [{}, {}), count {})",
+            self.key(),
+            self.start(),
+            self.end(),
+            self.count()
+        )
     }
 }
 
@@ -352,7 +362,8 @@ impl Outbox {
     fn look(&self) -> Poll<Option<Result<Rows>>> {
         let over = self.over.load(Ordering::Acquire);
         if let Some(rows) = self.rows.pop() {
-            lock(&self.latency).record(clock::now_ns().saturating_sub(rows.closed_ns), rows.len() as u64);
+            lock(&self.latency)
+                .record(clock::now_ns().saturating_sub(rows.closed_ns), rows.len() as u64);
             return Poll::Ready(Some(Ok(rows)));
         }
         if !over {

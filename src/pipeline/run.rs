@@ -155,7 +155,10 @@ pub struct Pipeline<E: Pod> {
     thread: JoinHandle<()>,
 }
 
-fn parts<E: Pod>(windows: &Windows<E>, options: &Options) -> Result<(Query, Arc<Outbox>, Arc<Control>)> {
+fn parts<E: Pod>(
+    windows: &Windows<E>,
+    options: &Options,
+) -> Result<(Query, Arc<Outbox>, Arc<Control>)> {
     let outbox = Outbox::new(options.outstanding.max(options.in_flight), options.asides);
     Ok((windows.query()?, outbox, Control::new(Bell::new())))
 }
@@ -251,11 +254,15 @@ impl std::fmt::Debug for Monitor {
 
 /// The engine's thread.
 fn drive(mut engine: Engine, control: &Control, wait: Wait) {
-    let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| cycle(&mut engine, control, wait)));
+    let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        cycle(&mut engine, control, wait)
+    }));
     let error = match caught {
         Ok(result) => result.err(),
         // A bug of ours must not hang the user's threads.
-        Err(_) => Some(Error::lost(&engine.caps.name, "the engine's thread panicked: this is a bug")),
+        Err(_) => {
+            Some(Error::lost(&engine.caps.name, "the engine's thread panicked: this is a bug"))
+        }
     };
     control.end(&mut engine, error);
 }

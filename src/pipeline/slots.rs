@@ -113,7 +113,12 @@ impl Slots {
     }
 
     /// Brings the device's rows and block map up to date.
-    pub(super) fn sync(&mut self, queue: &mut dyn Queue, caps: &Caps, programs: &mut Programs) -> Result<()> {
+    pub(super) fn sync(
+        &mut self,
+        queue: &mut dyn Queue,
+        caps: &Caps,
+        programs: &mut Programs,
+    ) -> Result<()> {
         if !self.changed {
             return Ok(());
         }
@@ -121,7 +126,8 @@ impl Slots {
         if blocks > self.room {
             // Half as much again, so that growing costs a constant share.
             let mut room = (blocks + blocks / 2).max(4);
-            let words_max = programs.groups.iter().map(|g| g.layout.words * BLOCK_IDS).max().unwrap_or(1);
+            let words_max =
+                programs.groups.iter().map(|g| g.layout.words * BLOCK_IDS).max().unwrap_or(1);
             if room * words_max > caps.bind_words_max {
                 room = (caps.bind_words_max / words_max).max(blocks);
             }

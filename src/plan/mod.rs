@@ -8,4 +8,4 @@ pub mod kernel;
 pub mod record;
 
 pub use kernel::{Access, Args, Bind, EventWords, Kernel, ParamField};
-pub use record::{Buf, BufId, BufferDecl, Grid, Memory, Plan, Role, Step};
+pub use record::{Buf, BufId, BufferDecl, Grid, Memory, OUTPUT_HEAD, Plan, Role, Step};

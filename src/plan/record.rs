@@ -12,12 +12,16 @@ pub enum Role {
     /// Means nothing after the batch.
     Scratch,
     /// Travels back to the host, one copy for each program run in flight. Its word 0 says how many of its words are
-    /// in use; `eager` of them come back at once, the rest is fetched when it is in use.
+    /// in use; `eager` of them come back at once, the rest is fetched when it is in use. Its first
+    /// [`OUTPUT_HEAD`] words are zero when a replay starts.
     Output {
         /// Words that come back with the batch.
         eager: usize,
     },
 }
+
+/// Words at the front of an output that every replay finds zeroed: room for counters.
+pub const OUTPUT_HEAD: usize = 8;
 
 /// A buffer as a number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -96,11 +96,26 @@ impl<E: Pod> Shared<E> {
         lo: u64,
         hi: u64,
     ) -> std::result::Result<(), Full<usize>> {
+        self.push_all_at(events, lo, hi, clock::now_ns())
+    }
+
+    /// As [`Shared::push_all`], stamped by the caller: for replay, tests, and producers with a clock at hand.
+    ///
+    /// # Errors
+    /// As [`Shared::push_all`].
+    #[inline]
+    pub fn push_all_at(
+        &mut self,
+        events: &[E],
+        lo: u64,
+        hi: u64,
+        stamp_ns: u64,
+    ) -> std::result::Result<(), Full<usize>> {
         let piece = usize::try_from(self.capacity() / 4).unwrap_or(usize::MAX).max(1);
         let mut done = 0;
         for run in events.chunks(piece) {
             match self.claim(run.len() as u64) {
-                Ok(from) => self.fill(from, run, lo, hi),
+                Ok(from) => self.fill(from, run, [stamp_ns, lo, hi]),
                 Err(full) if self.state.policy == Policy::DropNewest && !full.closed => {
                     self.dropped(run.len() as u64, lo, hi);
                 }
@@ -192,7 +207,7 @@ impl<E: Pod> Shared<E> {
 
     /// Copies finished events into claimed memory and publishes them.
     #[inline]
-    fn fill(&mut self, from: u64, run: &[E], lo: u64, hi: u64) {
+    fn fill(&mut self, from: u64, run: &[E], [stamp_ns, lo, hi]: [u64; 3]) {
         let (state, stride) = (&*self.state, self.state.stride);
         let at = state.index(from);
         let (first, second) = run.split_at(run.len().min(state.notes.len() - at));
@@ -207,7 +222,7 @@ impl<E: Pod> Shared<E> {
             }
         }
         let to = from + run.len() as u64;
-        state.publish(state.note_index(from), to << 1, clock::now_ns(), lo, hi);
+        state.publish(state.note_index(from), to << 1, stamp_ns, lo, hi);
     }
 }
 

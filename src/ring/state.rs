@@ -17,6 +17,8 @@ use std::sync::Arc;
 pub(super) const LEASES: usize = if cfg!(loom) { 2 } else { LANE_LEASES_MAX };
 /// Runs that may await the consumer in a private lane, at most; fewer when the lane holds fewer events.
 const NOTES_MAX: usize = 1 << 16;
+/// Binary logarithm of the run length at which the notes of a shared lane lie side by side.
+const SPREAD: u32 = 6;
 /// Gaps told apart. When more await the consumer, the newest grow together: none is lost.
 const GAPS_MAX: usize = 64;
 
@@ -107,6 +109,8 @@ pub(super) struct State {
     pub(super) mask: u64,
     /// Notes are found by the sequence of their first event (shared lane) and not by their number.
     pub(super) by_sequence: bool,
+    /// `SPREAD`, or less in a lane of fewer events.
+    spread: u32,
     pub(super) notes: Box<[NoteSlot]>,
     /// Codes of marks, beside the notes because few notes are marks.
     pub(super) codes: Box<[AtomicU32]>,
@@ -159,6 +163,7 @@ impl State {
             stride: event_bytes / 4,
             mask: capacity as u64 - 1,
             by_sequence,
+            spread: SPREAD.min(notes.ilog2()),
             notes: boxed(notes, note)?,
             codes: boxed(codes, || AtomicU32::new(0))?,
             leases: boxed(LEASES, || AtomicBool::new(false))?,
@@ -201,11 +206,19 @@ impl State {
         (sequence & self.mask) as usize
     }
 
-    /// The note's place in its ring.
+    /// The place in their ring of the note with this number, or (shared lane) of the note of the run whose
+    /// first event has this sequence. There the low bits go to the top, so that the notes of runs of
+    /// `1 << SPREAD` events lie side by side and not a page apart.
     #[inline]
     #[allow(clippy::cast_possible_truncation, reason = "masked to a length, which is a usize")]
     pub(super) fn note_index(&self, note: u64) -> usize {
-        note as usize & (self.notes.len() - 1)
+        let mask = self.notes.len() - 1;
+        let at = note as usize & mask;
+        if self.by_sequence {
+            (at >> self.spread) | (at << (mask.count_ones() - self.spread)) & mask
+        } else {
+            at
+        }
     }
 
     /// Publishes one run: a single Release store makes its note and its events visible.

@@ -131,10 +131,14 @@ pub(super) fn for_room(
             Wait::Park => {
                 let parker = parker.get_or_insert_with(Parker::new);
                 announce(state, producer, Waiter::Thread(parker.unparker().clone()));
-                if room() == 0 && !state.gone() {
-                    parker.park();
-                } else {
-                    withdraw(state, producer);
+                // In a shared lane, finding room is claiming it: what is found here must not be dropped.
+                match room() {
+                    0 if !state.gone() => parker.park(),
+                    0 => withdraw(state, producer),
+                    events => {
+                        withdraw(state, producer);
+                        return Some(events);
+                    }
                 }
             }
         }

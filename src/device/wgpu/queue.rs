@@ -12,7 +12,7 @@ use super::program::Program;
 use crate::base::error::{Error, Result};
 use crate::device::output::{Output, Words};
 use crate::device::{Done, ProgramId, Queue, QueueOptions, Ticket, Wake};
-use crate::plan::{BufId, BufferDecl, Memory, Plan};
+use crate::plan::{BufId, BufferDecl, Memory, OUTPUT_HEAD, Plan};
 use crate::ring::lane::Lease;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -30,7 +30,7 @@ struct Flight {
     output: Option<(usize, Words)>,
     /// Words used, once their rest is on its way.
     rest: Option<usize>,
-    /// Copied long ago, but the caller may want to look at an event again when the batch is done.
+    /// Their events have been copied; they go back with the batch.
     leases: Vec<Lease>,
 }
 
@@ -177,7 +177,8 @@ impl GpuQueue {
         self.inputs.copy(slot, head.len() as u64 * 4, events_bytes, &mut encoder);
         let outlet = program.output.map(|output| &self.homes[output]);
         if let Some(Home::Outlet { device, .. }) = outlet {
-            encoder.clear_buffer(&device[slot], 0, Some(4));
+            let head = (4 * OUTPUT_HEAD as u64).min(device[slot].size());
+            encoder.clear_buffer(&device[slot], 0, Some(head));
         }
         program.record(slot, head, &mut encoder);
         if let Some(Home::Outlet { eager, device, back, .. }) = outlet {

@@ -19,7 +19,7 @@ pub type Event = [u64; 2];
 pub const RUN: usize = 64;
 const CAPACITY: usize = 1 << 14;
 const ROUNDS: usize = 11;
-const EVENTS: u64 = 1 << 23;
+const EVENTS: u64 = 1 << 25;
 const PRODUCERS: u64 = 4;
 
 fn pin(core: usize) {
