@@ -379,5 +379,5 @@ fn in_range(
 
 #[inline(always)]
 fn outcome<T: Ord>(a: T, b: T) -> u32 {
-    u32::from(a < b) * LESS | u32::from(a == b) * EQUAL | u32::from(a > b) * GREATER
+    (u32::from(a < b) * LESS) | (u32::from(a == b) * EQUAL) | (u32::from(a > b) * GREATER)
 }
