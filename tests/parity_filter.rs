@@ -104,10 +104,13 @@ fn event(rng: &mut SplitMix) -> Event {
 /// A filter and what it means.
 type Case = (Filter<Event>, Rc<dyn Fn(&Event) -> bool>);
 
+/// A field, and how Rust reads it.
+type Named<T> = (Field<Event, T>, fn(&Event) -> T);
+
 fn leaf_of<T: Scalar + PartialOrd + Debug>(
     rng: &mut SplitMix,
-    (left, a): (Field<Event, T>, fn(&Event) -> T),
-    (right, b): (Field<Event, T>, fn(&Event) -> T),
+    (left, a): Named<T>,
+    (right, b): Named<T>,
     (low, high): (T, T),
 ) -> Case {
     match rng.below(13) {

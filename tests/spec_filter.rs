@@ -113,11 +113,11 @@ fn joints_are_those_of_rust() {
             (f(&fa) & f(&fb), a && b),
             (f(&fa) | f(&fb), a || b),
             (!(f(&fa) & f(&fb)), !(a && b)),
-            (!(f(&fa) | !f(&fb)), !(a || !b)),
-            (f(&fa) & f(&fb) | f(&fc) & f(&fd), a && b || c && d),
+            (!(f(&fa) | !f(&fb)), !a && b),
+            ((f(&fa) & f(&fb)) | (f(&fc) & f(&fd)), (a && b) || (c && d)),
             ((f(&fa) | f(&fb)) & (f(&fc) | f(&fd)), (a || b) && (c || d)),
             (!((f(&fa) | f(&fb)) & !(f(&fc) | f(&fd))), !((a || b) && !(c || d))),
-            (f(&fa) | f(&fb) & (f(&fc) | f(&fd) & f(&fa)), a || b && (c || d && a)),
+            (f(&fa) | (f(&fb) & (f(&fc) | !f(&fd))), a || (b && (c || !d))),
         ] {
             assert_eq!(filter.matches(&trade), expected, "{bits:04b} {filter:?}");
         }
