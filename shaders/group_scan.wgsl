@@ -1,4 +1,5 @@
-// Makes of each block's count the sum of those before it, one column of counts a workgroup, and notes the sum of all.
+// Makes of each block's count the sum of those before it, one column of counts a workgroup, and notes the
+// sum of all.
 // Twin of src/ops/group.rs, which says how its kernels work together.
 // Cost per block and column: 4 bytes read and written.
 

@@ -1,16 +1,18 @@
 //! Which events take part: comparisons of fields, combined by and, or, not.
 //!
-//! Spec: an event passes when [`Filter::matches`](super::expr::Filter::matches) says so, which compares Rust
-//! values as Rust does. Floats follow IEEE 754: a NaN is unequal to everything and in no order with anything,
-//! and -0 equals +0. What fails is `DROPPED` and takes part in nothing afterwards. Time is judged before the
-//! filter: an event that fails still moves its lane's watermark on, and one that is late is late, not dropped.
+//! Spec: an event passes when [`Filter::matches`](super::expr::Filter::matches) says so, which compares
+//! Rust values as Rust does. Floats follow IEEE 754: a NaN is unequal to everything and in no order with
+//! anything, and -0 equals +0. What fails is `DROPPED` and takes part in nothing afterwards. Time is judged
+//! before the filter: an event that fails still moves its lane's watermark on, and one that is late is
+//! late, not dropped.
 //!
-//! Numeric contract: exact, by integers. A comparison with a constant becomes one range of the value's bits, made
-//! to sort as the value does; neither a NaN nor the other zero lies inside unless it belongs there, so a kernel
-//! subtracts and compares once and never asks what is a float.
+//! Numeric contract: exact, by integers. A comparison with a constant becomes one range of the value's
+//! bits, made to sort as the value does; neither a NaN nor the other zero lies inside unless it belongs
+//! there, so a kernel subtracts and compares once and never asks what is a float.
 //!
-//! Cost per event: the fields named (4 or 8 bytes each), 4 bytes of id written, a few operations a comparison. On a
-//! processor a block's events are compared together, one field after another: under a nanosecond a comparison.
+//! Cost per event: the fields named (4 or 8 bytes each), 4 bytes of id written, a few operations a
+//! comparison. On a processor a block's events are compared together, one field after another: under a
+//! nanosecond a comparison.
 
 use super::batch::{self, DROPPED};
 use crate::base::dtype::DType;
@@ -60,8 +62,9 @@ pub(super) const RANGE: u32 = 0;
 pub(super) const RANGE_WIDE: u32 = 1;
 pub(super) const FIELDS: u32 = 2;
 const FOLD: u32 = 3;
-/// Words of an instruction: joint (bits 0, 1), form (2, 3) and flags (4 to 7: outcomes of a comparison of fields, or
-/// 1 to invert a range); left field; right field; nothing; first of the range (two words); last less first (two).
+/// Words of an instruction: joint (bits 0, 1), form (2, 3) and flags (4 to 7: outcomes of a comparison of
+/// fields, or 1 to invert a range); left field; right field; nothing; first of the range (two words); last
+/// less first (two).
 const INSTRUCTION: usize = 8;
 
 #[derive(Debug, Clone, Copy)]
@@ -130,8 +133,8 @@ impl Code {
     }
 }
 
-/// Records the filter into a plan that reads events, before whatever finds their ids, and returns the buffer that is
-/// to be filled with the code's words before the first batch.
+/// Records the filter into a plan that reads events, before whatever finds their ids, and returns the
+/// buffer that is to be filled with the code's words before the first batch.
 ///
 /// ```
 /// use pelton::device::{Device, QueueOptions};

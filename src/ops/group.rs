@@ -1,19 +1,20 @@
 //! Events by id: the order in which each id's events stand together, and where each id's begin.
 //!
-//! Spec: the events that the header names and whose id is below the bound, sorted by id; events of one id keep the order
-//! in which the header names them. Others (dropped, set aside, not named) are in no list. The result depends on
-//! nothing else: every device gives the same words.
+//! Spec: the events that the header names and whose id is below the bound, sorted by id; events of one id
+//! keep the order in which the header names them. Others (dropped, set aside, not named) are in no list.
+//! The result depends on nothing else: every device gives the same words.
 //!
-//! A stable radix sort from the low digit up, 8 bits a pass, as many passes as ids have digits. `GROUP_COUNT` counts the
-//! digits of each block of 256, `GROUP_SCAN` adds the counts up, one digit a workgroup, and `GROUP_SCATTER` puts each
-//! element behind those before it; inside a block an element finds its rank by counting bits in its digit's mask, which
-//! atomics fill in any order to the same effect. The first pass reads the ids of the batch's chunks and leaves out those
-//! that take no part, later ones read what the pass before wrote. `GROUP_MARK` and `GROUP_SEGMENTS` list where ids
-//! change. Nothing waits for another workgroup. A serial device takes the whole batch as one block.
+//! A stable radix sort from the low digit up, 8 bits a pass, as many passes as ids have digits.
+//! `GROUP_COUNT` counts the digits of each block of 256, `GROUP_SCAN` adds the counts up, one digit a
+//! workgroup, and `GROUP_SCATTER` puts each element behind those before it; inside a block an element finds
+//! its rank by counting bits in its digit's mask, which atomics fill in any order to the same effect. The
+//! first pass reads the ids of the batch's chunks and leaves out those that take no part, later ones read
+//! what the pass before wrote. `GROUP_MARK` and `GROUP_SEGMENTS` list where ids change. Nothing waits for
+//! another workgroup. A serial device takes the whole batch as one block.
 //!
-//! Cost per event and pass: 4 bytes of id (8 after the first pass) read twice, 8 written, and 16 of counts where blocks
-//! are of 256; then 16 read and 4 written for the order, 8 a segment. On a processor about 3 ns a
-//! pass, the rest included, and twice that for a million events of as many ids.
+//! Cost per event and pass: 4 bytes of id (8 after the first pass) read twice, 8 written, and 16 of counts
+//! where blocks are of 256; then 16 read and 4 written for the order, 8 a segment. On a processor about 3
+//! ns a pass, the rest included, and twice that for a million events of as many ids.
 
 use super::batch::{self, DROPPED};
 use crate::params;
@@ -102,8 +103,8 @@ const COUNTS: usize = DIGITS;
 pub const SEGMENTS: usize = 0;
 /// `segments`: how many events are in them.
 pub const GROUPED: usize = 1;
-/// `segments`: where the list begins: id and index into the order of its first event. Behind the last one stands
-/// `DROPPED` with the number of events, so that every segment ends where the next one begins.
+/// `segments`: where the list begins: id and index into the order of its first event. Behind the last one
+/// stands `DROPPED` with the number of events, so that every segment ends where the next one begins.
 pub const LIST: usize = 4;
 /// Words of a segment.
 pub const SEGMENT: usize = 2;
