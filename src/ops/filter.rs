@@ -12,7 +12,7 @@
 //!
 //! Cost per event: the fields named (4 or 8 bytes each), 4 bytes of id written, a few operations a
 //! comparison. On a processor a block's events are compared together, one field after another: under a
-//! nanosecond a comparison.
+//! nanosecond a comparison with a constant, two for one of fields.
 
 use super::batch::{self, DROPPED};
 use crate::base::dtype::DType;
