@@ -12,7 +12,7 @@
 use super::batch::{self, ASIDE, Chunk, SPAN};
 use super::row::{self, EXACT, EXTREMES, FIRST, FIXED, Kind, LAST, Layout, Place};
 use super::simd::{self, Converted, Source};
-use crate::base::limits::BLOCK_IDS;
+use crate::base::limits::{BLOCK_IDS, word};
 use crate::params;
 use crate::plan::{Access, Args, Bind, Kernel};
 
@@ -160,7 +160,7 @@ pub const NO_BLOCK: u32 = u32::MAX;
 fn in_order(map: &[u32]) -> Option<u32> {
     let first = *map.first()?;
     let follows = |(i, &block): (u32, &u32)| block == first.wrapping_add(i) || block == NO_BLOCK;
-    (first != NO_BLOCK && (0..).zip(map).all(follows)).then(|| first * BLOCK_IDS as u32)
+    (first != NO_BLOCK && (0..).zip(map).all(follows)).then(|| first * word(BLOCK_IDS))
 }
 
 /// Converts sixteen values side by side, then adds them one by one.

@@ -13,6 +13,7 @@
 
 use super::batch::{self, ASIDE, DROPPED, OUT_FIXED, OUT_KEYS, OUT_PROBES, PENDING};
 use super::simd;
+use crate::base::limits::word;
 use crate::params;
 use crate::plan::{Access, Args, Bind, Kernel};
 
@@ -245,7 +246,7 @@ fn keys_of<const WORDS: usize, const CAREFUL: bool>(args: Args<'_>, p: &KeysPara
                 _ => 0,
             };
             if found == u16::MAX {
-                first += TOGETHER as u32;
+                first += const { word(TOGETHER) };
                 continue;
             }
             for (i, (event, id)) in words.chunks_exact(stride).zip(ids.iter_mut()).enumerate() {
@@ -263,7 +264,7 @@ fn keys_of<const WORDS: usize, const CAREFUL: bool>(args: Args<'_>, p: &KeysPara
                     set_aside(out, first + u32::try_from(i).expect("a chunk's events fit"));
                 }
             }
-            first += TOGETHER as u32;
+            first += const { word(TOGETHER) };
         }
     }
     out[OUT_KEYS] = high_water(table.counts);

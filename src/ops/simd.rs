@@ -89,7 +89,7 @@ pub(super) fn convert(_source: &Source<'_>, _out: &mut Converted) -> bool {
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use super::{Converted, Keys, Source, TOGETHER};
-    use crate::base::limits::BLOCK_IDS;
+    use crate::base::limits::{BLOCK_IDS, word};
     use crate::ops::batch::ASIDE;
     use std::arch::x86_64::*;
 
@@ -230,7 +230,10 @@ mod x86 {
         } else {
             // SAFETY: every index was just found to be less than the map's length.
             let block = unsafe { _mm512_i32gather_epi32::<4>(block, s.map.as_ptr().cast()) };
-            let within = _mm512_and_si512(ids, _mm512_set1_epi32(BLOCK_IDS as i32 - 1));
+            let within = _mm512_and_si512(
+                ids,
+                _mm512_set1_epi32(const { word(BLOCK_IDS - 1).cast_signed() }),
+            );
             _mm512_or_si512(_mm512_slli_epi32::<{ BLOCK_IDS.trailing_zeros() }>(block), within)
         };
         // SAFETY: as this function requires.
