@@ -43,7 +43,7 @@ struct Lane {
 /// What is in flight, in order.
 enum Sent {
     Events { stamps: Vec<Stamp>, events: usize, sent_ns: u64 },
-    Rows { window: u64, closed_ns: u64 },
+    Rows { window: u64, closed_ns: u64, complete: bool },
     Work,
 }
 
@@ -70,6 +70,8 @@ pub(super) struct Engine {
     watermark: Option<Ticks>,
     gaps: VecDeque<Gap>,
     closed_ns: u64,
+    /// Whether the window that is coming back has handed over rows.
+    has_rows: bool,
     shape: Arc<Shape>,
     outbox: Arc<Outbox>,
     bell: Bell,
@@ -121,6 +123,7 @@ impl Engine {
             watermark: None,
             gaps: VecDeque::new(),
             closed_ns: 0,
+            has_rows: false,
             shape,
             outbox,
             bell,
@@ -359,7 +362,8 @@ impl Engine {
                 head[WALK_INTO] = own.unwrap_or(NO_SLOT);
                 let from = self.fire_from;
                 let to = high.min(from + self.programs.fire_rows);
-                (self.programs.fire, Sent::Rows { window, closed_ns: self.closed_ns }, from, to)
+                let sent = Sent::Rows { window, closed_ns: self.closed_ns, complete: to == high };
+                (self.programs.fire, sent, from, to)
             }
         };
         if !self.queue.room(program) {
@@ -424,7 +428,7 @@ impl Engine {
                 leases.clear();
                 self.spare_leases.push(leases);
             }
-            Sent::Rows { window, closed_ns } => {
+            Sent::Rows { window, closed_ns, complete } => {
                 let Some(output) = done.output else { return Ok(()) };
                 let shape = self.rules.shape;
                 let ends = (shape.window_start(window), shape.window_end(window));
@@ -435,12 +439,15 @@ impl Engine {
                     self.shape.clone(),
                     self.bell.clone(),
                     ends,
-                    (lost, closed_ns),
+                    (lost, closed_ns, complete),
                 );
                 self.stats.rows += rows.len() as u64;
-                if !rows.is_empty() {
+                // Who took the first rows waits for the end of the window, even when it brings no more.
+                self.has_rows |= !rows.is_empty();
+                if !rows.is_empty() || complete && self.has_rows {
                     self.outbox.put(rows);
                 }
+                self.has_rows &= !complete;
             }
             Sent::Work => {}
         }
