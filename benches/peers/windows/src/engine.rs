@@ -65,7 +65,8 @@ impl Engine {
             let n = run.len();
             let part = events.part(done, done + n);
             let times_and_keys = part.at.iter().zip(part.key);
-            for (event, ((&at, &key), &value)) in run.iter_mut().zip(times_and_keys.zip(part.value)) {
+            for (event, ((&at, &key), &value)) in run.iter_mut().zip(times_and_keys.zip(part.value))
+            {
                 *event = Event { at, key, value };
             }
             run.commit(n);

@@ -55,7 +55,9 @@ impl Events {
 
     /// Replaces the events, keeping the memory.
     pub fn refill(&mut self, events: impl Iterator<Item = (u64, u32, f32)>) {
-        (self.at.clear(), self.key.clear(), self.value.clear());
+        self.at.clear();
+        self.key.clear();
+        self.value.clear();
         for (at, key, value) in events {
             self.at.push(at);
             self.key.push(key);

@@ -26,11 +26,8 @@ const GATE: (f64, f64) = (1.0, 2.0);
 const GOAL: (f64, f64) = (1.3, 3.0);
 
 fn stream(zipf: bool) -> (Events, Digest) {
-    let (dist, want) = if zipf {
-        (Dist::zipf(), Digest::ZIPF_20M)
-    } else {
-        (Dist::Uniform, Digest::UNIFORM_20M)
-    };
+    let (dist, want) =
+        if zipf { (Dist::zipf(), Digest::ZIPF_20M) } else { (Dist::Uniform, Digest::UNIFORM_20M) };
     (Events::new(EVENTS, &dist), want)
 }
 
@@ -77,7 +74,11 @@ fn s4(id: &'static str, zipf: bool) {
             let ((got, _), seconds) = timed(|| engine::run(events, WINDOW_MS, WINDOW_MS));
             assert_eq!(got, want, "pelton");
             own.push(seconds);
-            eprintln!("{id} {}: pelton {seconds:.3} s, loop {:.3} s", own.len(), rival[own.len() - 1]);
+            eprintln!(
+                "{id} {}: pelton {seconds:.3} s, loop {:.3} s",
+                own.len(),
+                rival[own.len() - 1]
+            );
         }
     }
     s4_line(id, &own, &rival, scores).print();
@@ -169,7 +170,7 @@ fn s4_keys() {
     // Each key once, scattered, then as chance wills.
     let event = |i: u64| {
         let word = SplitMix::at(42, i);
-        let index = if i < MANY { i * 7_654_321 % MANY } else { (word >> 32) * MANY >> 32 };
+        let index = if i < MANY { i * 7_654_321 % MANY } else { ((word >> 32) * MANY) >> 32 };
         let key = (index as u32).wrapping_mul(0x9E37_79B1);
         (i * 1000 / peers::RATE, key, (word & 1023) as f32 * 0.25)
     };
