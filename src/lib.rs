@@ -5,7 +5,7 @@
 //!
 //! | you want to | look at |
 //! |---|---|
-//! | say what is computed: time, key, values, window, lateness | [`Windows`], [`Key`], [`Value`], [`Filter`], [`field!`] |
+//! | say what is computed: time, key, values, lateness | [`Windows`], [`Key`], [`Value`], [`Filter`], [`field!`] |
 //! | say where and how it runs | [`Device`], [`Options`], [`LaneOptions`], [`Policy`], [`Wait`] |
 //! | run it on a thread of its own | [`Pipeline`], with a whole program in its documentation |
 //! | run it on your own thread | [`Inline`] |

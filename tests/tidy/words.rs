@@ -7,6 +7,7 @@ pub(crate) const UNSAFE_FILES: &[&str] = &[
     "benches/peers/windows/src/rival.rs",
     "benches/wgpu_seam.rs",
     "src/device/cuda.rs",
+    "src/ops/simd.rs",
     "src/ring/lane.rs",
     "src/ring/shared.rs",
     "src/ring/slab.rs",
