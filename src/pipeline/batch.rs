@@ -88,6 +88,18 @@ pub(super) struct Judging<'a> {
     pub(super) chunked: bool,
 }
 
+impl Judging<'_> {
+    /// The smallest and largest time of the events `[from, to)`.
+    pub(super) fn times(&self, tail: &Tail, from: u64, to: u64) -> (u64, u64) {
+        let (a, b) = tail.words(from, to);
+        let stride = tail.stride();
+        let events = a.chunks_exact(stride).chain(b.chunks_exact(stride));
+        events
+            .map(|event| self.time.u64(event))
+            .fold((u64::MAX, 0), |(lo, hi), t| (lo.min(t), hi.max(t)))
+    }
+}
+
 impl Batch {
     /// Starts over, keeping the memory.
     pub(super) fn clear(&mut self) {
