@@ -143,24 +143,27 @@ impl Batch {
         let mut at = from;
         while at < to && !self.crowded(tail) {
             let end = to.min(at + SCAN_EVENTS);
-            self.scan((at, end), (clock, tail), j, aside);
-            at = end;
+            at = self.scan((at, end), (clock, tail), j, aside);
         }
         at
     }
 
-    /// Judges event by event.
+    /// Judges event by event, until the header has no room for more places; returns where it stopped. One event may
+    /// go to as many as a window has slices.
     fn scan(
         &mut self,
         (from, to): (u64, u64),
         (clock, tail): (&mut Clock, &Tail),
         j: &Judging<'_>,
         aside: AsideSink<'_>,
-    ) {
+    ) -> u64 {
         let (a, b) = tail.words(from, to);
         let stride = tail.stride();
         let events = a.chunks_exact(stride).chain(b.chunks_exact(stride));
         for (seq, event) in (from..).zip(events) {
+            if self.spans.len() / SPAN + self.places.len() >= SPANS_MAX {
+                return seq;
+            }
             match clock.judge(j.time.u64(event), j.fired, j.rules) {
                 Verdict::Slice(slice) => self.add_slice(seq, slice),
                 Verdict::Windows(first, last) => self.add(seq, seq + 1, true, first..=last),
@@ -168,6 +171,7 @@ impl Batch {
                 Verdict::Beyond => aside(Reason::Beyond, event),
             }
         }
+        to
     }
 
     /// Adds events that go to these slices or windows.
