@@ -18,6 +18,8 @@ use engine::case::{Case, long_setup, many, random};
 use pelton::Device;
 use pelton::base::rng::SplitMix;
 use spec::scenario::Scenario;
+use spec::streams::Stream;
+use spec::{Filter, KeyField, Query};
 use std::time::Instant;
 
 #[test]
@@ -65,6 +67,36 @@ fn nothing_of_the_setup_shows() {
             let found = case.judged(&setup).expect("the processor has room");
             let last = found.last_rows();
             assert_eq!(&last, first.get_or_insert_with(|| last.clone()), "{}", case.name);
+        }
+    }
+}
+
+/// Late events of windows with many slices: each goes to all windows that are left, and a header holds only so many.
+#[test]
+fn late_events_of_windows_with_many_slices() {
+    for (slices, lateness) in [(300, 400), (2000, 900), (20_000, 0)] {
+        let query = Query {
+            size: 10 * slices,
+            slide: 10,
+            disorder: 20,
+            lateness: 10 * lateness,
+            horizon: u64::MAX,
+            key: KeyField::Wide,
+            dense: None,
+            filter: Filter::Everything,
+            values: vec![],
+        };
+        let stream = Stream {
+            events: 400_000 / usize::try_from(slices).expect("small") + 20,
+            keys: 1,
+            base: 10 * slices,
+            span: 10 * slices,
+            too_late: (0.5, 10 * slices),
+            ..Stream::default()
+        };
+        let case = Case::new(format!("{slices} slices"), &Scenario { query, stream });
+        for batch in [7, 4096] {
+            assert!(case.run(&Setup { keys: 1, ..Setup::new(&Device::cpu(), batch) }) > 0);
         }
     }
 }
