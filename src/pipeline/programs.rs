@@ -19,7 +19,7 @@ use crate::plan::{Buf, BufId, Grid, Kernel, Memory, Plan, Role};
 
 /// Pieces of lanes that one batch puts together, at most.
 pub(super) const PIECES_MAX: usize = BATCH_RANGES_MAX;
-/// Spans that one batch names, at most.
+/// Spans that one batch names before it takes no further event.
 pub(super) const SPANS_MAX: usize = 4 * PIECES_MAX;
 /// Slots that one expiry looks at, at most.
 pub(super) const EXPIRE_SLOTS_MAX: usize = 1 << 12;
@@ -54,10 +54,12 @@ pub(super) struct Programs {
     pub(super) expire: Option<ProgramId>,
 }
 
-/// Words of an ingest header, at most.
-fn head_words(events: usize) -> usize {
-    let chunks = events / CHUNK_EVENTS + PIECES_MAX;
-    batch::FIXED + chunks * batch::CHUNK + SPANS_MAX * batch::SPAN
+/// Words of an ingest header, at most: the last event may go to as many windows as there are slices in one, and the end
+/// of a lane's ring may cut the last piece in two.
+fn head_words(events: usize, slices: u64) -> usize {
+    let chunks = events / CHUNK_EVENTS + PIECES_MAX + 1;
+    let spans = SPANS_MAX + 2 * usize::try_from(slices).expect("few slices");
+    batch::FIXED + chunks * batch::CHUNK + spans * batch::SPAN
 }
 
 impl Programs {
@@ -79,7 +81,7 @@ impl Programs {
             events_max: events,
             stride: query.stride,
             output: Some(b.ingested.id),
-            ..Plan::new("ingest", head_words(events))
+            ..Plan::new("ingest", head_words(events, query.shape.slices()))
         };
         let code = query
             .filter
