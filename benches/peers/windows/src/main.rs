@@ -1,8 +1,8 @@
 //! Keyed windows beside their rivals: one JSON line for each claim.
 //!
 //! `windows` runs all, `windows ID` one of them; `windows profile-zipf N` runs the query of S4-zipf N times
-//! and nothing else, for a profiler. Every run's digest is checked. Rivals take turns, so that whatever else the
-//! machine does hits all alike; medians of CPU seconds are compared. Progress goes to stderr.
+//! and nothing else, for a profiler. Every run's digest is checked. Rivals take turns, so that whatever else
+//! the machine does hits all alike; medians of CPU seconds are compared. Progress goes to stderr.
 
 mod batch;
 mod engine;
