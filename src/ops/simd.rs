@@ -159,7 +159,7 @@ mod x86 {
         let mask = _mm512_set1_epi32(mask);
         let mut home = _mm512_and_si512(x, mask);
         let mut found = 0u16;
-        for _ in 0..2 {
+        for _ in 0..4 {
             // SAFETY: `home` was masked to the number of slots, eight bytes each.
             let hits = unsafe { probe(keys, low, home, !found, ids) };
             found |= hits;

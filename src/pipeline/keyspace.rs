@@ -227,7 +227,7 @@ impl Keyspace {
 /// A table for so many keys there are and so many there can be: at most half full now, a quarter while it stays in a
 /// cache, and not quite full even if every event in flight brings a new key.
 fn slots_for(keys: usize, bound: usize) -> usize {
-    let sparse = if keys <= 1 << 16 { 4 } else { 2 };
+    let sparse = if keys <= 1 << 16 { 8 } else { 2 };
     (sparse * keys).max(bound + bound / 8).next_power_of_two().max(1024)
 }
 
