@@ -53,7 +53,8 @@ fn sums_are_exact() {
 
 #[test]
 fn keys_are_printed_as_the_file_has_them() {
-    let text = "at,k,v\n1,\"a, b\",1\n1,\"say \"\"x\"\"\",2\n1,\"two\nlines\",3\n1, spaced ,4\n1,007,5\n1,,6\n1,é,7\n";
+    let text = "at,k,v\n1,\"a, b\",1\n1,\"say \"\"x\"\"\",2\n1,\"two\nlines\",3\n1, spaced ,4\n\
+                1,007,5\n1,,6\n1,é,7\n";
     let got = rows("keys", text, "--key k --size 1s");
     let want = ",1,2,1,6,6,6,6\n spaced ,1,2,1,4,4,4,4\n007,1,2,1,5,5,5,5\n\"a, b\",1,2,1,1,1,1,1\n\
                 \"say \"\"x\"\"\",1,2,1,2,2,2,2\n\"two\nlines\",1,2,1,3,3,3,3\né,1,2,1,7,7,7,7\n";

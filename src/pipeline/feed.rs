@@ -95,8 +95,8 @@ pub struct Feed<E: Pod> {
 }
 
 impl<E: Pod> Feed<E> {
-    /// Memory for 1 to `n` events, to be filled in place and committed as one run; fewer than `n` where the ring
-    /// wraps or less is free. What a full lane does is its policy.
+    /// Memory for 1 to `n` events, to be filled in place and committed as one run; fewer than `n` where the
+    /// ring wraps or less is free. What a full lane does is its policy.
     ///
     /// # Errors
     /// [`Full`] when the policy rejects or drops, or the pipeline has ended (`closed`).
@@ -115,20 +115,35 @@ impl<E: Pod> Feed<E> {
         self.lane.push_noted(event, t, t)
     }
 
-    /// Publishes finished events in runs as long as the lane allows; returns how many the lane took, fewer than all
-    /// only when its policy rejects or the pipeline has ended.
+    /// Publishes finished events in runs as long as the lane allows; returns how many the lane took, fewer
+    /// than all only when its policy rejects or the pipeline has ended.
     pub fn push_all(&mut self, events: &[E]) -> usize {
         let mut done = 0;
-        while done < events.len() {
-            let Ok(mut run) = self.lane.write(events.len() - done) else { break };
-            let n = run.len();
-            let from = &events[done..done + n];
-            run.copy_from_slice(from);
-            let (lo, hi) = times(from, self.time);
-            run.commit(n, lo, hi);
-            done += n;
+        while let Some(taken) = self.push_some(&events[done..]) {
+            done += taken;
         }
         done
+    }
+
+    /// As [`Self::push_all`], waiting for room without blocking the thread. Dropped half way, the events that were
+    /// published stay published.
+    pub async fn send_all(&mut self, events: &[E]) -> usize {
+        let mut done = 0;
+        while done < events.len() {
+            self.ready().await;
+            let Some(taken) = self.push_some(&events[done..]) else { break };
+            done += taken;
+        }
+        done
+    }
+
+    /// Publishes the first of these events as one run; `None` when there are none or the lane takes none.
+    fn push_some(&mut self, events: &[E]) -> Option<usize> {
+        let mut run = (!events.is_empty()).then(|| self.write(events.len()).ok()).flatten()?;
+        let n = run.len();
+        run.copy_from_slice(&events[..n]);
+        run.commit(n);
+        Some(n)
     }
 
     /// Says that no events come for now: windows stop waiting for this lane. Its next event ends that.
@@ -185,8 +200,8 @@ impl<E: Pod> Writing<'_, E> {
         self.run.commit(n, lo, hi);
     }
 
-    /// As [`Self::commit`], stamped by the caller: for replays, and for open-loop measurements, where an event's
-    /// latency counts from when it was due.
+    /// As [`Self::commit`], stamped by the caller: for replays, and for open-loop measurements, where an
+    /// event's latency counts from when it was due.
     ///
     /// # Panics
     /// As for [`Self::commit`].

@@ -9,6 +9,8 @@ mod keyspace;
 pub mod options;
 mod programs;
 pub mod results;
+#[cfg(feature = "tokio")]
+pub mod route;
 mod run;
 mod slots;
 pub mod stats;
