@@ -1,13 +1,16 @@
 //! The quickstart from end to end: the program as built, on files, judged by its output to the byte.
 
+#[path = "quickstart/files.rs"]
+mod files;
 #[path = "quickstart/naive.rs"]
 mod naive;
 #[path = "support/program.rs"]
 mod program;
 
-use naive::{Event, Query, exact, parse};
+use files::{Ran, Temporary, exact, run, skip};
+use naive::{Event, Query, parse};
 use pelton::base::rng::SplitMix;
-use program::{Ran, Temporary, example, run, skip};
+use program::example;
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
