@@ -164,7 +164,6 @@ fn ingest_plan(shape: &Shape, serial: bool, b: &Bufs) -> Plan {
     let mut plan = Plan::new("ingest", words);
     (plan.events_max, plan.stride, plan.output) = (EVENTS_MAX, STRIDE, Some(b.aside.id));
     let (p, grid) = (shape.keys_params(), Grid::Head(batch::GROUPS));
-    zero(&mut plan, b.aside, batch::OUT_FIXED);
     let (table, records, ids) = (b.table.id, b.records.id, b.ids.id);
     let (counts, out) = (b.counts.id, b.aside.id);
     if let Keys::Dense(_) = shape.keys {
@@ -189,7 +188,6 @@ fn ingest_plan(shape: &Shape, serial: bool, b: &Bufs) -> Plan {
 fn fire_plan(shape: &Shape, b: &Bufs) -> Plan {
     let mut plan = Plan::new("fire", merge::WALK_WORDS);
     plan.output = Some(b.fired.id);
-    zero(&mut plan, b.fired, fire::FIRE_FIXED);
     for (value, rows) in b.rows.iter().enumerate() {
         let binds = [b.records.id, b.map.id, rows.id, b.emitted.id, b.fired.id];
         plan.step(&fire::FIRE, Grid::Head(keys::WALK_GROUPS), shape.fire_params(value), &binds);
@@ -358,7 +356,7 @@ impl<'a> Bed<'a> {
                 batch.dropped.iter().map(|&d| if d { DROPPED } else { 0x8000_1234 }).collect();
             self.queue.write(self.bufs.ids.id, 0, &ids)?;
         }
-        let (mut leases, bounds) = self.lend(batch);
+        let (leases, bounds) = self.lend(batch);
         let head = self.head(batch, &bounds);
         let out = self.submit(self.ingest, &head, leases)?.expect("a batch has an output");
         self.ids = out[batch::OUT_KEYS] as usize;
