@@ -1,4 +1,5 @@
-//! This very machine's own counters as a stream: processors, memory, disks and network through sliding windows.
+//! This very machine's own counters as a stream: processors, memory, disks and network through sliding
+//! windows.
 //!
 //! On Linux the counters are those of `/proc`, read many times a second. Elsewhere it is what any program can
 //! see of its machine: how late it is woken, and how much work it gets done. Each counter is a key; windows

@@ -1,12 +1,14 @@
-//! A TCP server: clients send lines `time_ms,key,value`, and each gets the windows of its own keys back as lines
+//! A TCP server: clients send lines `time_ms,key,value`, and each gets the windows of its own keys back as
+//! lines
 //! `start_ms,end_ms,key,count,sum,min,max,mean`.
 //!
 //! All clients share one pipeline: the upper half of a key says whose it is. Each has a lane, so it is slowed
-//! down alone when it sends too fast, and a bounded queue of answers, so it is cut off alone when it does not read.
+//! down alone when it sends too fast, and a bounded queue of answers, so it is cut off alone when it does not
+//! read.
 //!
-//! Time is shared too: a window closes when every client that is not idle has passed its end. A client that is
-//! silent for `--idle`, and one that has ended its input, are not waited for. On SIGINT or SIGTERM what was
-//! received is finished: the last windows go out, then the connections close.
+//! Time is shared too: a window closes when every client that is not idle has passed its end. A client that
+//! is silent for `--idle`, and one that has ended its input, are not waited for. On SIGINT or SIGTERM what
+//! was received is finished: the last windows go out, then the connections close.
 
 mod args;
 mod client;
@@ -95,7 +97,8 @@ async fn serve(args: Args) -> Result<(), Box<dyn std::error::Error>> {
     let _ = writeln!(out, "stopping: nothing more is read, the last windows go out");
     stop.send_replace(true);
 
-    // No lane will be opened any more; those of the clients close, the pipeline drains, and the routes with it.
+    // No lane will be opened any more; those of the clients close, the pipeline drains, and the routes with
+    // it.
     let mut clients = accepting.await?;
     routed.await??;
     let goodbye = async { while clients.join_next().await.is_some() {} };
