@@ -41,6 +41,7 @@ fn resolve(
     let g = group_index(wid, groups);
     if (g == 0u && k == 0u) {
         out[OUT_KEYS] = high_water();
+        out[OUT_FREE] = max(counts[COUNTS_FREE], counts[COUNTS_TAKEN]) - counts[COUNTS_TAKEN];
     }
     let chunk = chunk_at(g);
     if (g >= head[GROUPS] || k >= chunk.events) {

@@ -27,6 +27,7 @@ const OUT_FIXED: u32 = 8u;
 const OUT_KEYS: u32 = 1u;
 const OUT_ASIDE: u32 = 2u;
 const OUT_PROBES: u32 = 3u;
+const OUT_FREE: u32 = 4u;
 
 struct Chunk {
     first: u32,

@@ -1,7 +1,8 @@
 //! Real threads, random sizes, panics and slow consumers over the lanes, for as long as asked.
 //!
 //! A program and not a set of `#[test]`s, because ThreadSanitizer cannot look into the precompiled std, whose
-//! contended locks and channels it takes for races; the program keeps clear of them. `STRESS_SECONDS` (4) sets the time, `STRESS_SEED` the numbers. With a sanitizer:
+//! contended locks and channels it takes for races; the program keeps clear of them. `STRESS_SECONDS` (4) sets the
+//! time, `STRESS_SEED` the numbers. With a sanitizer:
 //! `RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer"
 //! cargo test --no-default-features --test stress --target x86_64-unknown-linux-gnu`.
 

@@ -53,6 +53,8 @@ pub const OUT_KEYS: usize = 1;
 pub const OUT_ASIDE: usize = 2;
 /// Output word: the longest probe sequence met.
 pub const OUT_PROBES: usize = 3;
+/// Output word: how many ids are free again.
+pub const OUT_FREE: usize = 4;
 
 /// One chunk, as CPU twins read it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -204,7 +206,7 @@ mod tests {
             at: 11,
         };
         assert_eq!(Chunk::read(&chunk.words()), chunk);
-        assert_eq!(Chunk::read(&Chunk { all: false, ..chunk }.words()).all, false);
+        assert!(!Chunk::read(&Chunk { all: false, ..chunk }.words()).all);
     }
 
     #[test]

@@ -11,7 +11,7 @@
 //!
 //! Cost per event, key known: 4 bytes of key, 8 of table, 4 of id written.
 
-use super::batch::{self, ASIDE, DROPPED, OUT_FIXED, OUT_KEYS, OUT_PROBES, PENDING};
+use super::batch::{self, ASIDE, DROPPED, OUT_FIXED, OUT_FREE, OUT_KEYS, OUT_PROBES, PENDING};
 use super::simd;
 use crate::base::limits::word;
 use crate::params;
@@ -135,6 +135,12 @@ fn take_id(counts: &mut [u32]) -> u32 {
 #[inline]
 fn high_water(counts: &[u32]) -> u32 {
     counts[COUNTS_BASE] + counts[COUNTS_TAKEN].saturating_sub(counts[COUNTS_FREE])
+}
+
+/// Ids on the free list.
+#[inline]
+fn free(counts: &[u32]) -> u32 {
+    counts[COUNTS_FREE].saturating_sub(counts[COUNTS_TAKEN])
 }
 
 #[inline]
@@ -268,6 +274,7 @@ fn keys_of<const WORDS: usize, const CAREFUL: bool>(args: Args<'_>, p: &KeysPara
         }
     }
     out[OUT_KEYS] = high_water(table.counts);
+    out[OUT_FREE] = free(table.counts);
     out[OUT_PROBES] = table.probes_max;
 }
 
@@ -313,6 +320,7 @@ fn settle(args: Args<'_>) {
 fn resolve(args: Args<'_>) {
     let [_table, _keys, _ids, counts, out] = args.binds();
     out[OUT_KEYS] = high_water(counts);
+    out[OUT_FREE] = free(counts);
 }
 
 fn rehash(args: Args<'_>) {

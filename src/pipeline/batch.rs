@@ -88,6 +88,18 @@ pub(super) struct Judging<'a> {
     pub(super) chunked: bool,
 }
 
+impl Judging<'_> {
+    /// The smallest and largest time of the events `[from, to)`.
+    pub(super) fn times(&self, tail: &Tail, from: u64, to: u64) -> (u64, u64) {
+        let (a, b) = tail.words(from, to);
+        let stride = tail.stride();
+        let events = a.chunks_exact(stride).chain(b.chunks_exact(stride));
+        events
+            .map(|event| self.time.u64(event))
+            .fold((u64::MAX, 0), |(lo, hi), t| (lo.min(t), hi.max(t)))
+    }
+}
+
 impl Batch {
     /// Starts over, keeping the memory.
     pub(super) fn clear(&mut self) {
@@ -131,24 +143,27 @@ impl Batch {
         let mut at = from;
         while at < to && !self.crowded(tail) {
             let end = to.min(at + SCAN_EVENTS as u64);
-            self.scan((at, end), (clock, tail), j, aside);
-            at = end;
+            at = self.scan((at, end), (clock, tail), j, aside);
         }
         at
     }
 
-    /// Judges event by event.
+    /// Judges event by event, until the header has no room for more places; returns where it stopped. One event may
+    /// go to as many as a window has slices.
     fn scan(
         &mut self,
         (from, to): (u64, u64),
         (clock, tail): (&mut Clock, &Tail),
         j: &Judging<'_>,
         aside: AsideSink<'_>,
-    ) {
+    ) -> u64 {
         let (a, b) = tail.words(from, to);
         let stride = tail.stride();
         let events = a.chunks_exact(stride).chain(b.chunks_exact(stride));
         for (seq, event) in (from..).zip(events) {
+            if self.spans.len() / SPAN + self.places.len() >= SPANS_MAX {
+                return seq;
+            }
             match clock.judge(j.time.u64(event), j.fired, j.rules) {
                 Verdict::Slice(slice) => self.add_slice(seq, slice),
                 Verdict::Windows(first, last) => self.add(seq, seq + 1, true, first..=last),
@@ -156,6 +171,7 @@ impl Batch {
                 Verdict::Beyond => aside(Reason::Beyond, event),
             }
         }
+        to
     }
 
     /// Adds events that go to these slices or windows.

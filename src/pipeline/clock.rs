@@ -83,13 +83,19 @@ pub(super) struct Clock {
     agreeing: u32,
     /// Times the lane's time really jumped.
     pub(super) jumps: u64,
+    /// `max` still is where the watermark put it when the lane joined or came back.
+    put: bool,
+    /// Events late while that was so.
+    pub(super) late_after_join: u64,
 }
 
 impl Clock {
     /// The lane joins, or comes back from idleness, while the watermark stands at `watermark`.
     pub(super) fn join(&mut self, watermark: Ticks, rules: &Rules) {
         let now = watermark.saturating_add(rules.disorder);
-        self.max = Some(self.max.map_or(now, |max| max.max(now)));
+        if self.max.is_none_or(|max| max < now) {
+            (self.max, self.put) = (Some(now), true);
+        }
     }
 
     /// The lane's own watermark; `None` before its first event.
@@ -115,7 +121,9 @@ impl Clock {
         if !on_time || hi > before.saturating_add(rules.horizon) || lo > hi {
             return None;
         }
-        self.max = Some(max);
+        if max > before {
+            (self.max, self.put) = (Some(max), false);
+        }
         self.agreeing = 0;
         Some((first, self.now.slice_of(hi, rules.shape)))
     }
@@ -140,9 +148,12 @@ impl Clock {
         let slice = self.now.slice_of(t, rules.shape);
         let last = slice + (rules.shape.slices() - 1);
         if last < ended {
+            self.late_after_join += u64::from(self.put);
             return Verdict::Late;
         }
-        self.max = Some(self.max.map_or(t, |max| max.max(t)));
+        if self.max.is_none_or(|max| max < t) {
+            (self.max, self.put) = (Some(t), false);
+        }
         let tumbling = rules.shape.slices() == 1;
         if tumbling || slice >= ended && u128::from(slice) >= fired {
             Verdict::Slice(slice)
@@ -202,6 +213,18 @@ mod tests {
         }
         assert_eq!(clock.judge(5031, 0, &r), Verdict::Slice(503));
         assert_eq!((clock.jumps, clock.judge(1, 0, &r)), (1, Verdict::Late));
+    }
+
+    #[test]
+    fn late_because_of_where_the_lane_joined_is_counted() {
+        let (mut clock, r) = (Clock::default(), rules(10, 10, 0, 0, u64::MAX));
+        clock.join(30, &r);
+        assert_eq!(clock.judge(29, 0, &r), Verdict::Late);
+        assert_eq!(clock.judge(30, 0, &r), Verdict::Slice(3));
+        assert_eq!(clock.judge(28, 0, &r), Verdict::Late, "30 is where the watermark put it");
+        assert_eq!(clock.judge(31, 0, &r), Verdict::Slice(3));
+        assert_eq!(clock.judge(27, 0, &r), Verdict::Late, "31 is its own");
+        assert_eq!(clock.late_after_join, 2);
     }
 
     #[test]

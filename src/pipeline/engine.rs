@@ -5,45 +5,30 @@
 //! order in which the engine submits it, so a window fires after the events that the watermark waited for.
 
 use super::batch::{Batch, Judging, Places, Stamp, event_at};
-use super::clock::{Clock, Rules};
+use super::clock::Rules;
 use super::fire::{Firing, Task};
 use super::keyspace::Keyspace;
+use super::lanes::Lanes;
 use super::options::{Options, Query};
 use super::programs::Programs;
 use super::results::{Outbox, Reason, Rows, Shape};
 use super::stats::Stats;
 use crate::base::clock;
 use crate::base::error::Result;
-use crate::base::limits::CHUNK_EVENTS;
+use crate::base::limits::{CHUNK_EVENTS, word};
 use crate::base::time::Ticks;
 use crate::device::{Caps, Device, Done, Queue, QueueOptions};
-use crate::ops::batch::{OUT_ASIDE, OUT_FIXED, OUT_KEYS, OUT_PROBES};
+use crate::ops::batch::{OUT_ASIDE, OUT_FIXED};
 use crate::ops::keys::{WALK_FROM, WALK_GROUPS, WALK_TO};
 use crate::ops::merge::{NO_SLOT, WALK_INTO, WALK_MAP_STRIDE, WALK_SLOT, WALK_SLOTS, WALK_WORDS};
-use crate::ring::{Bell, Gap, LaneStats, Lease, Note, Tail};
+use crate::ring::{Bell, Lease, Tail};
 use std::collections::VecDeque;
 use std::sync::Arc;
-
-/// The mark by which a lane says that it has no events for now.
-pub(super) const MARK_IDLE: u32 = 1;
-
-/// One lane as the engine sees it.
-struct Lane {
-    tail: Tail,
-    number: u32,
-    clock: Clock,
-    /// A run that did not fit the last batch, from where it goes on.
-    rest: Option<Note>,
-    idle: bool,
-    /// Its time still is the watermark it joined at.
-    joined: bool,
-    counted: LaneStats,
-}
 
 /// What is in flight, in order.
 enum Sent {
     Events { stamps: Vec<Stamp>, events: usize, sent_ns: u64 },
-    Rows { window: u64, closed_ns: u64, complete: bool },
+    Rows { window: u64, closed_ns: u64, lost: u64, complete: bool },
     Work,
 }
 
@@ -61,14 +46,13 @@ pub(super) struct Engine {
     firing: Firing,
     /// Where the running `Fire` task goes on: the first id of its next part.
     fire_from: usize,
-    lanes: Vec<Lane>,
-    lanes_opened: u32,
+    lanes: Lanes,
     batch: Batch,
     sent: VecDeque<Sent>,
     spare_stamps: Vec<Vec<Stamp>>,
     spare_leases: Vec<Vec<Lease>>,
+    /// The watermark as far as windows have been fired by it.
     watermark: Option<Ticks>,
-    gaps: VecDeque<Gap>,
     closed_ns: u64,
     /// Whether the window that is coming back has handed over rows.
     has_rows: bool,
@@ -114,14 +98,12 @@ impl Engine {
             places: Places::default(),
             firing: Firing::default(),
             fire_from: 0,
-            lanes: Vec::new(),
-            lanes_opened: 0,
+            lanes: Lanes::default(),
             batch: Batch::default(),
             sent: VecDeque::new(),
             spare_stamps: Vec::new(),
             spare_leases: Vec::new(),
             watermark: None,
-            gaps: VecDeque::new(),
             closed_ns: 0,
             has_rows: false,
             shape,
@@ -136,15 +118,7 @@ impl Engine {
     /// Takes in a lane. It joins at the watermark.
     pub(super) fn open(&mut self, tail: Tail) -> Result<()> {
         self.device.register(tail.slab())?;
-        let mut clock = Clock::default();
-        if let Some(watermark) = self.watermark {
-            clock.join(watermark, &self.rules);
-        }
-        let joined = self.watermark.is_some();
-        let number = self.lanes_opened;
-        self.lanes_opened += 1;
-        let counted = LaneStats::default();
-        self.lanes.push(Lane { tail, number, clock, rest: None, idle: false, joined, counted });
+        self.lanes.open(tail, &self.rules);
         Ok(())
     }
 
@@ -161,6 +135,7 @@ impl Engine {
         if self.firing.tasks.is_empty() {
             progress |= self.ingest()?;
         }
+        self.lanes.shed();
         self.queue.flush()?;
         Ok(progress)
     }
@@ -177,7 +152,7 @@ impl Engine {
 
     /// The lanes' consumer ends, for arming and disarming.
     pub(super) fn tails(&mut self) -> impl Iterator<Item = &mut Tail> {
-        self.lanes.iter_mut().map(|lane| &mut lane.tail)
+        self.lanes.tails()
     }
 
     // --- events in ---
@@ -199,15 +174,11 @@ impl Engine {
             let Self { keys, queue, programs, places, .. } = self;
             keys.expire(&mut **queue, programs, &places.slots, watermark)?;
         }
-        self.batch.clear();
-        let mut progress = false;
-        for lane in 0..self.lanes.len() {
-            progress |= self.gather(lane, room);
-        }
-        self.lanes.retain(|lane| lane.rest.is_some() || !lane.tail.closed());
+        let mut progress = self.gather();
         if !self.batch.leases.is_empty() {
             self.send_events()?;
         }
+        progress |= self.lanes.close(&self.rules);
         if progress {
             self.advance();
         } else if self.closing && self.lanes.is_empty() && !self.finished {
@@ -218,22 +189,10 @@ impl Engine {
         Ok(progress)
     }
 
-    /// Takes one lane's committed runs into the batch.
-    fn gather(&mut self, index: usize, room: usize) -> bool {
-        let Self { lanes, batch, places, stats, outbox, rules, query, firing, caps, gaps, .. } =
-            self;
-        let lane = &mut lanes[index];
-        let mut progress = false;
-        while let Some(note) = lane.tail.drop_oldest() {
-            gaps.push_back(Gap {
-                at: note.from,
-                lo: note.lo,
-                hi: note.hi,
-                events: note.to - note.from,
-            });
-            progress = true;
-        }
-        lane.tail.reclaim();
+    /// Takes committed runs from all lanes into the batch.
+    fn gather(&mut self) -> bool {
+        let Self { lanes, batch, places, stats, outbox, rules, query, firing, caps, .. } = self;
+        batch.clear();
         let judging =
             Judging { rules, time: query.time, fired: firing.fired, chunked: !caps.in_place };
         let mut aside = |reason: Reason, event: &[u32]| {
@@ -246,43 +205,7 @@ impl Engine {
             *counter += 1;
             stats.asides_lost += u64::from(!outbox.put_aside(reason, event));
         };
-        let mut taken: Option<(u64, u64)> = None;
-        let mut events = batch.events;
-        while events < room {
-            let Some(note) = lane.rest.take().or_else(|| lane.tail.next()) else { break };
-            progress = true;
-            if let Some(code) = note.mark {
-                lane.idle = code == MARK_IDLE;
-                continue;
-            }
-            if std::mem::take(&mut lane.idle)
-                && let Some(watermark) = self.watermark
-            {
-                lane.clock.join(watermark, rules);
-                lane.joined = true;
-            }
-            let (from, fits) = (note.from, (room - events) as u64);
-            let to = note.to.min(from + fits);
-            let (tail, clock) = (&lane.tail, &mut lane.clock);
-            let at =
-                batch.judge((from, to), (note.lo, note.hi), (clock, tail), &judging, &mut aside);
-            if at > from {
-                batch.stamps.push(Stamp { ns: note.stamp_ns, events: at - from });
-                taken = Some((taken.map_or(from, |(first, _)| first), at));
-                events += usize::try_from(at - from).expect("a batch's events fit");
-            }
-            if at < note.to {
-                lane.rest = Some(Note { from: at, ..note });
-                break;
-            }
-        }
-        if let Some(range) = taken {
-            batch.lease(lane.number, range, &mut lane.tail, (places, &judging), &mut aside);
-        }
-        while let Some(gap) = lane.tail.next_gap() {
-            gaps.push_back(gap);
-        }
-        progress
+        lanes.gather(batch, self.options.batch_events, (places, &judging), &mut aside)
     }
 
     fn send_events(&mut self) -> Result<()> {
@@ -316,18 +239,19 @@ impl Engine {
         let refire = std::mem::take(&mut self.batch.refire);
         self.firing.again(&refire, &self.places, self.rules.shape.slices() == 1);
         self.batch.refire = refire;
-        let mut active = self.lanes.iter().filter(|lane| !lane.idle).peekable();
-        if active.peek().is_none() {
-            return;
-        }
-        let lowest = active.map(|lane| lane.clock.watermark(&self.rules)).min().flatten();
-        let Some(lowest) = lowest.filter(|&w| self.watermark.is_none_or(|old| w > old)) else {
+        self.lanes.raise(&self.rules);
+        let passed = self.lanes.watermark;
+        let Some(watermark) = passed.filter(|&w| self.watermark.is_none_or(|old| w > old)) else {
             return;
         };
-        self.watermark = Some(lowest);
-        self.firing.advance(Some(self.rules.passed(lowest)), &mut self.places, &self.rules, keep);
-        let below = self.rules.shape.slice_start(self.rules.passed(lowest).1);
-        self.gaps.retain(|gap| gap.hi >= below);
+        if let Some(old) = self.watermark {
+            // What was due by then has gone to the device, so nothing asks for older gaps any more.
+            let (_, over) = self.rules.passed(old);
+            self.lanes.forget_gaps(self.rules.shape.window_start(over));
+        }
+        self.watermark = Some(watermark);
+        let passed = self.rules.passed(watermark);
+        self.firing.advance(Some(passed), &mut self.places, &self.rules, keep);
     }
 
     // --- windows out ---
@@ -361,8 +285,12 @@ impl Engine {
                 }
                 head[WALK_INTO] = own.unwrap_or(NO_SLOT);
                 let from = self.fire_from;
-                let to = high.min(from + self.programs.fire_rows);
-                let sent = Sent::Rows { window, closed_ns: self.closed_ns, complete: to == high };
+                // Meanwhile batches may have retired with fewer new keys than they could have brought.
+                let to = high.min(from + self.programs.fire_rows).max(from);
+                let shape = self.rules.shape;
+                let lost = self.lanes.lost(shape.window_start(window), shape.window_end(window));
+                let sent =
+                    Sent::Rows { window, closed_ns: self.closed_ns, lost, complete: to >= high };
                 (self.programs.fire, sent, from, to)
             }
         };
@@ -376,7 +304,7 @@ impl Engine {
         head[WALK_MAP_STRIDE] = u32::try_from(places.slots.stride()).expect("a map's stride fits");
         head[WALK_FROM] = u32::try_from(from).expect("ids fit");
         head[WALK_TO] = u32::try_from(to).expect("ids fit");
-        head[WALK_GROUPS] = (head[WALK_TO] - head[WALK_FROM]).div_ceil(CHUNK_EVENTS as u32);
+        head[WALK_GROUPS] = (head[WALK_TO] - head[WALK_FROM]).div_ceil(word(CHUNK_EVENTS));
         self.queue.submit(program, &head, Vec::new())?;
         self.sent.push_back(sent);
         match task {
@@ -401,21 +329,16 @@ impl Engine {
         match sent {
             Sent::Events { stamps, events, sent_ns } => {
                 let out = done.output.as_deref().unwrap_or(&[]);
-                if out.len() >= OUT_FIXED {
-                    self.keys.retired(events, out[OUT_KEYS], out[OUT_PROBES]);
-                    let aside = &out[OUT_FIXED..][..out[OUT_ASIDE] as usize];
-                    for &index in aside {
-                        if let Some(event) =
-                            event_at(&done.leases, self.query.stride, index as usize)
-                        {
-                            self.stats.bad_key += 1;
-                            let kept = self.outbox.put_aside(Reason::Key, event);
-                            self.stats.asides_lost += u64::from(!kept);
-                        }
+                self.keys.retired(events, out);
+                let aside = out.get(OUT_FIXED..).unwrap_or(&[]);
+                let asides = out.get(OUT_ASIDE).map_or(0, |&n| n as usize);
+                for &index in &aside[..asides] {
+                    let index = index as usize;
+                    if let Some(event) = event_at(&done.leases, self.query.stride, index) {
+                        self.stats.bad_key += 1;
+                        let kept = self.outbox.put_aside(Reason::Key, event);
+                        self.stats.asides_lost += u64::from(!kept);
                     }
-                } else {
-                    // The null device reports nothing.
-                    self.keys.retired(events, 0, 0);
                 }
                 self.stats.device_ns.record(done.done_ns.saturating_sub(sent_ns), events as u64);
                 for stamp in &stamps {
@@ -428,12 +351,10 @@ impl Engine {
                 leases.clear();
                 self.spare_leases.push(leases);
             }
-            Sent::Rows { window, closed_ns, complete } => {
+            Sent::Rows { window, closed_ns, lost, complete } => {
                 let Some(output) = done.output else { return Ok(()) };
                 let shape = self.rules.shape;
                 let ends = (shape.window_start(window), shape.window_end(window));
-                let touches = |gap: &&Gap| gap.lo < ends.1 && gap.hi >= ends.0;
-                let lost = self.gaps.iter().filter(touches).map(|gap| gap.events).sum();
                 let rows = Rows::new(
                     output,
                     self.shape.clone(),
@@ -458,16 +379,11 @@ impl Engine {
 
     /// What has been counted so far.
     pub(super) fn stats(&mut self) -> Stats {
-        for lane in &mut self.lanes {
-            let now = lane.tail.stats();
-            let before = std::mem::replace(&mut lane.counted, now.clone());
-            self.stats.dropped += now.dropped_newest + now.dropped_oldest;
-            self.stats.dropped -= before.dropped_newest + before.dropped_oldest;
-            self.stats.rejected += now.rejected - before.rejected;
-        }
         let mut stats = self.stats.clone();
-        stats.jumps = self.lanes.iter().map(|lane| lane.clock.jumps).sum();
-        stats.keys = self.keys.high() as u64 - self.keys.expired.min(self.keys.high() as u64);
+        let counts = self.lanes.counts();
+        (stats.dropped, stats.rejected) = (counts.dropped, counts.rejected);
+        (stats.jumps, stats.late_after_join) = (counts.jumps, counts.late_after_join);
+        stats.keys = self.keys.held() as u64;
         stats.expired = self.keys.expired;
         stats.rehashes = self.keys.rehashes;
         stats.state_bytes =
@@ -477,8 +393,10 @@ impl Engine {
         stats
     }
 
-    /// Ends the results, with an error or without.
-    pub(super) fn finish(&self, error: Option<crate::Error>) {
+    /// Ends the results, with an error or without, and lets go of the lanes: who waits for room learns that there
+    /// will be none.
+    pub(super) fn finish(&mut self, error: Option<crate::Error>) {
+        self.lanes.abandon();
         self.outbox.finish(error);
     }
 }

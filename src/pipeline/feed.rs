@@ -1,10 +1,10 @@
 //! Producers: typed lanes that know which field is the event's time.
 
-use super::engine::MARK_IDLE;
+use super::lanes::MARK_IDLE;
 use super::run::Control;
 use crate::base::error::Result;
 use crate::base::field::Column;
-use crate::ring::{self, Full, Lane, LaneOptions, LaneStats, Run, Shared};
+use crate::ring::{self, Full, Lane, LaneOptions, LaneStats, Policy, Run, Shared};
 use bytemuck::Pod;
 use std::fmt;
 use std::marker::PhantomData;
@@ -66,7 +66,7 @@ impl<E: Pod> Feeds<E> {
     pub fn lane_with(&self, options: &LaneOptions) -> Result<Feed<E>> {
         let (lane, tail) = ring::lane_with_bell(options, self.control.bell())?;
         self.control.open(tail)?;
-        Ok(Feed { lane, time: self.time })
+        Ok(Feed { lane, time: self.time, drops: options.policy == Policy::DropNewest })
     }
 
     /// One lane that any number of producers share, at the price of an atomic claim for each run.
@@ -102,6 +102,8 @@ impl<E> fmt::Debug for Feeds<E> {
 pub struct Feed<E: Pod> {
     lane: Lane<E>,
     time: Column,
+    /// A full lane drops what comes.
+    drops: bool,
 }
 
 impl<E: Pod> Feed<E> {
@@ -126,34 +128,49 @@ impl<E: Pod> Feed<E> {
     }
 
     /// Publishes finished events in runs as long as the lane allows; returns how many the lane took, fewer
-    /// than all only when its policy rejects or the pipeline has ended.
+    /// than all only when its policy rejects or drops, or the pipeline has ended. What it drops is counted.
     pub fn push_all(&mut self, events: &[E]) -> usize {
         let mut done = 0;
-        while let Some(taken) = self.push_some(&events[done..]) {
-            done += taken;
+        while done < events.len() {
+            match self.push_some(&events[done..]) {
+                Ok(taken) => done += taken,
+                Err(full) => {
+                    if self.drops && !full.closed {
+                        self.dropped(&events[done..]);
+                    }
+                    break;
+                }
+            }
         }
         done
     }
 
-    /// As [`Self::push_all`], waiting for room without blocking the thread. Dropped half way, the events that were
-    /// published stay published.
+    /// As [`Self::push_all`], waiting for room without blocking the thread, whatever the policy. Dropped half
+    /// way, the events that were published stay published.
     pub async fn send_all(&mut self, events: &[E]) -> usize {
         let mut done = 0;
         while done < events.len() {
             self.ready().await;
-            let Some(taken) = self.push_some(&events[done..]) else { break };
+            let Ok(taken) = self.push_some(&events[done..]) else { break };
             done += taken;
         }
         done
     }
 
-    /// Publishes the first of these events as one run; `None` when there are none or the lane takes none.
-    fn push_some(&mut self, events: &[E]) -> Option<usize> {
-        let mut run = (!events.is_empty()).then(|| self.write(events.len()).ok()).flatten()?;
+    /// Publishes the first of these events, of which there are some, as one run; returns how many.
+    fn push_some(&mut self, events: &[E]) -> std::result::Result<usize, Full> {
+        let mut run = self.write(events.len())?;
         let n = run.len();
         run.copy_from_slice(&events[..n]);
         run.commit(n);
-        Some(n)
+        Ok(n)
+    }
+
+    /// Counts events that the caller drops because [`Self::write`] found the lane full, so that the windows they
+    /// would have gone to show the gap. [`Self::push`] and [`Self::push_all`] do so themselves.
+    pub fn dropped(&mut self, events: &[E]) {
+        let (lo, hi) = times(events, self.time);
+        self.lane.dropped(events.len() as u64, lo, hi);
     }
 
     /// Says that no events come for now: windows stop waiting for this lane. Its next event ends that.
@@ -253,11 +270,17 @@ impl<E: Pod> SharedFeed<E> {
 
     /// Publishes finished events in as few runs as the lane allows; returns how many it took.
     pub fn push_all(&mut self, events: &[E]) -> usize {
-        let (lo, hi) = times(events, self.time);
-        match self.lane.push_all(events, lo, hi) {
-            Ok(()) => events.len(),
-            Err(full) => full.event,
+        // As many as the lane takes in one run, so that each run's note holds its own extremes.
+        let piece = usize::try_from(self.lane.capacity() / 4).unwrap_or(usize::MAX).max(1);
+        let mut done = 0;
+        for run in events.chunks(piece) {
+            let (lo, hi) = times(run, self.time);
+            match self.lane.push_all(run, lo, hi) {
+                Ok(()) => done += run.len(),
+                Err(_) => break,
+            }
         }
+        done
     }
 }
 

@@ -8,7 +8,7 @@ use crate::base::limits::{CHUNK_EVENTS, KEYS_MAX};
 use crate::base::rng::SplitMix;
 use crate::base::time::Ticks;
 use crate::device::{Caps, ProgramId, Queue};
-use crate::ops::batch;
+use crate::ops::batch::{self, OUT_FIXED, OUT_FREE, OUT_KEYS, OUT_PROBES};
 use crate::ops::expire::{EXPIRE_BEFORE, EXPIRE_SLOT, EXPIRE_SLOTS};
 use crate::ops::keys::{COUNTS_FREE, COUNTS_LIST, COUNTS_TAKEN, WALK_FROM, WALK_GROUPS, WALK_TO};
 use crate::ops::merge::WALK_MAP_STRIDE;
@@ -25,6 +25,8 @@ pub(super) struct Keyspace {
     dense: Option<u32>,
     /// Ids handed out as of the last batch that retired: one more than the highest.
     high: usize,
+    /// Ids among them that are free again, as of then.
+    free: usize,
     /// Events of batches in flight, each of which could bring a new key.
     in_flight: usize,
     keys_max: usize,
@@ -51,6 +53,7 @@ impl Keyspace {
         Self {
             dense: query.dense,
             high: query.dense.unwrap_or(0) as usize,
+            free: 0,
             in_flight: 0,
             keys_max: options.keys_max,
             room: 0,
@@ -66,9 +69,9 @@ impl Keyspace {
         }
     }
 
-    /// Ids in use, at most.
-    pub(super) fn high(&self) -> usize {
-        self.high
+    /// Keys held.
+    pub(super) fn held(&self) -> usize {
+        self.high - self.free
     }
 
     /// Ids there can be once everything in flight has retired.
@@ -144,17 +147,21 @@ impl Keyspace {
         head[batch::TABLE_MASK] =
             u32::try_from(self.slots.saturating_sub(1)).expect("a table's slots fit");
         head[batch::SEED..batch::SEED + 4].copy_from_slice(&self.seed);
-        head[batch::FROZEN] = u32::from(self.dense.is_none() && self.high >= self.keys_max);
+        head[batch::FROZEN] = u32::from(self.dense.is_none() && self.held() >= self.keys_max);
         head[batch::GENERATION] = self.generation;
         head[batch::DENSE_KEYS] = self.dense.unwrap_or(0);
     }
 
-    /// A batch of `events` has retired and reported.
-    pub(super) fn retired(&mut self, events: usize, high: u32, probes: u32) {
-        if self.dense.is_none() {
-            self.in_flight -= events;
-            self.high = self.high.max(high as usize);
-            self.reseed |= probes > PROBES_MAX;
+    /// A batch of `events` has retired and reported `out`: nothing when no event reached a kernel.
+    pub(super) fn retired(&mut self, events: usize, out: &[u32]) {
+        if self.dense.is_some() {
+            return;
+        }
+        self.in_flight -= events;
+        if out.len() >= OUT_FIXED {
+            self.high = self.high.max(out[OUT_KEYS] as usize);
+            self.free = out[OUT_FREE] as usize;
+            self.reseed |= out[OUT_PROBES] > PROBES_MAX;
         }
     }
 
@@ -207,6 +214,7 @@ impl Keyspace {
         run(queue, program, &head)?;
         queue.read(programs.counts.id, 0, &mut counts)?;
         self.expired += u64::from(counts[COUNTS_FREE].saturating_sub(free_before));
+        self.free = counts[COUNTS_FREE] as usize;
         self.rehash(queue, programs)
     }
 

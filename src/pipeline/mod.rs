@@ -6,6 +6,7 @@ mod engine;
 mod feed;
 mod fire;
 mod keyspace;
+mod lanes;
 pub mod options;
 mod programs;
 pub mod results;

@@ -298,6 +298,8 @@ pub(super) struct Outbox {
     asides_max: usize,
     /// Set once, after the last result.
     over: AtomicBool,
+    /// Nobody takes results any more.
+    unwanted: AtomicBool,
     error: Mutex<Option<Error>>,
     sleeper: Mutex<Sleeper>,
     awake: Condvar,
@@ -322,6 +324,7 @@ impl Outbox {
             asides: Mutex::default(),
             asides_max,
             over: AtomicBool::new(false),
+            unwanted: AtomicBool::new(false),
             error: Mutex::default(),
             sleeper: Mutex::default(),
             awake: Condvar::new(),
@@ -333,6 +336,9 @@ impl Outbox {
     pub(super) fn put(&self, rows: Rows) {
         let refused = self.rows.push(rows);
         debug_assert!(refused.is_ok(), "as many places as outputs");
+        if self.unwanted.load(Ordering::SeqCst) {
+            self.rows.pop();
+        }
         self.wake();
     }
 
@@ -386,7 +392,7 @@ impl Outbox {
 /// The consumer's end of a pipeline: closed windows as a blocking iterator, as a `futures` stream, or by
 /// polling.
 ///
-/// An error comes once, as the last item.
+/// An error comes once, as the last item. When this is dropped, the pipeline goes on and throws its results away.
 pub struct Results<E> {
     outbox: Arc<Outbox>,
     of: std::marker::PhantomData<fn() -> E>,
@@ -453,6 +459,14 @@ impl<E: bytemuck::Pod> Stream for Results<E> {
         }
         sleeper.waker = Some(cx.waker().clone());
         Poll::Pending
+    }
+}
+
+impl<E> Drop for Results<E> {
+    fn drop(&mut self) {
+        // The engine puts and then looks at the flag; one of the two empties the box.
+        self.outbox.unwanted.store(true, Ordering::SeqCst);
+        while self.outbox.rows.pop().is_some() {}
     }
 }
 

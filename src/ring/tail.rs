@@ -239,6 +239,22 @@ impl Tail {
         Some(note)
     }
 
+    /// Whether a producer asks for room and its policy is to drop the oldest for it.
+    pub fn asked(&self) -> bool {
+        self.state.policy == Policy::DropOldest && self.state.asked().is_some()
+    }
+
+    /// Drops a run that was taken and is neither leased nor skipped, from where `note` says it goes on. It is counted
+    /// and recorded as by [`Tail::drop_oldest`].
+    ///
+    /// # Panics
+    /// As [`Tail::skip`].
+    pub fn drop_taken(&mut self, note: Note) {
+        self.skip(note.from, note.to);
+        let events = note.to - note.from;
+        self.state.drop_oldest(Gap { at: note.from, lo: note.lo, hi: note.hi, events });
+    }
+
     /// The oldest gap not yet popped: events that the producer or [`Tail::drop_oldest`] dropped. When too
     /// many await, the newest grow together; none is lost.
     pub fn next_gap(&mut self) -> Option<Gap> {

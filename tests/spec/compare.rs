@@ -15,6 +15,15 @@ pub struct EngineOutput {
     pub counters: Counters,
 }
 
+impl EngineOutput {
+    /// The final revisions in order, as text: NaN equals NaN, and -0 is not 0.
+    pub fn last_rows(&self) -> Vec<String> {
+        let last: BTreeMap<_, _> =
+            self.rows.iter().map(|row| ((row.key, row.start, row.end), row)).collect();
+        last.values().map(|row| format!("{row:?}")).collect()
+    }
+}
+
 /// One revision of one (key, window).
 #[derive(Debug, Clone)]
 pub struct EngineRow {

@@ -7,9 +7,11 @@ pub(crate) const UNSAFE_FILES: &[&str] = &[
     "benches/peers/windows/src/rival.rs",
     "benches/wgpu_seam.rs",
     "src/device/cuda.rs",
+    "src/ops/simd.rs",
     "src/ring/lane.rs",
     "src/ring/shared.rs",
     "src/ring/slab.rs",
+    "tests/alloc.rs",
 ];
 
 /// How many lines above an unsafe block its argument may begin.

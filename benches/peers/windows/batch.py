@@ -1,7 +1,7 @@
 """One batch engine over the columns of the windows bench: CPU seconds of each repetition, and the digest.
 
-batch.py FOLDER ENGINE THREADS REPETITIONS, where THREADS 0 leaves their number to the engine. Prints one line:
-version, rows, count, sum of sums, sum of mins, sum of maxs, then the CPU seconds of each repetition.
+batch.py FOLDER ENGINE THREADS REPETITIONS, where THREADS 0 leaves their number to the engine. Prints one
+line: version, rows, count, sum of sums, sum of mins, sum of maxs, then the CPU seconds of each repetition.
 """
 import os
 import sys

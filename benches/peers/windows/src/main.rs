@@ -1,8 +1,8 @@
 //! Keyed windows beside their rivals: one JSON line for each claim.
 //!
-//! `windows` runs all, `windows ID` one of them; `windows profile-zipf N` runs the query of S4-zipf N times and nothing
-//! else, for a profiler. Every run's digest is checked. Rivals take turns, so that whatever else the machine does hits
-//! all alike; medians of CPU seconds are compared. Progress goes to stderr.
+//! `windows` runs all, `windows ID` one of them; `windows profile-zipf N` runs the query of S4-zipf N times
+//! and nothing else, for a profiler. Every run's digest is checked. Rivals take turns, so that whatever else
+//! the machine does hits all alike; medians of CPU seconds are compared. Progress goes to stderr.
 
 mod batch;
 mod engine;
@@ -106,8 +106,8 @@ fn s4_line(
             };
             let Score { name, version, value } = best;
             let why = format!(
-                "{verdict} (gate {}x and {}x); best batch engine {name} {version} at {value:.1}, ratio {over:.2}; \
-                 {paired}",
+                "{verdict} (gate {}x and {}x); best batch engine {name} {version} at {value:.1}, ratio \
+                 {over:.2}; {paired}",
                 GATE.0, GATE.1
             );
             (Some(met(GOAL)), why)

@@ -1,8 +1,8 @@
 //! The loop to beat: what a programmer would write for this one query and nothing else.
 //!
-//! An open-addressing hash from u32 keys to dense ids, two live windows, a watermark advanced every 1,024 events, a
-//! late check and a 64-bit division for each event, sums in f64. Nothing is checked that the data keep by themselves:
-//! it knows the number of keys beforehand, and that `u32::MAX` is none of them.
+//! An open-addressing hash from u32 keys to dense ids, two live windows, a watermark advanced every 1,024
+//! events, a late check and a 64-bit division for each event, sums in f64. Nothing is checked that the data
+//! keep by themselves: it knows the number of keys beforehand, and that `u32::MAX` is none of them.
 
 use crate::events::Columns;
 use crate::peers::Digest;
@@ -66,8 +66,8 @@ fn flush(rows: &mut [Row], digest: &mut Digest) {
     }
 }
 
-/// The digest of windows of `size` milliseconds over events whose keys are at most `keys` different ones, and how
-/// many events were late.
+/// The digest of windows of `size` milliseconds over events whose keys are at most `keys` different ones, and
+/// how many events were late.
 pub fn hash_and_watermark(
     events: Columns<'_>,
     keys: usize,
