@@ -1,8 +1,8 @@
 //! The engine: takes events from lanes, sends batches to the device, fires windows, hands over results.
 //!
 //! It is one state machine without a thread of its own: each step does what can be done now. A thread
-//! (`run::Pipeline`) or the user (`run::Inline`) keeps it going. Everything a device does happens in the order
-//! in which the engine submits it, so a window fires after the events that the watermark waited for.
+//! (`run::Pipeline`) or the user (`run::Inline`) keeps it going. Everything a device does happens in the
+//! order in which the engine submits it, so a window fires after the events that the watermark waited for.
 
 use super::batch::{Batch, Judging, Places, Stamp, event_at};
 use super::clock::Rules;

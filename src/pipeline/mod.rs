@@ -10,6 +10,8 @@ mod lanes;
 pub mod options;
 mod programs;
 pub mod results;
+#[cfg(feature = "tokio")]
+pub mod route;
 mod run;
 mod slots;
 pub mod stats;

@@ -10,8 +10,10 @@ use crate::ops::fire::{FIRE_FIXED, FIRE_ROWS};
 use crate::ops::row::{self, COUNT, Kind, Layout, NAN, OUTSIDE};
 use crate::ring::Bell;
 use crossbeam::queue::ArrayQueue;
+use futures_core::Stream;
 use std::collections::VecDeque;
 use std::fmt;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -48,8 +50,8 @@ pub(super) struct Shape {
     pub(super) values: Vec<(usize, Layout, Kind, u32)>,
 }
 
-/// Closed rows of one window: as many of its keys as fit one result batch. The memory returns to the engine when
-/// this is dropped; the engine waits when all of it is held.
+/// Closed rows of one window: as many of its keys as fit one result batch. The memory returns to the engine
+/// when this is dropped; the engine waits when all of it is held.
 pub struct Rows {
     output: Option<Output>,
     shape: Arc<Shape>,
@@ -196,8 +198,8 @@ impl Row<'_> {
         if n == 0.0 { f64::NAN } else { self.sum(value) / n }
     }
 
-    /// The variance of the population, `(n * sum(x^2) - sum(x)^2) / n^2`, its numerator exact; NaN when there are no
-    /// values.
+    /// The variance of the population, `(n * sum(x^2) - sum(x)^2) / n^2`, its numerator exact; NaN when there
+    /// are no values.
     ///
     /// # Panics
     /// When the query does not ask for this value's variance.
@@ -205,7 +207,8 @@ impl Row<'_> {
         self.spread(value, |n| n * n)
     }
 
-    /// The variance estimated from a sample, with `n * (n - 1)` below; NaN when there are fewer than two values.
+    /// The variance estimated from a sample, with `n * (n - 1)` below; NaN when there are fewer than two
+    /// values.
     ///
     /// # Panics
     /// As [`Row::variance`].
@@ -386,7 +389,8 @@ impl Outbox {
     }
 }
 
-/// The consumer's end of a pipeline: closed windows as a blocking iterator, as a `futures` stream, or by polling.
+/// The consumer's end of a pipeline: closed windows as a blocking iterator, as a `futures` stream, or by
+/// polling.
 ///
 /// An error comes once, as the last item. When this is dropped, the pipeline goes on and throws its results away.
 pub struct Results<E> {
@@ -402,6 +406,12 @@ impl<E: bytemuck::Pod> Results<E> {
     /// What is there now: `Ready(Some(rows))`, `Ready(None)` after the last, or `Pending`. Never blocks.
     pub fn try_next(&mut self) -> Poll<Option<Result<Rows>>> {
         self.outbox.look()
+    }
+
+    /// Waits for the next rows without blocking the thread; `None` after the last. Needs no particular runtime, and
+    /// loses nothing when it is dropped before it is ready.
+    pub async fn recv(&mut self) -> Option<Result<Rows>> {
+        std::future::poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
     }
 
     /// The events set aside since the last call, with reasons; in the order of their lanes.
@@ -436,10 +446,10 @@ impl<E: bytemuck::Pod> Iterator for Results<E> {
     }
 }
 
-impl<E: bytemuck::Pod> futures_core::Stream for Results<E> {
+impl<E: bytemuck::Pod> Stream for Results<E> {
     type Item = Result<Rows>;
 
-    fn poll_next(self: std::pin::Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         if let Poll::Ready(item) = self.outbox.look() {
             return Poll::Ready(item);
         }

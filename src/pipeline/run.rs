@@ -16,8 +16,8 @@ use std::task::Poll;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// How long an engine with nothing to do sleeps before it looks again by itself. Every event rings, so this bounds
-/// nothing but the damage of a bug.
+/// How long an engine with nothing to do sleeps before it looks again by itself. Every event rings, so this
+/// bounds nothing but the damage of a bug.
 const NAP: Duration = Duration::from_millis(100);
 
 /// What producers and handles tell the engine.
@@ -220,8 +220,8 @@ impl<E: Pod> Pipeline<E> {
         self.control.stats()
     }
 
-    /// Opens no more lanes, takes every result there still is, and returns the last counts. Lanes must have been
-    /// closed, or close meanwhile.
+    /// Opens no more lanes, takes every result there still is, and returns the last counts. Lanes must have
+    /// been closed, or close meanwhile.
     ///
     /// # Errors
     /// What ended the pipeline, if it was not its end.
@@ -328,8 +328,8 @@ impl<E: Pod> Inline<E> {
         Ok(Self { engine, feeds: Some(feeds), results, control, failed: false })
     }
 
-    /// A lane; see [`Feeds::lane`]. A lane that waits for room must be written from another thread than the one that
-    /// polls.
+    /// A lane; see [`Feeds::lane`]. A lane that waits for room must be written from another thread than the
+    /// one that polls.
     ///
     /// # Errors
     /// As for [`Feeds::lane`].
