@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 /// Slices of one run that get a slot without looking whether the run really has events in each.
 const SPREAD_MAX: u64 = 4;
 /// Events of one piece whose slices are looked at one by one.
-const SCAN_EVENTS: u64 = 64;
+const SCAN_EVENTS: usize = 64;
 
 /// Which slot belongs to which slice, and which to which window.
 #[derive(Debug, Default)]
@@ -114,8 +114,8 @@ impl Batch {
     /// Whether it takes no more, whatever the number of events.
     fn crowded(&self, tail: &Tail) -> bool {
         let chunks = self.chunks as usize + self.pieces.len();
-        chunks + SCAN_EVENTS as usize > PIECES_MAX
-            || self.spans.len() / SPAN + self.places.len() + SCAN_EVENTS as usize > SPANS_MAX
+        chunks + SCAN_EVENTS > PIECES_MAX
+            || self.spans.len() / SPAN + self.places.len() + SCAN_EVENTS > SPANS_MAX
             || tail.leases_free() < 3
     }
 
@@ -142,7 +142,7 @@ impl Batch {
         }
         let mut at = from;
         while at < to && !self.crowded(tail) {
-            let end = to.min(at + SCAN_EVENTS);
+            let end = to.min(at + SCAN_EVENTS as u64);
             at = self.scan((at, end), (clock, tail), j, aside);
         }
         at
@@ -199,7 +199,7 @@ impl Batch {
             && last.to == seq
             && !last.all
             && last.places_at + last.places == places
-            && last.places < SCAN_EVENTS as usize
+            && last.places < SCAN_EVENTS
         {
             let mine = &self.places[last.places_at..];
             if let Err(at) = mine.binary_search(&slice) {

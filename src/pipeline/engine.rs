@@ -7,7 +7,7 @@
 use super::batch::{Batch, Judging, Places, Stamp, event_at};
 use super::clock::Rules;
 use super::fire::{Firing, Task};
-use super::keyspace::Keyspace;
+use super::keyspace::{Keyspace, groups_u32};
 use super::lanes::Lanes;
 use super::options::{Options, Query};
 use super::programs::Programs;
@@ -15,7 +15,6 @@ use super::results::{Outbox, Reason, Rows, Shape};
 use super::stats::Stats;
 use crate::base::clock;
 use crate::base::error::Result;
-use crate::base::limits::CHUNK_EVENTS;
 use crate::base::time::Ticks;
 use crate::device::{Caps, Device, Done, Queue, QueueOptions};
 use crate::ops::batch::{OUT_ASIDE, OUT_FIXED};
@@ -300,7 +299,7 @@ impl Engine {
         head[WALK_MAP_STRIDE] = u32::try_from(places.slots.stride()).expect("a map's stride fits");
         head[WALK_FROM] = u32::try_from(from).expect("ids fit");
         head[WALK_TO] = u32::try_from(to).expect("ids fit");
-        head[WALK_GROUPS] = (head[WALK_TO] - head[WALK_FROM]).div_ceil(CHUNK_EVENTS as u32);
+        head[WALK_GROUPS] = (head[WALK_TO] - head[WALK_FROM]).div_ceil(groups_u32());
         self.queue.submit(program, &head, Vec::new())?;
         self.sent.push_back(sent);
         match task {

@@ -233,8 +233,9 @@ fn fresh(rng: &mut SplitMix) -> [u32; 4] {
     [0; 4].map(|_| batch::lo(rng.next_u64()))
 }
 
+/// Ids that one workgroup walks over.
 #[allow(clippy::cast_possible_truncation, reason = "a small constant")]
-const fn groups_u32() -> u32 {
+pub(super) const fn groups_u32() -> u32 {
     CHUNK_EVENTS as u32
 }
 

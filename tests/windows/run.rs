@@ -358,7 +358,7 @@ impl<'a> Bed<'a> {
                 batch.dropped.iter().map(|&d| if d { DROPPED } else { 0x8000_1234 }).collect();
             self.queue.write(self.bufs.ids.id, 0, &ids)?;
         }
-        let (mut leases, bounds) = self.lend(batch);
+        let (leases, bounds) = self.lend(batch);
         let head = self.head(batch, &bounds);
         let out = self.submit(self.ingest, &head, leases)?.expect("a batch has an output");
         self.ids = out[batch::OUT_KEYS] as usize;
