@@ -12,9 +12,15 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 
 # id          | command                      | what it measures
 BENCHES=(
+  "S2-zipf    | peer windows S2-zipf         | the digest of 20,000,000 events, Zipf keys"
+  "S2-uniform | peer windows S2-uniform      | the same, uniform keys"
   "S3-lane    | peer rings S3-lane           | one producer, one consumer, runs of 64, against rtrb"
   "S3-shared  | peer rings S3-shared         | four producers, against disruptor's multi-producer"
   "S3-visible | peer rings S3-visible        | publish to visible, against a cache line's ping-pong"
+  "S4-zipf    | peer windows S4-zipf         | windows in CPU seconds, against a plain loop and batch engines"
+  "S4-uniform | peer windows S4-uniform      | the same, uniform keys"
+  "S4-hopping | peer windows S4-hopping      | hopping 60 s / 1 s, against tumbling 60 s"
+  "S4-keys    | peer windows S4-keys         | ten million keys: time and memory"
   "S5-wgpu    | bench wgpu_seam S5-wgpu      | a batch through the wgpu seam, against wgpu by hand"
   "S5-wgpu-one | bench wgpu_seam S5-wgpu-one | the same with one batch in flight: a round trip"
   "S5-wgpu-alloc | bench wgpu_seam S5-wgpu-alloc | the same: allocations of a batch"

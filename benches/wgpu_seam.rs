@@ -266,11 +266,11 @@ impl Bare {
         index
     }
 
-    fn run(&mut self, batches: u64, source: &[[u32; STRIDE]]) {
+    fn run(&mut self, depth: usize, batches: u64, source: &[[u32; STRIDE]]) {
         let mut flights = VecDeque::new();
         let (mut sent, mut done, mut words) = (0, 0, vec![0; EAGER]);
         while done < batches {
-            while sent < batches && flights.len() < self.places.len() {
+            while sent < batches && flights.len() < depth {
                 let place = usize::try_from(sent % self.places.len() as u64).expect("small");
                 flights.push_back((place, self.submit(place, source)));
                 sent += 1;
@@ -326,12 +326,13 @@ fn main() {
     let adapter = device.caps().name.trim_start_matches("wgpu:");
     let source: Vec<[u32; STRIDE]> = (0..4096).map(|i| [i, i * 7, 1, 2]).collect();
     let mut ours = [DEEP, 1].map(|n| Ours::new(&device, n).expect("the device works"));
-    let mut bare = [DEEP, 1].map(|n| Bare::new(adapter, n));
+    // One device each, because devices of one adapter need not be equally fast.
+    let mut bare = Bare::new(adapter, DEEP);
     let mut turns = [const { Vec::new() }; 4];
     for _ in 0..ROUNDS {
-        for depth in 0..2 {
-            turns[depth].push(turn(|batches| ours[depth].run(batches, &source)));
-            turns[depth + 2].push(turn(|batches| bare[depth].run(batches, &source)));
+        for (i, depth) in [DEEP, 1].into_iter().enumerate() {
+            turns[i].push(turn(|batches| ours[i].run(batches, &source)));
+            turns[i + 2].push(turn(|batches| bare.run(depth, batches, &source)));
         }
     }
     let us = |turns: &Vec<Turn>| median(turns.iter().map(|turn| turn.us).collect());

@@ -1,6 +1,6 @@
 // Marks the events that fail a filter as dropped, the others by 0: a postfix program of comparisons.
 // Twin of src/ops/filter.rs, which says what the words of an instruction mean.
-// Cost per event: the fields named (4 or 8 bytes each), 4 bytes of id written; the program comes from the cache.
+// Cost per event: the fields named (4 or 8 bytes each), 4 bytes of id written; the program is cached.
 
 struct SiftParams { stride: u32, instructions: u32, pad0: u32, pad1: u32 }
 

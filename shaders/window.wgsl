@@ -80,10 +80,8 @@ fn span_slot(chunk: Chunk, i: u32) -> u32 {
 // The keyed hash of src/ops/keys.rs.
 fn key_hash(key: vec2<u32>) -> u32 {
     var x = (key.x ^ head[SEED]) * (head[SEED + 2u] | 1u);
-    x ^= x >> 16u;
-    x = (x ^ key.y ^ head[SEED + 1u]) * (head[SEED + 3u] | 1u);
     x ^= x >> 15u;
-    x *= 0x846ca68bu;
+    x = (x ^ key.y ^ head[SEED + 1u]) * (head[SEED + 3u] | 1u);
     return x ^ (x >> 16u);
 }
 

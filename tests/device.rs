@@ -256,8 +256,10 @@ fn wgsl_buffers_beyond_the_limits_are_refused_and_nothing_added() {
 fn wgsl_an_adapter_that_is_not_there_is_named_with_those_that_are() {
     let error = Device::named("wgpu:no such adapter").expect_err("there is none");
     let text = error.to_string();
-    assert!(text.contains("no such adapter") && text.contains("adapters here"), "{text}");
-    assert!(text.contains("cpu"), "{text}");
+    assert!(text.contains("no such adapter") && text.contains("cpu"), "{text}");
+    if cfg!(feature = "wgpu") {
+        assert!(text.contains("adapters here"), "{text}");
+    }
     let Some(gpu) =
         kernels::bed::software("wgsl_an_adapter_that_is_not_there_is_named_with_those_that_are")
     else {

@@ -7,7 +7,13 @@ mod kernels;
 mod windows;
 
 use kernels::bed::software;
-use pelton::device::Device;
+use pelton::Result;
+use pelton::device::{Device, QueueOptions};
+use pelton::ops::batch::{self, Chunk, Span};
+use pelton::ops::row::{COUNT, FIXED, Layout};
+use pelton::ops::{fold, keys};
+use pelton::plan::{Grid, Memory, Plan, Role};
+use pelton::ring::{LaneOptions, lane};
 use windows::{Script, Seen, combinations, run, spec};
 
 /// The scripts: each combination of parts, with several seeds.
@@ -62,4 +68,68 @@ fn an_adapter_does_what_the_processor_does() {
         let there = run::trace(&gpu, &script).expect("the adapter works");
         same("adapter and cpu", &script, &there, &here);
     }
+}
+
+/// Counts and sums of three keys, every event a chunk of its own.
+fn one_event_a_chunk(device: &Device, events: u32) -> Result<Vec<(u32, u32)>> {
+    let (n, layout) = (events as usize, Layout::new(FIXED));
+    let words = |n: usize| u32::try_from(n).unwrap();
+    let mut queue = device.queue(QueueOptions { in_flight: 1, outputs: 1 })?;
+    let mut m = Memory::default();
+    let ids = m.buffer::<u32>("ids", Role::Scratch, n).id;
+    let map = m.buffer::<u32>("map", Role::State, 4).id;
+    let rows = m.buffer::<u32>("rows", Role::State, 1024 * layout.words).id;
+    let out = m.buffer::<u32>("out", Role::Output { eager: 8 }, batch::OUT_FIXED + n).id;
+    queue.alloc(&m.buffers)?;
+    let span = Span { start: 0, slot: 0 };
+    let spans_at = batch::FIXED + n * batch::CHUNK;
+    let mut plan = Plan::new("one event a chunk", spans_at + batch::SPAN);
+    (plan.events_max, plan.stride, plan.output) = (n, 4, Some(out));
+    let mut p: keys::KeysParams = pelton::Zeroable::zeroed();
+    (p.stride, p.key_word, p.key_words) = (4, 2, 1);
+    plan.step(&keys::DENSE, Grid::Head(batch::GROUPS), p, &[ids, out]);
+    let mut p: fold::RowParams = pelton::Zeroable::zeroed();
+    (p.stride, p.value_word, p.kind, p.parts) = (4, 3, 5, FIXED);
+    (p.row_words, p.fixed) = (words(layout.words), words(layout.fixed));
+    plan.step(&fold::FOLD, Grid::Head(batch::GROUPS), p, &[ids, map, rows]);
+    let program = queue.compile(&plan, &m)?;
+    let (mut lane, mut tail) =
+        lane::<[u32; 4]>(&LaneOptions { events: n, ..LaneOptions::default() })?;
+    let mut run = lane.write(n).expect("the lane is empty");
+    run.iter_mut().zip(0..).for_each(|(event, i)| *event = [0, 0, i % 3, i / 3 % 100]);
+    run.commit(n, 0, 0);
+    let note = tail.next().expect("a run was committed");
+    let mut head = vec![0; batch::FIXED];
+    (head[batch::GROUPS], head[batch::CHUNKS], head[batch::EVENTS]) = (events, events, events);
+    (head[batch::SPANS_AT], head[batch::DENSE_KEYS]) = (words(spans_at), 3);
+    head[batch::MAP_STRIDE] = 1;
+    let whole = Chunk {
+        first: 0,
+        events: 1,
+        spans_at: 0,
+        spans: 1,
+        all: false,
+        lane: 0,
+        seq: 0,
+        range: 0,
+        at: 0,
+    };
+    (0..events).for_each(|i| head.extend(Chunk { first: i, at: i, ..whole }.words()));
+    head.extend(span.words());
+    queue.submit(program, &head, vec![tail.lease(note.from, note.to)])?;
+    while queue.poll()?.is_none() {
+        std::thread::yield_now();
+    }
+    let mut held = vec![0; 3 * layout.words];
+    queue.read(rows, 0, &mut held)?;
+    Ok(held.chunks_exact(layout.words).map(|row| (row[COUNT], row[layout.fixed])).collect())
+}
+
+#[test]
+fn grids_of_more_groups_than_an_axis_has() {
+    let Some(gpu) = software("parity_kernels, large grids") else { return };
+    let events = 65_535 + 600;
+    let here = one_event_a_chunk(&Device::cpu(), events).expect("the processor is always there");
+    assert_eq!(here.iter().map(|&(count, _)| count).sum::<u32>(), events);
+    assert_eq!(one_event_a_chunk(&gpu, events).expect("the adapter works"), here);
 }

@@ -8,6 +8,7 @@ use std::time::Instant;
 pub fn now_ns() -> u64 {
     static START: OnceLock<Instant> = OnceLock::new();
     let start = *START.get_or_init(Instant::now);
-    // 584 years of nanoseconds fit; an overflow would be a broken clock, so saturate.
-    u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    let elapsed = start.elapsed();
+    // 584 years of nanoseconds fit.
+    elapsed.as_secs() * 1_000_000_000 + u64::from(elapsed.subsec_nanos())
 }

@@ -41,6 +41,17 @@ pub const FILTER_TESTS_MAX: usize = 128;
 /// Places on the stack of a filter: the bits of one word.
 pub const FILTER_DEPTH_MAX: usize = 32;
 
+/// A small number as a word.
+///
+/// # Panics
+/// When it does not fit: limits keep counts, offsets and sizes small.
+#[inline]
+pub const fn word(n: usize) -> u32 {
+    assert!(n <= u32::MAX as usize, "limits keep counts, offsets and sizes small");
+    #[allow(clippy::cast_possible_truncation, reason = "asserted above")]
+    return n as u32;
+}
+
 const _: () = assert!(BATCH_EVENTS_MAX < 1 << 30, "an event's index must leave the tag bits free");
 const _: () = assert!(EVENT_BYTES_MAX.is_multiple_of(4), "events are whole words");
 const _: () = assert!(BLOCK_IDS.is_power_of_two() && BLOCK_IDS.is_multiple_of(CHUNK_EVENTS));

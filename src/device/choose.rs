@@ -31,8 +31,8 @@ impl Device {
 
     /// CUDA, else a hardware wgpu adapter, else the processor; [`Self::why`] says why. Never a software adapter.
     pub fn best() -> Self {
-        let cuda = match Self::named("cuda") {
-            Ok(device) => return device,
+        let cuda = match open_cuda() {
+            Ok(backend) => return Self::new(backend, "CUDA comes first where it is"),
             Err(error) => error,
         };
         match open_wgpu("", false) {
@@ -62,8 +62,13 @@ impl Device {
         match found {
             Ok(backend) => Ok(Self::new(backend, &asked)),
             Err(error) => {
+                // The name stands in front of the new error already.
+                let what = match error {
+                    Error::Unsupported { what, .. } => what,
+                    other => other.to_string(),
+                };
                 let there = Self::names().join(", ");
-                Err(Error::unsupported(name, format!("{error}; devices here: {there}")))
+                Err(Error::unsupported(name, format!("{what}; devices here: {there}")))
             }
         }
     }

@@ -1,8 +1,8 @@
 //! Filter expressions: built in Rust, judged by [`Filter::matches`], compiled for the kernel in `filter.rs`.
 //!
-//! A comparison with a constant becomes one range of the value's bits, made to sort as the value does; neither a NaN
-//! nor the other zero lies inside unless it belongs there. `!` turns comparisons and joints around, so programs have
-//! no `not`, and comparisons of one field that stand together become one range.
+//! A comparison with a constant becomes one range of the value's bits, made to sort as the value does;
+//! neither a NaN nor the other zero lies inside unless it belongs there. `!` turns comparisons and joints
+//! around, so programs have no `not`, and comparisons of one field that stand together become one range.
 
 use super::batch;
 use super::filter::{
@@ -101,8 +101,8 @@ impl<E> Filter<E> {
         Self { ops: vec![Op::Test(Test { left, outcomes, right })], depth: 1, of: PhantomData }
     }
 
-    /// Both sides and what joins them; the side that needs more stack goes first, so that depth grows with the
-    /// logarithm of the length. Order means nothing else: comparisons have no effects.
+    /// Both sides and what joins them; the side that needs more stack goes first, so that depth grows with
+    /// the logarithm of the length. Order means nothing else: comparisons have no effects.
     fn join(mut self, mut other: Self, op: Op) -> Self {
         if (other.depth, other.ops.len() > 1) > (self.depth, self.ops.len() > 1) {
             std::mem::swap(&mut self, &mut other);
@@ -144,7 +144,8 @@ impl<E> Filter<E> {
         let tests = self.ops.iter().filter(|op| matches!(op, Op::Test(_))).count();
         if tests > FILTER_TESTS_MAX {
             return Err(Error::invalid(format!(
-                "filter: {tests} comparisons, at most {FILTER_TESTS_MAX}: put what they decide into a field of the event"
+                "filter: {tests} comparisons, at most {FILTER_TESTS_MAX}: \
+                 put what they decide into a field of the event"
             )));
         }
         assert!(self.depth <= FILTER_DEPTH_MAX, "depth grows with the logarithm of the length");
@@ -277,8 +278,8 @@ fn compare<T: Pod + PartialOrd>(left: &[u8], right: &[u8]) -> u32 {
     }
 }
 
-/// The ordered bits of the values whose comparison with a constant comes out so, first and last; `None` when there are
-/// none. The outcomes are a run of less, equal, greater.
+/// The ordered bits of the values whose comparison with a constant comes out so, first and last; `None`
+/// when there are none. The outcomes are a run of less, equal, greater.
 fn range(dtype: DType, outcomes: u32, bits: u64) -> Option<(u64, u64)> {
     let Some((infinity, shift)) = float(dtype) else {
         let max = if dtype == DType::U64 { u64::MAX } else { u64::from(u32::MAX) };
@@ -318,8 +319,8 @@ fn load_word(column: Column) -> u32 {
     (column.byte / 4) | (column.dtype as u32) << 12 | u32::from(column.upper()) << 16
 }
 
-/// Makes one range of the last two instructions where they are ranges of one field that must both hold, or, both turned
-/// around, of which one must.
+/// Makes one range of the last two instructions where they are ranges of one field that must both hold, or,
+/// both turned around, of which one must.
 fn merge(code: &mut Vec<Instruction>) {
     let Some([a, b]) = code.last_chunk_mut::<2>() else { return };
     let inverted = u32::from(b.join == OR);

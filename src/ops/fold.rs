@@ -11,7 +11,8 @@
 
 use super::batch::{self, ASIDE, Chunk, SPAN};
 use super::row::{self, EXACT, EXTREMES, FIRST, FIXED, Kind, LAST, Layout, Place};
-use crate::base::limits::BLOCK_IDS;
+use super::simd::{self, Converted, Source};
+use crate::base::limits::{BLOCK_IDS, word};
 use crate::params;
 use crate::plan::{Access, Args, Bind, Kernel};
 
@@ -84,69 +85,132 @@ pub fn slot_map(map: &[u32], slot: u32, stride: usize) -> &[u32] {
 const USUAL: u32 = EXTREMES | FIXED;
 /// The same over the whole range of an f32.
 const USUAL_EXACT: u32 = EXTREMES | EXACT;
+/// Parts or a kind that the compiler does not know.
+const ANY: u32 = u32::MAX;
 
 fn fold(args: Args<'_>) {
     let p: RowParams = args.params();
-    let kind = Kind::from_u32(p.kind);
+    let float = p.kind == Kind::F32 as u32;
     // The usual shapes get code of their own: the compiler sees their constants.
-    match (p.parts, kind) {
-        (0, _) => fold_as::<4>(args, &p, 0, Kind::F32),
-        (USUAL, Kind::F32) => fold_as::<8>(args, &p, USUAL, Kind::F32),
-        (FIXED, Kind::F32) => fold_as::<8>(args, &p, FIXED, Kind::F32),
-        (EXTREMES, Kind::F32) => fold_as::<8>(args, &p, EXTREMES, Kind::F32),
-        (USUAL_EXACT, Kind::F32) => fold_as::<24>(args, &p, USUAL_EXACT, Kind::F32),
-        (EXACT, Kind::F32) => fold_as::<24>(args, &p, EXACT, Kind::F32),
-        (parts, kind) => fold_as::<0>(args, &p, parts, kind),
+    match (p.parts, float) {
+        (0, _) => fold_as::<4, 0>(args, &p),
+        (USUAL, true) => fold_as::<8, USUAL>(args, &p),
+        (FIXED, true) => fold_as::<8, FIXED>(args, &p),
+        (EXTREMES, true) => fold_as::<8, EXTREMES>(args, &p),
+        (USUAL_EXACT, true) => fold_as::<24, USUAL_EXACT>(args, &p),
+        (EXACT, true) => fold_as::<24, EXACT>(args, &p),
+        _ => fold_as::<0, ANY>(args, &p),
     }
 }
 
-/// What [`fold_as`] adds an event with.
-struct Rows<'a> {
-    rows: &'a mut [u32],
-    layout: Layout,
-    parts: u32,
-    kind: Kind,
-    fraction: u32,
+/// Adds one event's value to its row. `WORDS` and `PARTS` are those of an f32's row, or 0 and [`ANY`].
+#[inline(always)]
+fn add<const WORDS: usize, const PARTS: u32>(
+    rows: &mut [u32],
+    at: usize,
+    p: &RowParams,
+    word: u32,
+) {
+    if PARTS == ANY {
+        let layout = Layout::new(p.parts);
+        let row = &mut rows[at..at + p.row_words as usize];
+        row::add_value(row, &layout, p.parts, Kind::from_u32(p.kind), p.fraction, word);
+    } else {
+        let row: &mut [u32; WORDS] =
+            (&mut rows[at..at + WORDS]).try_into().expect("of this length");
+        row::add_value(row, &const { Layout::new(PARTS) }, PARTS, Kind::F32, p.fraction, word);
+    }
 }
 
-impl Rows<'_> {
-    /// Adds one value to the row that begins at `at`. `WORDS` is the row's size where it is known.
-    #[inline(always)]
-    fn add<const WORDS: usize>(&mut self, at: usize, word: u32, place: Option<Place>) {
-        let words = if WORDS == 0 { self.layout.words } else { WORDS };
-        let row = &mut self.rows[at..at + words];
-        row::add_value(row, &self.layout, self.parts, self.kind, self.fraction, word);
-        if let Some(place) = place {
-            let bits = self.kind.bits(word);
-            if !self.kind.is_nan(bits) {
-                row::add_ends(row, &self.layout, self.parts, place, bits);
+/// Adds events that all go to one slot.
+#[inline(always)]
+fn add_to_slot<const WORDS: usize, const PARTS: u32>(
+    rows: &mut [u32],
+    map: &[u32],
+    p: &RowParams,
+    words: &[u32],
+    ids: &[u32],
+) {
+    let (stride, value) = (p.stride as usize, p.value_word as usize);
+    let row_words = if PARTS == ANY { p.row_words as usize } else { WORDS };
+    let (mut words, mut ids) = (words, ids);
+    if PARTS != ANY && PARTS & EXACT == 0 && PARTS != 0 && simd::available() {
+        let scale = f64::from_bits((1023 + u64::from(p.fraction)) << 52);
+        let mut converted = Converted::default();
+        let base = if map.len() <= ids.len() { in_order(map) } else { None };
+        let (blocks, rest) = ids.as_chunks::<{ simd::TOGETHER }>();
+        let (first, last) = words.split_at(blocks.len() * simd::TOGETHER * stride);
+        for (ids, words) in blocks.iter().zip(first.chunks_exact(simd::TOGETHER * stride)) {
+            let source = Source { words, stride, value, ids, map, base, scale };
+            add_together::<WORDS, PARTS>(rows, &source, p, &mut converted);
+        }
+        (words, ids) = (last, rest);
+    }
+    for (event, &id) in words.chunks_exact(stride).zip(ids) {
+        if id < ASIDE {
+            add::<WORDS, PARTS>(rows, row_at(map, id, row_words), p, event[value]);
+        }
+    }
+}
+
+/// An entry of the block map that has no block.
+pub const NO_BLOCK: u32 = u32::MAX;
+
+/// The row of id 0 when a slot's blocks lie one after another.
+fn in_order(map: &[u32]) -> Option<u32> {
+    let first = *map.first()?;
+    let follows = |(i, &block): (u32, &u32)| block == first.wrapping_add(i) || block == NO_BLOCK;
+    (first != NO_BLOCK && (0..).zip(map).all(follows)).then(|| first * word(BLOCK_IDS))
+}
+
+/// Converts sixteen values side by side, then adds them one by one.
+#[inline(always)]
+fn add_together<const WORDS: usize, const PARTS: u32>(
+    rows: &mut [u32],
+    source: &Source<'_>,
+    p: &RowParams,
+    converted: &mut Converted,
+) {
+    if !simd::convert(source, converted) {
+        // A NaN, an infinity, a value outside the fixed point or an event set aside: one by one.
+        for (event, &id) in source.words.chunks_exact(source.stride).zip(source.ids) {
+            if id < ASIDE {
+                add::<WORDS, PARTS>(rows, row_at(source.map, id, WORDS), p, event[source.value]);
             }
+        }
+        return;
+    }
+    let layout = const { Layout::new(PARTS) };
+    let rows = rows.as_chunks_mut::<WORDS>().0;
+    for i in 0..simd::TOGETHER {
+        let row = &mut rows[converted.row[i] as usize];
+        row[row::COUNT] = row[row::COUNT].wrapping_add(1);
+        if PARTS & EXTREMES != 0 {
+            let extremes = converted.extremes[i];
+            row[layout.extremes] = row[layout.extremes].max(batch::lo(extremes));
+            row[layout.extremes + 1] = row[layout.extremes + 1].max(batch::hi(extremes));
+        }
+        if PARTS & FIXED != 0 {
+            row::add64(row, layout.fixed, i64::from(converted.fixed[i]).cast_unsigned());
         }
     }
 }
 
 #[inline(always)]
-fn fold_as<const WORDS: usize>(args: Args<'_>, p: &RowParams, parts: u32, kind: Kind) {
+fn fold_as<const WORDS: usize, const PARTS: u32>(args: Args<'_>, p: &RowParams) {
     let (head, events) = (args.head, args.events);
     let [ids, map, rows] = args.binds();
     let (stride, value) = (p.stride as usize, p.value_word as usize);
+    let words = if PARTS == ANY { p.row_words as usize } else { WORDS };
     let map_stride = head[batch::MAP_STRIDE] as usize;
-    let layout = Layout::new(parts);
-    let words = if WORDS == 0 { layout.words } else { WORDS };
-    debug_assert_eq!(words, p.row_words as usize, "the plan and the kernel lay rows out alike");
-    let ends = p.ends != 0 && parts & (FIRST | LAST) != 0;
-    let mut rows = Rows { rows, layout, parts, kind, fraction: p.fraction };
+    let ends = p.ends != 0 && p.parts & (FIRST | LAST) != 0;
     for chunk in batch::chunks(head) {
         let event_words = batch::event_words(events, &chunk, stride);
         let ids = &ids[chunk.first as usize..][..chunk.events as usize];
         let spans = batch::spans(head, &chunk);
         if spans.len() == 1 && !ends {
             let map = slot_map(map, spans[0][2], map_stride);
-            for (event, &id) in event_words.chunks_exact(stride).zip(ids) {
-                if id < ASIDE {
-                    rows.add::<WORDS>(row_at(map, id, words), event[value], None);
-                }
-            }
+            add_to_slot::<WORDS, PARTS>(rows, map, p, event_words, ids);
             continue;
         }
         for (i, (event, &id)) in event_words.chunks_exact(stride).zip(ids).enumerate() {
@@ -154,12 +218,23 @@ fn fold_as<const WORDS: usize>(args: Args<'_>, p: &RowParams, parts: u32, kind: 
                 continue;
             }
             let time = batch::join(event[p.time_word as usize], event[p.time_word as usize + 1]);
-            let place = ends.then(|| place(&chunk, i, time));
             for_slots(&chunk, spans, time, |slot| {
-                let map = slot_map(map, slot, map_stride);
-                rows.add::<WORDS>(row_at(map, id, words), event[value], place);
+                let at = row_at(slot_map(map, slot, map_stride), id, words);
+                add::<WORDS, PARTS>(rows, at, p, event[value]);
+                if PARTS == ANY && ends {
+                    add_ends(&mut rows[at..at + words], p, place(&chunk, i, time), event[value]);
+                }
             });
         }
+    }
+}
+
+/// Offers one event to its row's first and last value.
+fn add_ends(row: &mut [u32], p: &RowParams, place: Place, word: u32) {
+    let kind = Kind::from_u32(p.kind);
+    let bits = kind.bits(word);
+    if !kind.is_nan(bits) {
+        row::add_ends(row, &Layout::new(p.parts), p.parts, place, bits);
     }
 }
 

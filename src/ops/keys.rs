@@ -12,6 +12,8 @@
 //! Cost per event, key known: 4 bytes of key, 8 of table, 4 of id written.
 
 use super::batch::{self, ASIDE, DROPPED, OUT_FIXED, OUT_FREE, OUT_KEYS, OUT_PROBES, PENDING};
+use super::simd;
+use crate::base::limits::word;
 use crate::params;
 use crate::plan::{Access, Args, Bind, Kernel};
 
@@ -111,15 +113,13 @@ pub const WALK_FROM: usize = 1;
 /// The id after the last.
 pub const WALK_TO: usize = 2;
 
-/// A keyed hash of a key's two words. The seed enters before each multiplication, so keys that collide under one seed
-/// are scattered by another. The finalizer's constants are Chris Wellons' `lowbias32`.
+/// A keyed hash of a key's two words. The seed enters before each multiplication by a secret odd number, so keys
+/// that collide under one seed are scattered by another.
 #[inline(always)]
 pub const fn hash(seed: &[u32], low: u32, high: u32) -> u32 {
     let mut x = (low ^ seed[0]).wrapping_mul(seed[2] | 1);
-    x ^= x >> 16;
-    x = (x ^ high ^ seed[1]).wrapping_mul(seed[3] | 1);
     x ^= x >> 15;
-    x = x.wrapping_mul(0x846C_A68B);
+    x = (x ^ high ^ seed[1]).wrapping_mul(seed[3] | 1);
     x ^ x >> 16
 }
 
@@ -184,7 +184,7 @@ impl Table<'_> {
         let home = hash(&self.seed, low, high) & self.mask;
         let mut slot = home;
         loop {
-            // The table has a power of two slots and the mask is one less, so the check never fails.
+            // The table has a power of two slots and the mask is one less, so the index is always inside.
             let [tag, check] = self.slots[slot as usize];
             if tag == 0 {
                 return self.insert::<WORDS>(slot, low, high);
@@ -217,6 +217,9 @@ impl Table<'_> {
     }
 }
 
+/// Events whose keys are looked up together.
+const TOGETHER: usize = simd::TOGETHER;
+
 #[inline(always)]
 fn keys_of<const WORDS: usize, const CAREFUL: bool>(args: Args<'_>, p: &KeysParams) {
     let (head, events) = (args.head, args.events);
@@ -235,23 +238,39 @@ fn keys_of<const WORDS: usize, const CAREFUL: bool>(args: Args<'_>, p: &KeysPara
         probes_max: 0,
     };
     out[0] += OUT_FIXED_WORDS;
+    let wide = simd::available();
     for chunk in batch::chunks(head) {
         let words = batch::event_words(events, &chunk, stride);
         let ids = &mut ids[chunk.first as usize..][..chunk.events as usize];
-        for (i, (event, id)) in words.chunks_exact(stride).zip(ids.iter_mut()).enumerate() {
-            if CAREFUL && p.filtered != 0 && *id == DROPPED {
+        let mut first = chunk.first;
+        for (ids, words) in ids.chunks_mut(TOGETHER).zip(words.chunks(TOGETHER * stride)) {
+            let found = match <&mut [u32; TOGETHER]>::try_from(&mut *ids) {
+                Ok(ids) if WORDS == 1 && !CAREFUL && wide => {
+                    let (slots, seed) = (&*table.slots, table.seed);
+                    simd::lookup(&simd::Keys { words, stride, key_word, slots, seed }, ids)
+                }
+                _ => 0,
+            };
+            if found == u16::MAX {
+                first += const { word(TOGETHER) };
                 continue;
             }
-            let high = if WORDS == 2 { event[key_word + 1] } else { 0 };
-            if let Some(found) = table.find::<WORDS>(event[key_word], high) {
-                *id = found;
-                if CAREFUL && p.expires != 0 {
-                    table.keys[found as usize * table.record_words + WORDS] = table.generation;
+            for (i, (event, id)) in words.chunks_exact(stride).zip(ids.iter_mut()).enumerate() {
+                if found >> i & 1 == 1 || CAREFUL && p.filtered != 0 && *id == DROPPED {
+                    continue;
                 }
-            } else {
-                *id = ASIDE;
-                set_aside(out, chunk.first + u32::try_from(i).expect("a chunk's events fit"));
+                let high = if WORDS == 2 { event[key_word + 1] } else { 0 };
+                if let Some(found) = table.find::<WORDS>(event[key_word], high) {
+                    *id = found;
+                    if CAREFUL && p.expires != 0 {
+                        table.keys[found as usize * table.record_words + WORDS] = table.generation;
+                    }
+                } else {
+                    *id = ASIDE;
+                    set_aside(out, first + u32::try_from(i).expect("a chunk's events fit"));
+                }
             }
+            first += const { word(TOGETHER) };
         }
     }
     out[OUT_KEYS] = high_water(table.counts);

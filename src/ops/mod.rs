@@ -20,15 +20,22 @@ pub mod expr;
 pub mod filter;
 pub mod fire;
 pub mod fold;
+pub mod group;
 pub mod keys;
 pub mod merge;
 pub mod row;
+mod simd;
 
 use crate::plan::Kernel;
 
 /// Every kernel: what the tests, the documentation and the benches walk.
 pub const KERNELS: &[&Kernel] = &[
     &filter::SIFT,
+    &group::GROUP_COUNT,
+    &group::GROUP_SCAN,
+    &group::GROUP_SCATTER,
+    &group::GROUP_MARK,
+    &group::GROUP_SEGMENTS,
     &keys::KEYS,
     &keys::DENSE,
     &keys::SETTLE,

@@ -421,4 +421,5 @@ fn scale(x: f64, exponent: i32) -> f64 {
 
 #[cfg(test)]
 #[path = "row_tests.rs"]
+#[allow(clippy::cast_possible_truncation, reason = "random bits are cut to size")]
 mod tests;

@@ -1,7 +1,5 @@
 //! Tests of the arithmetic that all window results rest on.
 
-#![allow(clippy::cast_possible_truncation, reason = "random words and small numbers")]
-
 use super::*;
 use crate::base::rng::SplitMix;
 

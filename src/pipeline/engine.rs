@@ -7,7 +7,7 @@
 use super::batch::{Batch, Judging, Places, Stamp, event_at};
 use super::clock::Rules;
 use super::fire::{Firing, Task};
-use super::keyspace::{Keyspace, groups_u32};
+use super::keyspace::Keyspace;
 use super::lanes::Lanes;
 use super::options::{Options, Query};
 use super::programs::Programs;
@@ -15,6 +15,7 @@ use super::results::{Outbox, Reason, Rows, Shape};
 use super::stats::Stats;
 use crate::base::clock;
 use crate::base::error::Result;
+use crate::base::limits::{CHUNK_EVENTS, word};
 use crate::base::time::Ticks;
 use crate::device::{Caps, Device, Done, Queue, QueueOptions};
 use crate::ops::batch::{OUT_ASIDE, OUT_FIXED};
@@ -27,7 +28,7 @@ use std::sync::Arc;
 /// What is in flight, in order.
 enum Sent {
     Events { stamps: Vec<Stamp>, events: usize, sent_ns: u64 },
-    Rows { window: u64, closed_ns: u64, lost: u64 },
+    Rows { window: u64, closed_ns: u64, lost: u64, complete: bool },
     Work,
 }
 
@@ -53,6 +54,8 @@ pub(super) struct Engine {
     /// The watermark as far as windows have been fired by it.
     watermark: Option<Ticks>,
     closed_ns: u64,
+    /// Whether the window that is coming back has handed over rows.
+    has_rows: bool,
     shape: Arc<Shape>,
     outbox: Arc<Outbox>,
     bell: Bell,
@@ -102,6 +105,7 @@ impl Engine {
             spare_leases: Vec::new(),
             watermark: None,
             closed_ns: 0,
+            has_rows: false,
             shape,
             outbox,
             bell,
@@ -285,7 +289,8 @@ impl Engine {
                 let to = high.min(from + self.programs.fire_rows).max(from);
                 let shape = self.rules.shape;
                 let lost = self.lanes.lost(shape.window_start(window), shape.window_end(window));
-                let sent = Sent::Rows { window, closed_ns: self.closed_ns, lost };
+                let sent =
+                    Sent::Rows { window, closed_ns: self.closed_ns, lost, complete: to >= high };
                 (self.programs.fire, sent, from, to)
             }
         };
@@ -299,7 +304,7 @@ impl Engine {
         head[WALK_MAP_STRIDE] = u32::try_from(places.slots.stride()).expect("a map's stride fits");
         head[WALK_FROM] = u32::try_from(from).expect("ids fit");
         head[WALK_TO] = u32::try_from(to).expect("ids fit");
-        head[WALK_GROUPS] = (head[WALK_TO] - head[WALK_FROM]).div_ceil(groups_u32());
+        head[WALK_GROUPS] = (head[WALK_TO] - head[WALK_FROM]).div_ceil(word(CHUNK_EVENTS));
         self.queue.submit(program, &head, Vec::new())?;
         self.sent.push_back(sent);
         match task {
@@ -346,7 +351,7 @@ impl Engine {
                 leases.clear();
                 self.spare_leases.push(leases);
             }
-            Sent::Rows { window, closed_ns, lost } => {
+            Sent::Rows { window, closed_ns, lost, complete } => {
                 let Some(output) = done.output else { return Ok(()) };
                 let shape = self.rules.shape;
                 let ends = (shape.window_start(window), shape.window_end(window));
@@ -355,12 +360,15 @@ impl Engine {
                     self.shape.clone(),
                     self.bell.clone(),
                     ends,
-                    (lost, closed_ns),
+                    (lost, closed_ns, complete),
                 );
                 self.stats.rows += rows.len() as u64;
-                if !rows.is_empty() {
+                // Who took the first rows waits for the end of the window, even when it brings no more.
+                self.has_rows |= !rows.is_empty();
+                if !rows.is_empty() || complete && self.has_rows {
                     self.outbox.put(rows);
                 }
+                self.has_rows &= !complete;
             }
             Sent::Work => {}
         }

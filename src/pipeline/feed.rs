@@ -17,12 +17,22 @@ use std::task::{Context, Poll};
 fn times<E: Pod>(events: &[E], time: Column) -> (u64, u64) {
     let stride = size_of::<E>() / 4;
     let words: &[u32] = bytemuck::cast_slice(events);
-    let (mut lo, mut hi) = (u64::MAX, 0);
-    for event in words.chunks_exact(stride) {
+    // Four at a time, so that no comparison waits for the one before it.
+    let (mut lo, mut hi) = ([u64::MAX; 4], [0; 4]);
+    let four = words.chunks_exact(4 * stride);
+    for (i, event) in four.remainder().chunks_exact(stride).enumerate() {
         let t = time.u64(event);
-        lo = lo.min(t);
-        hi = hi.max(t);
+        (lo[i], hi[i]) = (t, t);
     }
+    for events in four {
+        for i in 0..4 {
+            let t = time.u64(&events[i * stride..]);
+            lo[i] = lo[i].min(t);
+            hi[i] = hi[i].max(t);
+        }
+    }
+    let lo = lo[0].min(lo[1]).min(lo[2].min(lo[3]));
+    let hi = hi[0].max(hi[1]).max(hi[2].max(hi[3]));
     (lo, hi)
 }
 

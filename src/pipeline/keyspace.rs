@@ -83,7 +83,7 @@ impl Keyspace {
     /// only then is it known whether new keys still fit.
     pub(super) fn needs_quiet(&self, events: usize) -> bool {
         let bound = self.bound() + events;
-        let grows = bound > self.room || slots_for(bound) > self.slots || self.reseed;
+        let grows = bound > self.room || slots_for(self.high, bound) > self.slots || self.reseed;
         self.dense.is_none() && (grows || bound > self.keys_max && self.in_flight > 0)
     }
 
@@ -109,7 +109,7 @@ impl Keyspace {
             }
             self.room = room;
         }
-        let slots = slots_for(bound);
+        let slots = slots_for(self.high.max(options.keys), bound);
         if slots > self.slots || self.reseed {
             if slots > self.slots {
                 programs.resize(queue, caps, programs.table.id, 2 * slots)?;
@@ -224,18 +224,19 @@ impl Keyspace {
     }
 }
 
-/// A table for so many keys: at most half full even if every event in flight brings a new one.
-fn slots_for(keys: usize) -> usize {
-    (2 * keys).next_power_of_two().max(1024)
+/// A table for so many keys there are and so many there can be: at most half full now, a quarter while it stays in a
+/// cache, and not quite full even if every event in flight brings a new key.
+fn slots_for(keys: usize, bound: usize) -> usize {
+    let sparse = if keys <= 1 << 16 { 4 } else { 2 };
+    (sparse * keys).max(bound + bound / 8).next_power_of_two().max(1024)
 }
 
 fn fresh(rng: &mut SplitMix) -> [u32; 4] {
     [0; 4].map(|_| batch::lo(rng.next_u64()))
 }
 
-/// Ids that one workgroup walks over.
 #[allow(clippy::cast_possible_truncation, reason = "a small constant")]
-pub(super) const fn groups_u32() -> u32 {
+const fn groups_u32() -> u32 {
     CHUNK_EVENTS as u32
 }
 

@@ -15,7 +15,7 @@ mod slots;
 pub mod stats;
 
 pub use feed::{Feed, Feeds, SharedFeed, Writing};
-pub use options::{Key, Options, Sum, Value, Windows};
+pub use options::{Key, NumberField, Options, Sum, Value, Windows};
 pub use results::{Aside, Reason, Results, Row, Rows};
 pub use run::{Inline, Monitor, Pipeline};
 pub use stats::Stats;

@@ -134,10 +134,16 @@ pub enum Sum {
     },
 }
 
+/// A field that holds a number to aggregate, whatever its type.
+pub struct NumberField<E> {
+    column: Column,
+    of: PhantomData<fn(&E)>,
+}
+
 /// One field to aggregate, and what of it.
 pub struct Value<E> {
-    pub(super) column: Column,
-    of: PhantomData<fn(&E)>,
+    /// Which field.
+    pub field: NumberField<E>,
     /// Sum and mean.
     pub sum: Sum,
     /// Minimum and maximum.
@@ -154,8 +160,7 @@ impl<E> Value<E> {
     /// Exact sum and mean, minimum and maximum.
     pub const fn exact<T: Number>(field: Field<E, T>) -> Self {
         Self {
-            column: field.column(),
-            of: PhantomData,
+            field: NumberField { column: field.column(), of: PhantomData },
             sum: Sum::Exact,
             extremes: true,
             variance: false,
@@ -171,7 +176,8 @@ impl<E> Value<E> {
 
     /// Checked, and in the terms of the kernels.
     pub(super) fn spec(&self) -> Result<ValueSpec> {
-        let kind = match (self.column.dtype, self.column.upper()) {
+        let column = self.field.column;
+        let kind = match (column.dtype, column.upper()) {
             (DType::F32, _) => Kind::F32,
             (DType::F16, false) => Kind::F16Lower,
             (DType::F16, true) => Kind::F16Upper,
@@ -212,19 +218,19 @@ impl<E> Value<E> {
         {
             parts |= if on { part } else { 0 };
         }
-        Ok(ValueSpec { word: self.column.word(), kind, parts, fraction })
+        Ok(ValueSpec { word: column.word(), kind, parts, fraction })
     }
 }
 
 impl<E> Clone for Value<E> {
     fn clone(&self) -> Self {
-        Self { of: PhantomData, ..*self }
+        Self { field: NumberField { ..self.field }, ..*self }
     }
 }
 
 impl<E> std::fmt::Debug for Value<E> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Value({:?}, {:?})", self.column, self.sum)
+        write!(f, "Value({:?}, {:?})", self.field.column, self.sum)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::options::{Options, Query};
 use crate::base::error::{Error, Result};
-use crate::base::limits::{BATCH_RANGES_MAX, BLOCK_IDS, CHUNK_EVENTS};
+use crate::base::limits::{BATCH_RANGES_MAX, BLOCK_IDS, CHUNK_EVENTS, word as u};
 use crate::device::{Caps, ProgramId, Queue};
 use crate::ops::batch::{self, OUT_FIXED};
 use crate::ops::ends::{ELECT, ENDS};
@@ -62,10 +62,6 @@ fn head_words(events: usize, slices: u64) -> usize {
     batch::FIXED + chunks * batch::CHUNK + spans * batch::SPAN
 }
 
-fn u(n: usize) -> u32 {
-    u32::try_from(n).expect("limits keep offsets and sizes small")
-}
-
 impl Programs {
     /// Declares, allocates and compiles everything.
     pub(super) fn new(
@@ -75,40 +71,22 @@ impl Programs {
         options: &Options,
     ) -> Result<Self> {
         let mut memory = Memory::default();
-        let m = &mut memory;
         let hashed = query.dense.is_none();
         let key_words = query.key.map_or(0, |c| c.dtype.bytes() / 4);
         let record_words = if hashed { 2 * key_words } else { 0 };
-        let events = options.batch_events;
-
-        let mut out_at = FIRE_KEY;
-        let mut groups = Vec::new();
-        for value in &query.values {
-            let layout = Layout::new(value.parts);
-            let rows = m.buffer("rows", Role::State, BLOCK_IDS * layout.words);
-            groups.push(Group { layout, rows, out_at });
-            out_at += layout.words;
-        }
-        let fire_rows = options.result_rows;
-        let fire_words = FIRE_FIXED + fire_rows * out_at;
-        let b = Buffers {
-            ids: m.buffer("ids", Role::Scratch, events),
-            table: m.buffer("table", Role::State, 4),
-            keys: m.buffer("keys", Role::State, record_words),
-            counts: m.buffer("counts", Role::State, COUNTS_LIST),
-            map: m.buffer("map", Role::State, 4),
-            emitted: m.buffer("emitted", Role::Scratch, fire_rows),
-            ingested: m.buffer("out", Role::Output { eager: OUT_FIXED }, OUT_FIXED + events),
-            fired: m.buffer("out", Role::Output { eager: fire_words }, fire_words),
-        };
+        let (events, fire_rows) = (options.batch_events, options.result_rows);
+        let (groups, out_words) = declare_groups(&mut memory, query);
+        let b = Buffers::declare(&mut memory, record_words, events, (fire_rows, out_words));
         let mut plan = Plan {
             events_max: events,
             stride: query.stride,
             output: Some(b.ingested.id),
             ..Plan::new("ingest", head_words(events, query.shape.slices()))
         };
-        let code =
-            query.filter.as_ref().map(|code| (code, filter::record(&mut plan, m, code, b.ids)));
+        let code = query
+            .filter
+            .as_ref()
+            .map(|code| (code, filter::record(&mut plan, &mut memory, code, b.ids)));
         queue.alloc(&memory.buffers)?;
         if let Some((code, buffer)) = code {
             queue.write(buffer.id, 0, code.words())?;
@@ -126,8 +104,7 @@ impl Programs {
         let rows: Vec<RowParams> = (query.values.iter())
             .map(|v| row_params(query, v.word, v.kind as u32, v.parts, v.fraction, caps.serial))
             .collect();
-        let shape =
-            Shape { query, caps, b: &b, groups: &groups, rows: &rows, keys, out_words: out_at };
+        let shape = Shape { query, caps, b: &b, groups: &groups, rows: &rows, keys, out_words };
         let ingest = queue.compile(&shape.ingest(plan), &memory)?;
         let merge = queue.compile(&shape.walk("merge", &MERGE), &memory)?;
         let clear = queue.compile(&shape.walk("clear", &CLEAR), &memory)?;
@@ -145,7 +122,7 @@ impl Programs {
             counts,
             map,
             record_words,
-            out_words: out_at,
+            out_words,
             fire_rows,
             ingest,
             merge,
@@ -200,6 +177,43 @@ struct Buffers {
     emitted: Buf<u32>,
     ingested: Buf<u32>,
     fired: Buf<u32>,
+}
+
+/// Rows that come back with a firing at once; more are fetched when there are more.
+const FIRE_EAGER: usize = 512;
+
+impl Buffers {
+    fn declare(
+        m: &mut Memory,
+        record_words: usize,
+        events: usize,
+        (rows, words): (usize, usize),
+    ) -> Self {
+        let eager = FIRE_FIXED + rows.min(FIRE_EAGER) * words;
+        Self {
+            ids: m.buffer("ids", Role::Scratch, events),
+            table: m.buffer("table", Role::State, 4),
+            keys: m.buffer("keys", Role::State, record_words),
+            counts: m.buffer("counts", Role::State, COUNTS_LIST),
+            map: m.buffer("map", Role::State, 4),
+            emitted: m.buffer("emitted", Role::Scratch, rows),
+            ingested: m.buffer("out", Role::Output { eager: OUT_FIXED }, OUT_FIXED + events),
+            fired: m.buffer("out", Role::Output { eager }, FIRE_FIXED + rows * words),
+        }
+    }
+}
+
+/// The accumulators of each value, and the words of an emitted row.
+fn declare_groups(memory: &mut Memory, query: &Query) -> (Vec<Group>, usize) {
+    let mut out_at = FIRE_KEY;
+    let mut groups = Vec::new();
+    for value in &query.values {
+        let layout = Layout::new(value.parts);
+        let rows = memory.buffer("rows", Role::State, BLOCK_IDS * layout.words);
+        groups.push(Group { layout, rows, out_at });
+        out_at += layout.words;
+    }
+    (groups, out_at)
 }
 
 /// What the plans are recorded from.

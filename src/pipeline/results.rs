@@ -62,6 +62,8 @@ pub struct Rows {
     pub lost: u64,
     /// When the run of events that closed the window was committed, on `clock::now_ns`.
     pub closed_ns: u64,
+    /// Whether the window's rows end here: all of them are out, until late events fire it again.
+    pub complete: bool,
 }
 
 impl Rows {
@@ -70,9 +72,9 @@ impl Rows {
         shape: Arc<Shape>,
         bell: Bell,
         (start, end): (Ticks, Ticks),
-        (lost, closed_ns): (u64, u64),
+        (lost, closed_ns, complete): (u64, u64, bool),
     ) -> Self {
-        Self { output: Some(output), shape, bell, start, end, lost, closed_ns }
+        Self { output: Some(output), shape, bell, start, end, lost, closed_ns, complete }
     }
 
     fn words(&self) -> &[u32] {

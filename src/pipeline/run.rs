@@ -28,6 +28,8 @@ pub(super) struct Control {
     /// Something is in the inbox.
     mail: AtomicBool,
     inbox: Mutex<Inbox>,
+    /// Counts on its own how long results took to the consumer's hand, also when the engine has ended.
+    outbox: Arc<Outbox>,
 }
 
 #[derive(Default)]
@@ -39,9 +41,9 @@ struct Inbox {
 }
 
 impl Control {
-    fn new(bell: Bell) -> Arc<Self> {
+    fn new(bell: Bell, outbox: Arc<Outbox>) -> Arc<Self> {
         let (holders, mail) = (AtomicUsize::new(0), AtomicBool::new(false));
-        Arc::new(Self { bell, holders, mail, inbox: Mutex::default() })
+        Arc::new(Self { bell, holders, mail, inbox: Mutex::default(), outbox })
     }
 
     fn inbox(&self) -> MutexGuard<'_, Inbox> {
@@ -76,6 +78,11 @@ impl Control {
     }
 
     fn stats(&self) -> Stats {
+        Stats { result: self.outbox.latency(), ..self.counted() }
+    }
+
+    /// As the engine counted.
+    fn counted(&self) -> Stats {
         let (sender, receiver) = channel();
         {
             let mut inbox = self.inbox();
@@ -160,7 +167,8 @@ fn parts<E: Pod>(
     options: &Options,
 ) -> Result<(Query, Arc<Outbox>, Arc<Control>)> {
     let outbox = Outbox::new(options.outstanding.max(options.in_flight), options.asides);
-    Ok((windows.query()?, outbox, Control::new(Bell::new())))
+    let control = Control::new(Bell::new(), outbox.clone());
+    Ok((windows.query()?, outbox, control))
 }
 
 impl<E: Pod> Pipeline<E> {

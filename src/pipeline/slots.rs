@@ -7,6 +7,7 @@ use super::programs::Programs;
 use crate::base::error::Result;
 use crate::base::limits::BLOCK_IDS;
 use crate::device::{Caps, Queue};
+use crate::ops::fold::NO_BLOCK;
 
 /// One open slot.
 #[derive(Debug, Default)]
@@ -139,7 +140,7 @@ impl Slots {
         }
         self.stride = self.ids.div_ceil(BLOCK_IDS).max(self.stride).next_power_of_two();
         self.words.clear();
-        self.words.resize(self.slots.len() * self.stride, 0);
+        self.words.resize(self.slots.len() * self.stride, NO_BLOCK);
         for (slot, map) in self.slots.iter().zip(self.words.chunks_exact_mut(self.stride)) {
             map[..slot.blocks.len()].copy_from_slice(&slot.blocks);
         }

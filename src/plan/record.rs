@@ -132,8 +132,9 @@ impl Plan {
         params: P,
         binds: &[BufId],
     ) {
-        // Collected, not cast: a parameter block may be empty or less aligned than words.
-        let params = bytemuck::pod_collect_to_vec(&[params]);
+        // Read word by word, not cast: a parameter block may be empty or less aligned than words.
+        let words = bytemuck::bytes_of(&params).chunks_exact(4);
+        let params = words.map(bytemuck::pod_read_unaligned).collect();
         self.steps.push(Step { kernel, grid, params, binds: binds.to_vec() });
     }
 

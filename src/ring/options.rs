@@ -5,14 +5,14 @@
 /// What a producer does when its lane is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Policy {
-    /// Wait as [`LaneOptions::wait`] says: nothing is lost.
+    /// Wait as [`wait`](LaneOptions::wait) says: nothing is lost.
     #[default]
     Block,
     /// Wait without ever giving the core away: for pinned cores only.
     Spin,
     /// Hand the event back at once.
     Reject,
-    /// Drop what does not fit, count it and record a [`Gap`].
+    /// Drop what does not fit, count it and record a [`Gap`](super::Gap).
     DropNewest,
     /// Ask the consumer to drop the oldest runs that no device works on, and wait for the room.
     DropOldest,

@@ -5,7 +5,7 @@
 
 use super::options::{LaneOptions, Policy, Wait};
 use super::slab::Slab;
-use super::sync::{AtomicBool, AtomicU32, AtomicU64, Mutex, Ordering, lock};
+use super::sync::{AtomicBool, AtomicU32, AtomicU64, Guarded, Ordering};
 use super::wait::{Bell, Waiters, wake_all};
 use crate::base::error::{Error, Result};
 use crate::base::limits::{EVENT_BYTES_MAX, LANE_EVENTS_MAX, LANE_LEASES_MAX};
@@ -117,9 +117,9 @@ pub(super) struct State {
     pub(super) leases: Box<[AtomicBool]>,
     pub(super) policy: Policy,
     pub(super) wait: Wait,
-    pub(super) waiters: Mutex<Waiters>,
+    pub(super) waiters: Guarded<Waiters>,
     bell: Option<Bell>,
-    gaps: Mutex<VecDeque<Gap>>,
+    gaps: Guarded<VecDeque<Gap>>,
     pub(super) front: CachePadded<Front>,
     pub(super) back: CachePadded<Back>,
     pub(super) rare: CachePadded<Rare>,
@@ -169,9 +169,9 @@ impl State {
             leases: boxed(LEASES, || AtomicBool::new(false))?,
             policy: options.policy,
             wait: options.wait,
-            waiters: Mutex::new(Waiters::default()),
+            waiters: Guarded::new(Waiters::default()),
             bell: bell.cloned(),
-            gaps: Mutex::new(VecDeque::new()),
+            gaps: Guarded::new(VecDeque::new()),
             front: CachePadded::new(Front { written: word(), asleep: AtomicU32::new(0) }),
             back: CachePadded::new(Back {
                 head: word(),
@@ -339,17 +339,18 @@ impl State {
     }
 
     fn record(&self, gap: Gap) {
-        let mut gaps = lock(&self.gaps);
-        let full = gaps.len() >= GAPS_MAX;
-        match gaps.back_mut() {
-            Some(last) if last.at == gap.at || full => {
-                last.lo = last.lo.min(gap.lo);
-                last.hi = last.hi.max(gap.hi);
-                last.events += gap.events;
+        self.gaps.with(|gaps| {
+            let full = gaps.len() >= GAPS_MAX;
+            match gaps.back_mut() {
+                Some(last) if last.at == gap.at || full => {
+                    last.lo = last.lo.min(gap.lo);
+                    last.hi = last.hi.max(gap.hi);
+                    last.events += gap.events;
+                }
+                _ => gaps.push_back(gap),
             }
-            _ => gaps.push_back(gap),
-        }
-        self.rare.gaps.store(true, Ordering::Release);
+            self.rare.gaps.store(true, Ordering::Release);
+        });
     }
 
     /// The oldest gap not yet taken.
@@ -357,10 +358,11 @@ impl State {
         if !self.rare.gaps.load(Ordering::Acquire) {
             return None;
         }
-        let mut gaps = lock(&self.gaps);
-        let gap = gaps.pop_front();
-        self.rare.gaps.store(!gaps.is_empty(), Ordering::Release);
-        gap
+        self.gaps.with(|gaps| {
+            let gap = gaps.pop_front();
+            self.rare.gaps.store(!gaps.is_empty(), Ordering::Release);
+            gap
+        })
     }
 
     /// What was counted so far.

@@ -9,7 +9,7 @@
 
 use super::options::{Policy, Wait};
 use super::state::State;
-use super::sync::{Backoff, Mutex, Parker, Unparker, lock};
+use super::sync::{Backoff, Guarded, Parker, Unparker};
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
@@ -21,7 +21,7 @@ use std::time::Duration;
 pub struct Bell(Arc<Inner>);
 
 struct Inner {
-    parker: Mutex<Parker>,
+    parker: Guarded<Parker>,
     unparker: Unparker,
 }
 
@@ -30,14 +30,14 @@ impl Bell {
     pub fn new() -> Self {
         let parker = Parker::new();
         let unparker = parker.unparker().clone();
-        Self(Arc::new(Inner { parker: Mutex::new(parker), unparker }))
+        Self(Arc::new(Inner { parker: Guarded::new(parker), unparker }))
     }
 
     /// Sleeps until the bell rings, or rang since the last wait, or `timeout` is over. One thread at a time.
     ///
     /// A lane rings only while its [`Tail`](super::Tail) is armed.
     pub fn wait(&self, timeout: Duration) {
-        lock(&self.0.parker).park_timeout(timeout);
+        self.0.parker.with(|parker| parker.park_timeout(timeout));
     }
 
     /// Rings whether or not a lane is armed: for a device's completion, a consumer of results, a stop.
@@ -79,26 +79,31 @@ pub(super) struct Waiters(Vec<(u64, Waiter)>);
 
 /// Announces that `producer` waits for room. The caller must look for room once more afterwards.
 pub(super) fn announce(state: &State, producer: u64, waiter: Waiter) {
-    let mut waiters = lock(&state.waiters);
-    match waiters.0.iter_mut().find(|(id, _)| *id == producer) {
-        Some(entry) => entry.1 = waiter,
-        None => waiters.0.push((producer, waiter)),
-    }
-    drop(waiters);
+    // What is replaced is dropped outside the lock: dropping a waker runs foreign code.
+    let _replaced = state.waiters.with(|Waiters(all)| {
+        match all.iter_mut().find(|(id, _)| *id == producer) {
+            Some(entry) => return Some(std::mem::replace(&mut entry.1, waiter)),
+            None => all.push((producer, waiter)),
+        }
+        None
+    });
     state.starve();
 }
 
 /// Takes the announcement back. The flag stays up, because other producers may wait too.
 pub(super) fn withdraw(state: &State, producer: u64) {
-    lock(&state.waiters).0.retain(|(id, _)| *id != producer);
+    let _withdrawn = state.waiters.with(|Waiters(all)| {
+        let at = all.iter().position(|(id, _)| *id == producer)?;
+        Some(all.swap_remove(at))
+    });
 }
 
 /// Wakes every producer that waits. Called when the flag was up after room was made or the consumer left.
 #[cold]
 pub(super) fn wake_all(state: &State) {
     // Wakers run foreign code, which may come back here: wake outside the lock.
-    let waiters = std::mem::take(&mut *lock(&state.waiters));
-    waiters.0.into_iter().for_each(|(_, waiter)| waiter.wake());
+    let Waiters(all) = state.waiters.with(std::mem::take);
+    all.into_iter().for_each(|(_, waiter)| waiter.wake());
 }
 
 /// Waits until `room` is not zero and returns it, or `None` when the consumer is gone.

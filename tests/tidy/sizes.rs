@@ -5,7 +5,7 @@ use super::source::{File, closing, idents};
 
 const FILE_LINES_MAX: usize = 500;
 const FUNCTION_LINES_MAX: usize = 70;
-const LINE_CHARS_MAX: usize = 110;
+const LINE_CHARS_MAX: usize = 120;
 
 /// Something with a size: where it is and how many lines it has.
 pub(crate) type Sized = (String, usize);
@@ -152,10 +152,10 @@ mod tests {
 
     #[test]
     fn wide_lines_and_trailing_spaces_are_found() {
-        let wide = format!("{}\n{}\n", "é".repeat(110), "x".repeat(111));
+        let wide = format!("{}\n{}\n", "é".repeat(120), "x".repeat(121));
         assert_eq!(
             check(&[File::new("a.rs", wide.clone())]),
-            ["a.rs:2: 111 characters, at most 110"]
+            ["a.rs:2: 121 characters, at most 120"]
         );
         assert_eq!(check(&[File::new("a.md", wide)]), Vec::<String>::new());
         assert_eq!(check(&[File::new("a.md", "x\ny \n")]), ["a.md:2: ends in spaces"]);

@@ -164,7 +164,6 @@ fn ingest_plan(shape: &Shape, serial: bool, b: &Bufs) -> Plan {
     let mut plan = Plan::new("ingest", words);
     (plan.events_max, plan.stride, plan.output) = (EVENTS_MAX, STRIDE, Some(b.aside.id));
     let (p, grid) = (shape.keys_params(), Grid::Head(batch::GROUPS));
-    zero(&mut plan, b.aside, batch::OUT_FIXED);
     let (table, records, ids) = (b.table.id, b.records.id, b.ids.id);
     let (counts, out) = (b.counts.id, b.aside.id);
     if let Keys::Dense(_) = shape.keys {
@@ -189,7 +188,6 @@ fn ingest_plan(shape: &Shape, serial: bool, b: &Bufs) -> Plan {
 fn fire_plan(shape: &Shape, b: &Bufs) -> Plan {
     let mut plan = Plan::new("fire", merge::WALK_WORDS);
     plan.output = Some(b.fired.id);
-    zero(&mut plan, b.fired, fire::FIRE_FIXED);
     for (value, rows) in b.rows.iter().enumerate() {
         let binds = [b.records.id, b.map.id, rows.id, b.emitted.id, b.fired.id];
         plan.step(&fire::FIRE, Grid::Head(keys::WALK_GROUPS), shape.fire_params(value), &binds);

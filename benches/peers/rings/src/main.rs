@@ -7,7 +7,7 @@
 mod queues;
 
 use pelton::ring::{self, LaneOptions, Wait};
-use queues::{Idle, Sink, Source, event};
+use queues::{Idle, Sink, Source, Stamped, event};
 use std::hint::black_box;
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,7 +19,7 @@ pub type Event = [u64; 2];
 pub const RUN: usize = 64;
 const CAPACITY: usize = 1 << 14;
 const ROUNDS: usize = 11;
-const EVENTS: u64 = 1 << 25;
+const EVENTS: u64 = 1 << 24;
 const PRODUCERS: u64 = 4;
 
 fn pin(core: usize) {
@@ -48,26 +48,27 @@ fn race<S: Source>(sources: Vec<S>, sink: &mut impl Sink) -> f64 {
                 }
             });
         }
-        scope.spawn(|| {
-            if many == 1 {
-                pin(1);
-            }
-            start.wait();
-            let begin = Instant::now();
-            let mut idle = Idle::default();
-            while got < EVENTS {
-                match sink.drain(&mut sum) {
-                    0 => idle.step(),
-                    n => {
-                        got += n as u64;
-                        idle = Idle::default();
+        scope
+            .spawn(|| {
+                if many == 1 {
+                    pin(1);
+                }
+                start.wait();
+                let begin = Instant::now();
+                let mut idle = Idle::default();
+                while got < EVENTS {
+                    match sink.drain(&mut sum) {
+                        0 => idle.step(),
+                        n => {
+                            got += n as u64;
+                            idle = Idle::default();
+                        }
                     }
                 }
-            }
-            begin.elapsed().as_nanos()
-        })
-        .join()
-        .expect("the consumer counts to the end")
+                begin.elapsed().as_nanos()
+            })
+            .join()
+            .expect("the consumer counts to the end")
     });
     let words = |i| event(i).iter().fold(0u64, |a, w| a.wrapping_add(*w));
     let want = (0..each).fold(0u64, |a, i| a.wrapping_add(words(i))).wrapping_mul(many);
@@ -112,7 +113,14 @@ impl Row<'_> {
         println!(
             "{{\"id\":\"{}\",\"value\":{:.1},\"unit\":\"{}\",\"peer\":\"{}\",\"version\":\"{}\",\"peer_value\":{:.1},\
              \"ratio\":{ratio:.3},\"bound\":{},\"ok\":{ok},\"why\":\"{why}\",\"rounds\":{ROUNDS},\"machine\":\"{}\"}}",
-            self.id, self.value, self.unit, self.peer, self.version, self.peer_value, self.bound, machine()
+            self.id,
+            self.value,
+            self.unit,
+            self.peer,
+            self.version,
+            self.peer_value,
+            self.bound,
+            machine()
         );
     }
 }
@@ -122,7 +130,7 @@ fn options(events: usize) -> LaneOptions {
 }
 
 fn s3_lane() {
-    let [mut own, mut rung, mut chunks, mut single] = [const { Vec::new() }; 4];
+    let [mut own, mut rung, mut stamped, mut chunks, mut single] = [const { Vec::new() }; 5];
     for round in 0..ROUNDS {
         let (lane, mut tail) = ring::lane(&options(CAPACITY)).expect("memory");
         own.push(race(vec![lane], &mut tail));
@@ -131,6 +139,8 @@ fn s3_lane() {
         let bell = ring::Bell::new();
         let (lane, mut tail) = ring::lane_with_bell(&options(CAPACITY), &bell).expect("memory");
         rung.push(race(vec![lane], &mut tail));
+        let (lane, mut tail) = ring::lane(&options(CAPACITY)).expect("memory");
+        stamped.push(race(vec![Stamped(lane)], &mut tail));
         let (producer, mut consumer) = queues::disruptor_one(CAPACITY);
         single.push(race(vec![producer], &mut consumer));
         eprintln!(
@@ -148,8 +158,10 @@ fn s3_lane() {
         bound: 0.95,
         at_least: true,
         others: format!(
-            "with a bell {:.1}, disruptor 4.4.0 single-producer batches {:.1}",
+            "runs unstamped, as the peer's; with a bell {:.1}, stamped by the clock {:.1}, \
+             disruptor 4.4.0 single-producer batches {:.1}",
             median(rung),
+            median(stamped),
             median(single)
         ),
     }
@@ -157,11 +169,15 @@ fn s3_lane() {
 }
 
 fn s3_shared() {
-    let [mut own, mut private, mut many] = [const { Vec::new() }; 3];
+    let [mut own, mut private, mut stamped, mut many] = [const { Vec::new() }; 4];
     for round in 0..ROUNDS {
         let (shared, mut tail) = ring::shared(&options(CAPACITY)).expect("memory");
         let handles = (1..PRODUCERS).map(|_| shared.clone()).collect::<Vec<_>>();
         own.push(race(handles.into_iter().chain([shared]).collect(), &mut tail));
+        let (shared, mut tail) = ring::shared(&options(CAPACITY)).expect("memory");
+        let handles = (0..PRODUCERS).map(|_| Stamped(shared.clone())).collect::<Vec<_>>();
+        drop(shared);
+        stamped.push(race(handles, &mut tail));
         let (producer, mut poller) = queues::disruptor_many(CAPACITY);
         let handles = (0..PRODUCERS).map(|_| producer.clone()).collect::<Vec<_>>();
         drop(producer);
@@ -184,7 +200,11 @@ fn s3_shared() {
         peer_value: median(many),
         bound: 1.0,
         at_least: true,
-        others: format!("4 private lanes {:.1}", median(private)),
+        others: format!(
+            "runs unstamped, as the peer's; stamped by the clock {:.1}, 4 private lanes {:.1}",
+            median(stamped),
+            median(private)
+        ),
     }
     .print();
 }
@@ -278,7 +298,10 @@ fn s3_visible() {
     for round in 0..ROUNDS {
         own.push(lane_ping_pong());
         line.push(ping_pong());
-        eprintln!("S3-visible {round}: note {:.0} ns, cache line {:.0} ns", own[round], line[round]);
+        eprintln!(
+            "S3-visible {round}: note {:.0} ns, cache line {:.0} ns",
+            own[round], line[round]
+        );
     }
     Row {
         id: "S3-visible",
@@ -289,7 +312,8 @@ fn s3_visible() {
         peer_value: median(line),
         bound: 1.5,
         at_least: false,
-        others: "p50 over blocks of round trips, halved; the consumer sees the run's note".to_string(),
+        others: "p50 over blocks of round trips, halved; the consumer sees the run's note"
+            .to_string(),
     }
     .print();
 }

@@ -4,6 +4,7 @@
 
 use crate::{Event, RUN};
 use disruptor::{BusySpin, EventPoller, MultiProducerBarrier, Producer, SingleProducerBarrier};
+use pelton::base::clock::now_ns;
 use pelton::ring;
 
 /// Events a consumer takes before it gives memory back.
@@ -45,27 +46,53 @@ impl Idle {
     }
 }
 
-impl Source for ring::Lane<Event> {
-    #[inline]
-    fn send(&mut self, mut from: u64) {
-        let end = from + RUN as u64;
-        while from < end {
-            let mut run = self.write((end - from) as usize).expect("the consumer lives");
-            let n = run.len();
-            for (i, slot) in (from..).zip(run.iter_mut()) {
-                *slot = event(i);
-            }
-            run.commit(n, from, from + n as u64 - 1);
-            from += n as u64;
+/// Fills runs in place and commits them, stamped with what `stamp` says.
+#[inline(always)]
+fn write_run(lane: &mut ring::Lane<Event>, mut from: u64, stamp: impl Fn() -> u64) {
+    let end = from + RUN as u64;
+    while from < end {
+        let mut run = lane.write((end - from) as usize).expect("the consumer lives");
+        let n = run.len();
+        for (i, slot) in (from..).zip(run.iter_mut()) {
+            *slot = event(i);
         }
+        run.commit_at(n, from, from + n as u64 - 1, stamp());
+        from += n as u64;
     }
 }
 
+/// Does what the rivals do, which do not stamp.
+impl Source for ring::Lane<Event> {
+    #[inline]
+    fn send(&mut self, from: u64) {
+        write_run(self, from, || from);
+    }
+}
+
+/// Reads the clock for each run, as the engine does to measure latency.
+pub struct Stamped<T>(pub T);
+
+impl Source for Stamped<ring::Lane<Event>> {
+    #[inline]
+    fn send(&mut self, from: u64) {
+        write_run(&mut self.0, from, now_ns);
+    }
+}
+
+/// Does what the rivals do, which do not stamp.
 impl Source for ring::Shared<Event> {
     #[inline]
     fn send(&mut self, from: u64) {
         let run: [Event; RUN] = std::array::from_fn(|i| event(from + i as u64));
-        self.push_all(&run, from, from + RUN as u64 - 1).expect("the consumer lives");
+        self.push_all_at(&run, from, from + RUN as u64 - 1, from).expect("the consumer lives");
+    }
+}
+
+impl Source for Stamped<ring::Shared<Event>> {
+    #[inline]
+    fn send(&mut self, from: u64) {
+        let run: [Event; RUN] = std::array::from_fn(|i| event(from + i as u64));
+        self.0.push_all(&run, from, from + RUN as u64 - 1).expect("the consumer lives");
     }
 }
 
@@ -74,6 +101,9 @@ impl Sink for ring::Tail {
     fn drain(&mut self, sum: &mut u64) -> usize {
         let (from, mut to) = (self.taken(), self.taken());
         while let Some(note) = self.next() {
+            let (first, second) = self.words(note.from, note.to);
+            add(sum, bytemuck::cast_slice(first));
+            add(sum, bytemuck::cast_slice(second));
             to = note.to;
             if to - from >= GULP as u64 {
                 break;
@@ -82,9 +112,6 @@ impl Sink for ring::Tail {
         if from == to {
             return 0;
         }
-        let (first, second) = self.words(from, to);
-        add(sum, bytemuck::cast_slice(first));
-        add(sum, bytemuck::cast_slice(second));
         self.skip(from, to);
         self.reclaim();
         (to - from) as usize
