@@ -114,7 +114,7 @@ fn every_call_fails_in_turn() {
 #[test]
 fn wgsl_every_call_fails_in_turn() {
     if let Some(device) = software("faults::wgsl_every_call_fails_in_turn") {
-        every_call(&device, 37);
+        every_call(&device, 97);
     }
 }
 
