@@ -145,6 +145,13 @@ impl Engine {
         self.finished && self.sent.is_empty() && self.firing.tasks.is_empty()
     }
 
+    /// Whether nothing can be dispatched before the device or the consumer of results has moved.
+    pub(super) fn is_blocked(&mut self) -> bool {
+        !self.firing.tasks.is_empty()
+            || self.sent.len() >= self.options.in_flight
+            || !self.queue.room(self.programs.ingest)
+    }
+
     /// Whether batches are with the device.
     pub(super) fn in_flight(&self) -> bool {
         !self.sent.is_empty()

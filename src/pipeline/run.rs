@@ -20,6 +20,10 @@ use std::time::Duration;
 /// bounds nothing but the damage of a bug.
 const NAP: Duration = Duration::from_millis(100);
 
+/// How long it sleeps while events wait but nothing can be dispatched: a producer that asks for the oldest to be
+/// dropped does not ring.
+const SHORT_NAP: Duration = Duration::from_millis(1);
+
 /// What producers and handles tell the engine.
 pub(super) struct Control {
     bell: Bell,
@@ -290,6 +294,8 @@ fn cycle(engine: &mut Engine, control: &Control, wait: Wait) -> Result<()> {
             Wait::Spin => backoff.spin(),
             Wait::Yield => backoff.snooze(),
             Wait::Park if !backoff.is_completed() => backoff.snooze(),
+            // Events wait, but the device or the consumer of results must move first: both ring the bell.
+            Wait::Park if engine.is_blocked() => control.bell.wait(SHORT_NAP),
             Wait::Park => {
                 let mut quiet = true;
                 for tail in engine.tails() {
