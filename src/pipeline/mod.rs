@@ -8,6 +8,7 @@ mod fire;
 mod keyspace;
 mod lanes;
 pub mod options;
+mod outbox;
 mod programs;
 pub mod results;
 #[cfg(feature = "tokio")]
@@ -18,6 +19,7 @@ pub mod stats;
 
 pub use feed::{Feed, Feeds, SharedFeed, Writing};
 pub use options::{Key, NumberField, Options, Sum, Value, Windows};
-pub use results::{Aside, Reason, Results, Row, Rows};
+pub use outbox::Results;
+pub use results::{Aside, Reason, Row, RowIter, Rows};
 pub use run::{Inline, Monitor, Pipeline};
 pub use stats::Stats;

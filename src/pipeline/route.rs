@@ -4,7 +4,8 @@
 //! pipeline as they come, so the engine never waits for a client, and hands each client its rows through a
 //! bounded channel. A client that lets its channel fill up is cut off: memory stays bounded, the others go on.
 
-use super::results::{Results, Row};
+use super::outbox::Results;
+use super::results::Row;
 use crate::base::error::Result;
 use std::collections::HashMap;
 use std::fmt;

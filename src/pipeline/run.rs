@@ -3,7 +3,8 @@
 use super::engine::Engine;
 use super::feed::{Feed, Feeds, SharedFeed};
 use super::options::{Options, Query, Windows};
-use super::results::{Outbox, Results, Rows};
+use super::outbox::{Outbox, Results};
+use super::results::Rows;
 use super::stats::Stats;
 use crate::base::error::{Error, Result};
 use crate::ring::{Bell, Tail, Wait};
