@@ -59,6 +59,7 @@ pub(crate) fn front(device: &Device, protocol: &Protocol) -> Vec<(String, Json)>
     let how = object([
         ("seconds", protocol.time.as_secs_f64().into()),
         ("warm_up_seconds", protocol.warm.as_secs_f64().into()),
+        ("priming_events", load::PRIMING.into()),
         ("slots", u64::from(load::SLOTS).into()),
         ("spread_max", SPREAD_MAX.into()),
         ("trend_max", TREND_MAX.into()),
