@@ -12,7 +12,7 @@ const LIKE: [&str; 5] = ["schema", "kind", "workload", "precision", "protocol"];
 const OPEN: &str = "<!-- devices -->";
 const CLOSE: &str = "<!-- /devices -->";
 const NOT_MEASURED: &str = "not measured";
-/// The share of the peak that the table shows latencies at.
+/// The load that the table shows latencies at, or the nearest one whose measurement holds.
 const SHARE: f64 = 50.0;
 
 /// The first field in which two values differ, and both of its values.
@@ -34,11 +34,11 @@ fn differs(path: &str, a: Option<&Json>, b: Option<&Json>) -> Option<String> {
     Some(format!("{path} differs: {} and {}", text(a), text(b)))
 }
 
-/// The point of the curve at a share of the peak, when it is one to show.
-fn point(report: &Json, share: f64) -> Option<&Json> {
+/// The points of the curve that hold, each with its share of the closed loop's throughput.
+fn points(report: &Json) -> impl Iterator<Item = (f64, &Json)> {
     let points = report.items("score.curve").iter();
-    let mut points = points.filter(|point| point.text("verdict") == Some("ok"));
-    points.find(|point| point.number("share_percent") == Some(share))
+    let points = points.filter(|point| point.text("verdict") == Some("ok"));
+    points.filter_map(|point| Some((point.number("share_percent")?, point)))
 }
 
 /// The second report's figures over the first's.
@@ -78,8 +78,10 @@ pub(crate) fn compare(a: &Json, b: &Json) -> Result<String, String> {
         shares.filter_map(|share| if let Json::Number(n) = share { Some(*n) } else { None });
     for share in listed {
         for q in ["p50", "p99", "p999"] {
-            let at = |report| point(report, share)?.number(&format!("event_ns.{q}"));
-            row(&format!("event {q} ns at {share} % of peak"), at(a), at(b));
+            let point =
+                |report| points(report).find(|(at, _)| *at == share).map(|(_, point)| point);
+            let at = |report| point(report)?.number(&format!("event_ns.{q}"));
+            row(&format!("event {q} ns at {share} % load"), at(a), at(b));
         }
     }
     let name = |report: &Json, path| report.text(path).unwrap_or("unknown").to_owned();
@@ -93,8 +95,8 @@ pub(crate) fn compare(a: &Json, b: &Json) -> Result<String, String> {
 /// The README's table of devices.
 pub(crate) fn table(reports: &[Json]) -> String {
     let mut text = String::from(
-        "| device | driver | events/s steady (peak) | event p50 | p99 | p99.9 | CPU ns/event | joules | grade |\n\
-         |---|---|---|---|---|---|---|---|---|\n",
+        "| device | driver | events/s steady (peak) | load | event p50 | p99 | p99.9 | CPU ns/event | joules | grade |\n\
+         |---|---|---|---|---|---|---|---|---|---|\n",
     );
     for report in reports {
         let cell = |value: Option<String>| value.unwrap_or_else(|| NOT_MEASURED.into());
@@ -104,8 +106,11 @@ pub(crate) fn table(reports: &[Json]) -> String {
         let unsteady = report.at("score.closed.is_steady") == Some(&Json::Bool(false));
         let mark = if unsteady { " NOT STEADY" } else { "" };
         let rate = steady.zip(peak).map(|(steady, peak)| format!("{steady}{mark} ({peak})"));
+        let far = |(share, _): &(f64, &Json)| (share - SHARE).abs();
+        let shown = points(report).min_by(|a, b| far(a).total_cmp(&far(b)));
+        let load = shown.map(|(share, _)| format!("{share} %"));
         let at = |q: &str| {
-            let point = point(report, SHARE)?;
+            let (_, point) = shown?;
             point.at(&format!("event_ns.{q}")).map(|ns| match ns {
                 Json::Number(ns) => people(Some(*ns)),
                 _ => people(None),
@@ -116,6 +121,7 @@ pub(crate) fn table(reports: &[Json]) -> String {
             name("device.name"),
             name("device.driver"),
             cell(rate),
+            cell(load),
             cell(at("p50")),
             cell(at("p99")),
             cell(at("p999")),
@@ -158,7 +164,7 @@ mod tests {
     fn like_reports_are_compared() {
         let text = compare(&report(1, SCORE), &report(1, &SCORE.replace("1500", "3000"))).unwrap();
         let row = text.lines().find(|line| line.starts_with("event p50")).unwrap();
-        assert!(row.contains(" at 50 % of peak") && row.ends_with(" 2.000"), "{text}");
+        assert!(row.contains(" at 50 % load") && row.ends_with(" 2.000"), "{text}");
         let row = text.lines().find(|line| line.starts_with("event p999")).unwrap();
         assert!(row.ends_with(" n/a"), "{text}");
     }
@@ -175,10 +181,10 @@ mod tests {
     fn the_table_says_what_is_not_there() {
         let text = table(&[report(1, SCORE), report(1, "null")]);
         let rows: Vec<&str> = text.lines().skip(2).collect();
-        let want = "| cpu | not measured | 2.00 M NOT STEADY (3.00 M) | 1.5 us | 9.0 us | n/a | \
+        let want = "| cpu | not measured | 2.00 M NOT STEADY (3.00 M) | 50 % | 1.5 us | 9.0 us | n/a | \
                     not measured | not measured | not measured |";
         assert_eq!(rows[0], want);
-        assert_eq!(rows[1].matches("not measured").count(), 8);
+        assert_eq!(rows[1].matches("not measured").count(), 9);
         let readme = "a\n<!-- devices -->\nold\n<!-- /devices -->\nb\n";
         let new = "a\n<!-- devices -->\nnew\n<!-- /devices -->\nb\n";
         assert_eq!(replace(readme, "new\n").as_deref(), Ok(new));

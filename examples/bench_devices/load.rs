@@ -31,6 +31,8 @@ pub(crate) const CLOSED_RUN: usize = 1_024;
 pub(crate) const SLOTS: u32 = 10;
 /// The seed of the arrivals.
 pub(crate) const SEED: u64 = 7;
+/// Events that go through before anything is measured: two windows close.
+pub(crate) const PRIMING: u64 = RATE * 5 / 2;
 /// How long the last events of an open loop may take.
 const DRAIN_NS: u64 = 5_000_000_000;
 const SECOND: f64 = 1e9;
@@ -118,12 +120,26 @@ pub(crate) fn digest(device: &Device, source: &Source) -> Result<(Digest, Digest
     Ok((got, want))
 }
 
+/// Puts whole windows through, after which every kernel has run and tables have grown; returns their events.
+fn prime(lane: &mut Feed<Event>, source: &Source, monitor: &Monitor) -> u64 {
+    let mut sent = 0;
+    while sent < PRIMING {
+        let Ok(mut run) = lane.write(CLOSED_RUN) else { break };
+        let n = run.len();
+        source.fill(sent, &mut run);
+        run.commit(n);
+        sent += n as u64;
+    }
+    settle(monitor, sent);
+    sent
+}
+
 /// What the closed loop showed.
 pub(crate) struct Closed {
     /// Events a second in each slot of time after the warm-up.
     pub(crate) slots: Vec<f64>,
-    /// Events from the beginning to the drained end, and CPU seconds of all of it: the process and, of
-    /// that, the producer.
+    /// Events from the end of the priming to the drained end, and CPU seconds of all of it: the process
+    /// and, of that, the producer.
     pub(crate) events: u64,
     pub(crate) process_seconds: Option<f64>,
     pub(crate) producer_seconds: Option<f64>,
@@ -139,10 +155,15 @@ pub(crate) fn closed(
     let (pipeline, mut lane) = start(device)?;
     let monitor = pipeline.monitor();
     let stop = AtomicBool::new(false);
-    let cpu = host::cpu_seconds();
     thread::scope(|scope| {
-        let producer = scope.spawn(|| {
-            let mut sent = 0;
+        let (feeds, results) = pipeline.split();
+        drop(feeds);
+        let consumer = scope.spawn(|| consume(results));
+        let primed = prime(&mut lane, source, &monitor);
+        let cpu = host::cpu_seconds();
+        let stop = &stop;
+        let producer = scope.spawn(move || {
+            let mut sent = primed;
             while !stop.load(Ordering::Relaxed) {
                 let Ok(mut run) = lane.write(CLOSED_RUN) else { break };
                 let n = run.len();
@@ -153,9 +174,6 @@ pub(crate) fn closed(
             lane.close();
             host::thread_seconds()
         });
-        let (feeds, results) = pipeline.split();
-        drop(feeds);
-        let consumer = scope.spawn(|| consume(results));
         thread::sleep(warm);
         let (mut before, mut since) = (monitor.stats().event.count(), clock::now_ns());
         let mut slots = Vec::new();
@@ -169,7 +187,8 @@ pub(crate) fn closed(
         let producer_seconds = producer.join().expect("the producer does not panic");
         consumer.join().expect("the consumer does not panic")?;
         let process_seconds = host::cpu_seconds().zip(cpu).map(|(now, then)| now - then);
-        Ok(Closed { slots, events: monitor.stats().events, process_seconds, producer_seconds })
+        let events = monitor.stats().events - primed;
+        Ok(Closed { slots, events, process_seconds, producer_seconds })
     })
 }
 
@@ -204,32 +223,36 @@ pub(crate) fn open(
     rate: f64,
     (warm, time): (Duration, Duration),
 ) -> Result<Open> {
-    let (pipeline, lane) = start(device)?;
+    let (pipeline, mut lane) = start(device)?;
     let monitor = pipeline.monitor();
     let due = arrivals(rate, (warm + time).as_nanos() as f64);
     let fell_due = (due.len() * OPEN_RUN) as f64 / (warm + time).as_secs_f64();
     let [warm_ns, planned] =
         [warm, warm + time].map(|time| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
     thread::scope(|scope| {
-        let begin = clock::now_ns() + 1_000_000;
-        let producer = scope.spawn(move || produce(lane, source, &due, (begin, warm_ns)));
         let (feeds, results) = pipeline.split();
         drop(feeds);
         let consumer = scope.spawn(|| consume(results));
+        let primed = prime(&mut lane, source, &monitor);
+        let waited = lane.stats().waits;
+        let begin = clock::now_ns() + 1_000_000;
+        let times = (begin, warm_ns);
+        let producer = scope.spawn(move || produce((lane, primed), source, &due, times));
         thread::sleep(warm);
         let before = monitor.stats();
         let made = producer.join().expect("the producer does not panic");
         // The last events count too, so the lane stays open until they have retired.
         settle(&monitor, made.events);
         let after = monitor.stats();
-        let waits = made.lane.stats().waits;
+        let waits = made.lane.stats().waits - waited;
         made.lane.close();
         consumer.join().expect("the consumer does not panic")?;
         let none = Latency::default();
         Ok(Open {
             rate,
             due: fell_due,
-            achieved: made.events as f64 * SECOND / (made.ended_ns - begin).max(planned) as f64,
+            achieved: (made.events - primed) as f64 * SECOND
+                / (made.ended_ns - begin).max(planned) as f64,
             event: Sample::between(&before.event, &after.event),
             result: Sample::between(&before.result, &after.result),
             lag: Sample::between(&none, &made.lag),
@@ -273,13 +296,13 @@ struct Made {
 
 /// Commits each run when it is due, or as soon after as the lane has room; gives up at twice the time.
 fn produce(
-    mut lane: Feed<Event>,
+    (mut lane, mut events): (Feed<Event>, u64),
     source: &Source,
     due: &[u64],
     (begin, warm_ns): (u64, u64),
 ) -> Made {
-    let (mut events, mut lag) = (0, Latency::default());
-    let (mut waits, mut held_up) = (0, false);
+    let mut lag = Latency::default();
+    let (mut waits, mut held_up) = (lane.stats().waits, false);
     let give_up = begin + 2 * due.last().copied().unwrap_or(0);
     'runs: for due in due {
         let due_ns = begin + due;

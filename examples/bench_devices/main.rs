@@ -1,7 +1,7 @@
 //! bench_devices: the same events, the same query and the same load on every device, checked before it is scored.
 //!
 //! For each device: the digest of the events' windows, which has to be right; the closed loop, for peak and
-//! steady throughput; the open loop at shares of that peak, for latencies; what it costs the host. The report
+//! steady throughput; the open loop at shares of that throughput, for latencies; what it costs the host. The report
 //! goes to `benches/results`, from which `--table` makes the README's table and `--compare` ratios.
 
 mod args;
@@ -170,7 +170,7 @@ fn score(
     let mut curve = Vec::new();
     for &share in &protocol.shares {
         #[allow(clippy::cast_precision_loss, reason = "a percentage")]
-        let open = load::open(device, source, steady.peak * share as f64 / 100.0, times)?;
+        let open = load::open(device, source, steady.mean * share as f64 / 100.0, times)?;
         let verdict = report::verdict(&open);
         say(&format!("  open loop {share:>2} %, {}: {verdict}", million(open.achieved)));
         for (what, sample) in

@@ -4,16 +4,31 @@ use super::json::{Json, object};
 use pelton::base::hist::Latency;
 use std::collections::BTreeMap;
 
-/// A latency's buckets: (nanoseconds, events), ascending.
+/// A latency's buckets: (nanoseconds, events), ascending, at most 128 for each doubling. Percentiles are taken
+/// from these, so that a report's figures follow from its buckets.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Sample(Vec<(u64, u64)>);
+
+/// Up to the next number of eight significant bits: a report is to be read, and no clock is better than that.
+fn rounded(ns: u64) -> u64 {
+    let unit = 1u64 << ns.checked_ilog2().unwrap_or(0).saturating_sub(7);
+    ns.div_ceil(unit) * unit
+}
 
 impl Sample {
     /// What `after` counted and `before` had not; both are of one growing histogram.
     pub(crate) fn between(before: &Latency, after: &Latency) -> Self {
         let before: BTreeMap<u64, u64> = before.buckets().collect();
-        let new = |(ns, events): (u64, u64)| (ns, events - before.get(&ns).unwrap_or(&0));
-        Self(after.buckets().map(new).filter(|&(_, events)| events > 0).collect())
+        let mut new: Vec<(u64, u64)> = Vec::new();
+        for (ns, events) in after.buckets() {
+            let events = events - before.get(&ns).unwrap_or(&0);
+            match new.last_mut() {
+                _ if events == 0 => {}
+                Some((last, sum)) if *last == rounded(ns) => *sum += events,
+                _ => new.push((rounded(ns), events)),
+            }
+        }
+        Self(new)
     }
 
     pub(crate) fn count(&self) -> u64 {
@@ -133,7 +148,8 @@ mod tests {
         latency.record(100, 3);
         let before = latency.clone();
         latency.record(100, 1_000);
-        latency.record(900, 20);
+        latency.record(898, 15);
+        latency.record(899, 5);
         let sample = Sample::between(&before, &latency);
         assert_eq!((sample.count(), sample.max()), (1_020, Some(900)));
         assert_eq!((sample.quantile(0.5), sample.quantile(0.99)), (Some(100), Some(900)));

@@ -320,7 +320,7 @@ pub struct Options {
     pub keys: usize,
     /// Keys held at a time, at most; events of further keys are set aside.
     pub keys_max: usize,
-    /// Set-aside events kept for [`Results::asides`]; more are counted and lost.
+    /// Set-aside events kept for [`Results::asides`](super::Results::asides); more are counted and lost.
     pub asides: usize,
     /// The seed of the key table; `None` takes one from the system, which is what hostile keys call for.
     pub seed: Option<u64>,
