@@ -21,6 +21,9 @@
 //! Features: `wgpu` (default) reaches GPUs through WGSL; `cuda` (default) finds NVIDIA's driver, its kernels
 //! are not there yet; `tokio` adds what needs that runtime. Without features the processor does everything.
 
+#[cfg(target_endian = "big")]
+compile_error!("pelton reads the fields of events as little-endian words, as GPUs do");
+
 pub mod base;
 pub mod connect;
 pub mod device;

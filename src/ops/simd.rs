@@ -276,3 +276,8 @@ mod x86 {
         usual == u8::MAX
     }
 }
+
+#[cfg(all(test, target_arch = "x86_64"))]
+#[path = "simd_tests.rs"]
+#[allow(clippy::cast_precision_loss, reason = "small numbers")]
+mod tests;
