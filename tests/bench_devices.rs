@@ -98,6 +98,10 @@ fn a_device_that_answers_wrongly_has_no_score() {
 fn the_table_is_rewritten_between_its_marks() {
     let readme = Temporary::new("readme.md", b"a\n<!-- devices -->\n<!-- /devices -->\nb\n");
     let results = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/results");
+    if !std::path::Path::new(results).exists() {
+        // The published package leaves results out.
+        return program::skip("bench_devices --table", "no results beside this package");
+    }
     let ran = bench(&["--table", "--readme", readme.arg(), "--results", results]);
     assert_eq!(ran.code, Some(0), "{ran:?}");
     let text = std::fs::read_to_string(readme.path()).expect("it is there");
