@@ -66,7 +66,9 @@ fn the_processor_is_measured_and_compared() {
     let curve = report.items("score.curve");
     assert_eq!(curve.len(), report.items("protocol.shares_percent").len());
     for point in curve {
-        ["event_ns", "result_ns", "generator_lag_ns"].map(|what| expect_latency(point, what));
+        for what in ["event_ns", "result_ns", "generator_lag_ns"] {
+            expect_latency(point, what);
+        }
         assert!(point.number("event_ns.count") > Some(0.0), "{point}");
     }
     for field in ["commit", "rustc", "profile", "cpu", "kernel", "date", "temperature"] {
@@ -98,6 +100,10 @@ fn a_device_that_answers_wrongly_has_no_score() {
 fn the_table_is_rewritten_between_its_marks() {
     let readme = Temporary::new("readme.md", b"a\n<!-- devices -->\n<!-- /devices -->\nb\n");
     let results = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/results");
+    if !std::path::Path::new(results).exists() {
+        // The published package leaves results out.
+        return program::skip("bench_devices --table", "no results beside this package");
+    }
     let ran = bench(&["--table", "--readme", readme.arg(), "--results", results]);
     assert_eq!(ran.code, Some(0), "{ran:?}");
     let text = std::fs::read_to_string(readme.path()).expect("it is there");

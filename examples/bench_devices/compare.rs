@@ -95,7 +95,8 @@ pub(crate) fn compare(a: &Json, b: &Json) -> Result<String, String> {
 /// The README's table of devices.
 pub(crate) fn table(reports: &[Json]) -> String {
     let mut text = String::from(
-        "| device | driver | events/s steady (peak) | load | event p50 | p99 | p99.9 | CPU ns/event | joules | grade |\n\
+        "| device | driver | events/s steady (peak) | load | event p50 | p99 | p99.9 \
+         | CPU ns/event | joules | grade |\n\
          |---|---|---|---|---|---|---|---|---|---|\n",
     );
     for report in reports {

@@ -205,7 +205,8 @@ pub(crate) struct Open {
     pub(crate) achieved: f64,
     /// From when an event was due until its batch retired.
     pub(crate) event: Sample,
-    /// From when the events that closed a window were due until its rows were in the consumer's hand, by rows.
+    /// From when the events that closed a window were due until its rows were in the consumer's hand, by
+    /// rows.
     pub(crate) result: Sample,
     /// How late the generator began a run, where the pipeline had not held it up.
     pub(crate) lag: Sample,

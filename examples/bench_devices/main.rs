@@ -1,8 +1,8 @@
-//! bench_devices: the same events, the same query and the same load on every device, checked before it is scored.
+//! bench_devices: the same events, query and load on every device, checked before it is scored.
 //!
 //! For each device: the digest of the events' windows, which has to be right; the closed loop, for peak and
-//! steady throughput; the open loop at shares of that throughput, for latencies; what it costs the host. The report
-//! goes to `benches/results`, from which `--table` makes the README's table and `--compare` ratios.
+//! steady throughput; the open loop at shares of that throughput, for latencies; what it costs the host. The
+//! report goes to `benches/results`, from which `--table` makes the README's table and `--compare` ratios.
 
 mod args;
 mod compare;

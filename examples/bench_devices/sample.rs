@@ -4,8 +4,8 @@ use super::json::{Json, object};
 use pelton::base::hist::Latency;
 use std::collections::BTreeMap;
 
-/// A latency's buckets: (nanoseconds, events), ascending, at most 128 for each doubling. Percentiles are taken
-/// from these, so that a report's figures follow from its buckets.
+/// A latency's buckets: (nanoseconds, events), ascending, at most 128 for each doubling. Percentiles are
+/// taken from these, so that a report's figures follow from its buckets.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Sample(Vec<(u64, u64)>);
 
