@@ -170,7 +170,11 @@ impl Engine {
             return Ok(false);
         }
         let room = self.options.batch_events;
-        if self.in_flight() && self.keys.needs_quiet(room) {
+        // Rows are there for every key that batches in flight could bring. Where that is too much for the device, fewer
+        // are in flight.
+        let ids = self.keys.bound_after(room);
+        let fit = self.places.slots.fit(ids, &self.caps, &self.programs);
+        if self.in_flight() && (!fit || self.keys.needs_quiet(room)) {
             return Ok(false);
         }
         if let Some(watermark) = self.watermark

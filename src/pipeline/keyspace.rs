@@ -79,6 +79,11 @@ impl Keyspace {
         if self.dense.is_some() { self.high } else { self.high + self.in_flight }
     }
 
+    /// Ids there can be once a batch of up to `events` has retired too.
+    pub(super) fn bound_after(&self, events: usize) -> usize {
+        if self.dense.is_some() { self.high } else { self.bound() + events }
+    }
+
     /// Whether a batch of up to `events` needs a quiet device: because the table is about to be rebuilt, or because
     /// only then is it known whether new keys still fit.
     pub(super) fn needs_quiet(&self, events: usize) -> bool {
@@ -125,8 +130,8 @@ impl Keyspace {
     }
 
     /// Rebuilds the table from the key records.
-    fn rehash(&mut self, queue: &mut dyn Queue, programs: &Programs) -> Result<()> {
-        let zero = programs.zero(queue, programs.table.id)?;
+    fn rehash(&mut self, queue: &mut dyn Queue, programs: &mut Programs) -> Result<()> {
+        let zero = programs.zero(queue)?;
         run(queue, zero, &[0])?;
         let mut head = [0; batch::FIXED];
         self.write_head(&mut head);
@@ -184,7 +189,7 @@ impl Keyspace {
     pub(super) fn expire(
         &mut self,
         queue: &mut dyn Queue,
-        programs: &Programs,
+        programs: &mut Programs,
         slots: &Slots,
         watermark: Ticks,
     ) -> Result<()> {
