@@ -5,6 +5,7 @@
 //! in which the engine submits it, so a window fires after the events that the watermark waited for.
 
 use super::batch::{Batch, Judging, Places, Stamp, event_at};
+use super::batching::Batching;
 use super::clock::Rules;
 use super::fire::{Firing, Task};
 use super::keyspace::Keyspace;
@@ -48,6 +49,7 @@ pub(super) struct Engine {
     fire_from: usize,
     lanes: Lanes,
     batch: Batch,
+    batching: Batching,
     sent: VecDeque<Sent>,
     spare_stamps: Vec<Vec<Stamp>>,
     spare_leases: Vec<Vec<Lease>>,
@@ -86,6 +88,7 @@ impl Engine {
         let stats = Stats { device: caps.name.clone(), ..Stats::default() };
         let keys = Keyspace::new(&query, &options);
         let rules = Rules::new(&query);
+        let batching = Batching::new(options.latency_target, options.batch_events);
         Ok(Self {
             caps,
             device,
@@ -100,6 +103,7 @@ impl Engine {
             fire_from: 0,
             lanes: Lanes::default(),
             batch: Batch::default(),
+            batching,
             sent: VecDeque::new(),
             spare_stamps: Vec::new(),
             spare_leases: Vec::new(),
@@ -161,8 +165,7 @@ impl Engine {
         if self.sent.len() >= self.options.in_flight || !self.queue.room(self.programs.ingest) {
             return Ok(false);
         }
-        let room = self.options.batch_events;
-        if self.in_flight() && self.keys.needs_quiet(room) {
+        if self.in_flight() && self.keys.needs_quiet(self.batching.cap()) {
             return Ok(false);
         }
         if let Some(watermark) = self.watermark
@@ -191,6 +194,7 @@ impl Engine {
 
     /// Takes committed runs from all lanes into the batch.
     fn gather(&mut self) -> bool {
+        let room = self.batching.cap();
         let Self { lanes, batch, places, stats, outbox, rules, query, firing, caps, .. } = self;
         batch.clear();
         let judging =
@@ -205,7 +209,7 @@ impl Engine {
             *counter += 1;
             stats.asides_lost += u64::from(!outbox.put_aside(reason, event));
         };
-        lanes.gather(batch, self.options.batch_events, (places, &judging), &mut aside)
+        lanes.gather(batch, room, (places, &judging), &mut aside)
     }
 
     fn send_events(&mut self) -> Result<()> {
@@ -344,6 +348,8 @@ impl Engine {
                 for stamp in &stamps {
                     self.stats.event.record(done.done_ns.saturating_sub(stamp.ns), stamp.events);
                 }
+                let runs = stamps.iter().map(|stamp| (stamp.ns, stamp.events));
+                self.batching.retired(events, (sent_ns, done.done_ns), runs);
                 let mut stamps = stamps;
                 stamps.clear();
                 self.spare_stamps.push(stamps);
@@ -383,6 +389,7 @@ impl Engine {
         let counts = self.lanes.counts();
         (stats.dropped, stats.rejected) = (counts.dropped, counts.rejected);
         (stats.jumps, stats.late_after_join) = (counts.jumps, counts.late_after_join);
+        stats.batch_cap = self.batching.cap() as u64;
         stats.keys = self.keys.held() as u64;
         stats.expired = self.keys.expired;
         stats.rehashes = self.keys.rehashes;

@@ -15,6 +15,7 @@ use pelton::{
 
 pub mod case;
 pub mod inline;
+pub mod slow;
 pub mod threads;
 
 /// How an engine is set up for a scenario. None of it may change what comes out.
@@ -191,7 +192,11 @@ impl<'a> Gathered<'a> {
 
     pub fn rows(&mut self, rows: &Rows) {
         assert_eq!(rows.lost, 0, "no lane dropped an event");
-        assert!((rows.complete || !rows.is_empty()) && rows.len() <= self.setup.result_rows, "{} rows", rows.len());
+        assert!(
+            (rows.complete || !rows.is_empty()) && rows.len() <= self.setup.result_rows,
+            "{} rows",
+            rows.len()
+        );
         for row in rows.iter() {
             let values = self.query.values.iter().enumerate();
             let values = values.map(|(i, v)| stats(&row, i, Asked::of(self.setup, i, *v)));
