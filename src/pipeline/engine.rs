@@ -5,6 +5,7 @@
 //! order in which the engine submits it, so a window fires after the events that the watermark waited for.
 
 use super::batch::{Batch, Judging, Places, Stamp, event_at};
+use super::batching::Batching;
 use super::clock::Rules;
 use super::fire::{Firing, Task};
 use super::keyspace::Keyspace;
@@ -49,6 +50,7 @@ pub(super) struct Engine {
     fire_from: usize,
     lanes: Lanes,
     batch: Batch,
+    batching: Batching,
     sent: VecDeque<Sent>,
     spare_stamps: Vec<Vec<Stamp>>,
     spare_leases: Vec<Vec<Lease>>,
@@ -87,6 +89,7 @@ impl Engine {
         let stats = Stats { device: caps.name.clone(), ..Stats::default() };
         let keys = Keyspace::new(&query, &options);
         let rules = Rules::new(&query);
+        let batching = Batching::new(options.latency_target, options.batch_events);
         Ok(Self {
             caps,
             device,
@@ -101,6 +104,7 @@ impl Engine {
             fire_from: 0,
             lanes: Lanes::default(),
             batch: Batch::default(),
+            batching,
             sent: VecDeque::new(),
             spare_stamps: Vec::new(),
             spare_leases: Vec::new(),
@@ -169,7 +173,7 @@ impl Engine {
         if self.sent.len() >= self.options.in_flight || !self.queue.room(self.programs.ingest) {
             return Ok(false);
         }
-        let room = self.options.batch_events;
+        let room = self.batching.cap();
         // Rows are there for every key that batches in flight could bring. Where that is too much for the device, fewer
         // are in flight.
         let ids = self.keys.bound_after(room);
@@ -203,6 +207,7 @@ impl Engine {
 
     /// Takes committed runs from all lanes into the batch.
     fn gather(&mut self) -> bool {
+        let room = self.batching.cap();
         let Self { lanes, batch, places, stats, outbox, rules, query, firing, caps, .. } = self;
         batch.clear();
         let judging =
@@ -217,7 +222,7 @@ impl Engine {
             *counter += 1;
             stats.asides_lost += u64::from(!outbox.put_aside(reason, event));
         };
-        lanes.gather(batch, self.options.batch_events, (places, &judging), &mut aside)
+        lanes.gather(batch, room, (places, &judging), &mut aside)
     }
 
     fn send_events(&mut self) -> Result<()> {
@@ -274,8 +279,13 @@ impl Engine {
         if self.sent.len() >= self.options.in_flight {
             return Ok(false);
         }
-        // The ids of batches in flight are not known yet; they all lie below the bound.
+        // The ids of batches in flight are not known yet; they all lie below the bound. Where that is far above what
+        // is known, waiting for those batches costs less than walking over rows of keys that nobody has sent.
         let high = self.keys.bound();
+        let unknown = high - self.keys.known();
+        if self.in_flight() && unknown > self.keys.known() / 2 + self.programs.fire_rows {
+            return Ok(false);
+        }
         let mut head = [0u32; WALK_WORDS];
         head[WALK_MAP_STRIDE] =
             u32::try_from(self.places.slots.stride()).expect("a map's stride fits");
@@ -356,6 +366,8 @@ impl Engine {
                 for stamp in &stamps {
                     self.stats.event.record(done.done_ns.saturating_sub(stamp.ns), stamp.events);
                 }
+                let runs = stamps.iter().map(|stamp| (stamp.ns, stamp.events));
+                self.batching.retired(events, (sent_ns, done.done_ns), runs);
                 let mut stamps = stamps;
                 stamps.clear();
                 self.spare_stamps.push(stamps);
@@ -395,6 +407,7 @@ impl Engine {
         let counts = self.lanes.counts();
         (stats.dropped, stats.rejected) = (counts.dropped, counts.rejected);
         (stats.jumps, stats.late_after_join) = (counts.jumps, counts.late_after_join);
+        stats.batch_cap = self.batching.cap() as u64;
         stats.keys = self.keys.held() as u64;
         stats.expired = self.keys.expired;
         stats.rehashes = self.keys.rehashes;

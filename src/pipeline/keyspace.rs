@@ -74,6 +74,11 @@ impl Keyspace {
         self.high - self.free
     }
 
+    /// Ids handed out as far as is known.
+    pub(super) fn known(&self) -> usize {
+        self.high
+    }
+
     /// Ids there can be once everything in flight has retired.
     pub(super) fn bound(&self) -> usize {
         if self.dense.is_some() { self.high } else { self.high + self.in_flight }

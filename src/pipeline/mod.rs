@@ -1,6 +1,7 @@
 //! Floor 4: where operators and devices meet: lanes in, batches through plans, windows out.
 
 mod batch;
+mod batching;
 mod clock;
 mod engine;
 mod feed;

@@ -11,6 +11,7 @@ use crate::ops::filter::Code;
 use crate::ops::row::{self, FRACTION_MAX, Kind};
 use crate::ring::{LaneOptions, Wait};
 use std::marker::PhantomData;
+use std::time::Duration;
 
 /// Keyed event-time windows over events of type `E`.
 ///
@@ -306,6 +307,14 @@ pub struct Options {
     pub device: Device,
     /// Events in one batch, at most.
     pub batch_events: usize,
+    /// How long events may take from commit to retirement; `None` for whatever the load gives.
+    ///
+    /// The engine never waits for a batch to fill: what is committed goes as soon as a place in flight is free. With
+    /// a target it also bounds batches to fewer than `batch_events`, down to 64, when more than one event in a hundred
+    /// is over the target because its batch took long; the bound comes back while batches fill it and there is time. It
+    /// is a target, not a promise: what a device cannot do in time is late all the same. `Stats::batch_cap` shows the
+    /// bound.
+    pub latency_target: Option<Duration>,
     /// Batches in flight, at most.
     pub in_flight: usize,
     /// Result batches that may be held at a time; when all are, the engine waits, and the lanes fill up.
@@ -338,6 +347,7 @@ impl Options {
         Self {
             device,
             batch_events: 1 << 14,
+            latency_target: None,
             in_flight: 3,
             outstanding: 16,
             result_rows: 1 << 12,
@@ -363,6 +373,9 @@ impl Options {
             if !(1..=max).contains(&value) {
                 return Err(Error::invalid(format!("{name}: {value}; accepted are 1 to {max}")));
             }
+        }
+        if self.latency_target.is_some_and(|target| target.is_zero()) {
+            return Err(Error::invalid("latency_target: 0; give a time, or None for no target"));
         }
         Ok(())
     }

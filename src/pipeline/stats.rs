@@ -33,6 +33,8 @@ pub struct Stats {
     pub rejected: u64,
     /// Batches of events.
     pub batches: u64,
+    /// Events that a batch may have now: `Options::batch_events`, or less to hold `Options::latency_target`.
+    pub batch_cap: u64,
     /// Windows fired, those fired again included.
     pub fired: u64,
     /// Rows emitted.

@@ -15,6 +15,7 @@ use pelton::{
 
 pub mod case;
 pub mod inline;
+pub mod slow;
 pub mod threads;
 
 /// How an engine is set up for a scenario. None of it may change what comes out.
