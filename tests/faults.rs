@@ -115,7 +115,7 @@ fn every_call(device: &Device, of_each: u64) {
                 let struck = script.calls_of(call) >= n;
                 match (failure, found) {
                     (_, Ok(())) => {
-                        assert!(failure != Failure::Lost || !struck, "{what}: unnoticed")
+                        assert!(failure != Failure::Lost || !struck, "{what}: unnoticed");
                     }
                     (Failure::Lost | Failure::OutOfMemory, Err(Error::DeviceLost { .. })) => {}
                     (Failure::OutOfMemory, Err(Error::Unsupported { .. })) => {}

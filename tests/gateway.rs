@@ -6,6 +6,7 @@ mod line;
 #[path = "quickstart/naive.rs"]
 mod naive;
 #[path = "support/program.rs"]
+#[allow(dead_code, reason = "shared with other tests")]
 mod program;
 
 use line::{LINE_BYTES_MAX, Lines};

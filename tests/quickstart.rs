@@ -5,12 +5,13 @@ mod files;
 #[path = "quickstart/naive.rs"]
 mod naive;
 #[path = "support/program.rs"]
+#[allow(dead_code, reason = "shared with other tests")]
 mod program;
 
-use files::{Ran, Temporary, exact, run, skip};
+use files::exact;
 use naive::{Event, Query, parse};
 use pelton::base::rng::SplitMix;
-use program::example;
+use program::{Ran, Temporary, example, run, skip};
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 

@@ -1,6 +1,7 @@
 //! The sensors example from end to end, on this very machine.
 
 #[path = "support/program.rs"]
+#[allow(dead_code, reason = "shared with other tests")]
 mod program;
 
 use std::process::{Command, Stdio};

@@ -1,6 +1,7 @@
-//! Finds the example programs that `cargo test` has built.
+//! Runs the example programs that `cargo test` has built, on files of the test's own.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
 
 /// A built example: beside the folder of this test's own program.
 pub(crate) fn example(name: &str) -> PathBuf {
@@ -12,4 +13,58 @@ pub(crate) fn example(name: &str) -> PathBuf {
         "{path:?} is not built; plain `cargo test` builds it, or `cargo build --examples`"
     );
     path
+}
+
+/// What a program wrote and how it ended.
+#[derive(Debug)]
+pub(crate) struct Ran {
+    pub(crate) code: Option<i32>,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+/// Runs an example to its end.
+pub(crate) fn run(name: &str, args: &[&str]) -> Ran {
+    let command = Command::new(example(name)).args(args).stdin(Stdio::null()).output();
+    let Output { status, stdout, stderr } = command.expect("the example starts");
+    let text = |bytes| String::from_utf8(bytes).expect("programs print UTF-8");
+    Ran { code: status.code(), out: text(stdout), err: text(stderr) }
+}
+
+/// A file that is gone when the test is over.
+pub(crate) struct Temporary(PathBuf);
+
+impl Temporary {
+    /// A file of this text; `name` tells it from those of other tests.
+    pub(crate) fn new(name: &str, text: &[u8]) -> Self {
+        let path = std::env::temp_dir().join(format!("pelton-{}-{name}", std::process::id()));
+        std::fs::write(&path, text).expect("temporary files can be written");
+        Self(path)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    pub(crate) fn arg(&self) -> &str {
+        self.0.to_str().expect("temporary folders have plain names")
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// Reports that a test could not run.
+pub(crate) fn skip(test: &str, why: &str) {
+    use std::io::Write;
+    let line = format!("SKIP {test}: {why}");
+    println!("{line}");
+    if let Some(path) = std::env::var_os("PELTON_SKIPS") {
+        let file = std::fs::OpenOptions::new().append(true).create(true).open(path);
+        file.and_then(|mut file| writeln!(file, "{line}"))
+            .expect("the list of skips can be written");
+    }
 }
