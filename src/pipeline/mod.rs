@@ -2,13 +2,16 @@
 
 mod batch;
 mod batching;
+mod calibrate;
 mod clock;
 mod engine;
 mod feed;
 mod fire;
+mod home;
 mod keyspace;
 mod lanes;
 pub mod options;
+mod placement;
 mod programs;
 pub mod results;
 mod run;
@@ -17,6 +20,7 @@ pub mod stats;
 
 pub use feed::{Feed, Feeds, SharedFeed, Writing};
 pub use options::{Key, NumberField, Options, Sum, Value, Windows};
+pub use placement::Cost;
 pub use results::{Aside, Reason, Results, Row, Rows};
 pub use run::{Inline, Monitor, Pipeline};
 pub use stats::Stats;

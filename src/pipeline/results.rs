@@ -329,7 +329,8 @@ impl Outbox {
         })
     }
 
-    /// Hands over rows; there is room, because a row batch is one of `outstanding` outputs.
+    /// Hands over rows; there is room, because a row batch is one of `outstanding` outputs and the engine asks for
+    /// `free`.
     pub(super) fn put(&self, rows: Rows) {
         let refused = self.rows.push(rows);
         debug_assert!(refused.is_ok(), "as many places as outputs");
@@ -337,6 +338,11 @@ impl Outbox {
             self.rows.pop();
         }
         self.wake();
+    }
+
+    /// Row batches that there is room for.
+    pub(super) fn free(&self) -> usize {
+        self.rows.capacity() - self.rows.len()
     }
 
     /// Hands over an event set aside; false when there is no room for it.
