@@ -2,8 +2,8 @@
 
 use super::engine::Engine;
 use super::options::{Options, Query};
+use super::outbox::Outbox;
 use super::placement::Estimate;
-use super::results::Outbox;
 use crate::base::error::Result;
 use crate::base::limits::word;
 use crate::base::rng::SplitMix;
@@ -40,7 +40,7 @@ pub(super) fn measure<E: Pod>(
     let mut rng = SplitMix::new(1);
     for round in 0..=ROUNDS {
         if round == 1 {
-            engine.forget_costs();
+            engine.placement.here = Estimate::default();
         }
         for size in SIZES {
             let mut left = size;
@@ -59,7 +59,7 @@ pub(super) fn measure<E: Pod>(
             }
         }
     }
-    Ok(engine.costs())
+    Ok(engine.placement.here)
 }
 
 /// Fills events: all at time 0, numbers that are neither all alike nor odd.

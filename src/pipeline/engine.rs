@@ -1,8 +1,8 @@
 //! The engine: takes events from lanes, sends batches to the device, fires windows, hands over results.
 //!
 //! It is one state machine without a thread of its own: each step does what can be done now. A thread
-//! (`run::Pipeline`) or the user (`run::Inline`) keeps it going. Everything a device does happens in the order
-//! in which the engine submits it, so a window fires after the events that the watermark waited for.
+//! (`run::Pipeline`) or the user (`run::Inline`) keeps it going. Everything a device does happens in the
+//! order in which the engine submits it, so a window fires after the events that the watermark waited for.
 
 use super::batch::{Batch, Judging, Places, Stamp, event_at};
 use super::batching::Batching;
@@ -12,9 +12,10 @@ use super::home::Home;
 use super::keyspace::Keyspace;
 use super::lanes::Lanes;
 use super::options::{Options, Query};
+use super::outbox::Outbox;
 use super::placement::{Estimate, Placement};
 use super::programs::Programs;
-use super::results::{Outbox, Reason, Rows, Shape};
+use super::results::{Reason, Rows, Shape};
 use super::stats::Stats;
 use crate::base::clock;
 use crate::base::error::Result;
@@ -54,7 +55,7 @@ pub(super) struct Engine {
     batching: Batching,
     /// Where else the query may live.
     elsewhere: Option<Device>,
-    placement: Placement,
+    pub(super) placement: Placement,
     /// Nothing is sent any more until the query has moved.
     leaving: bool,
     sent: VecDeque<Sent>,
@@ -160,6 +161,13 @@ impl Engine {
         self.finished && self.sent.is_empty() && self.firing.tasks.is_empty()
     }
 
+    /// Whether nothing can be dispatched before the device or the consumer of results has moved.
+    pub(super) fn is_blocked(&mut self) -> bool {
+        !self.firing.tasks.is_empty()
+            || self.sent.len() >= self.options.in_flight
+            || !self.queue.room(self.programs.ingest)
+    }
+
     /// Whether batches are with the device.
     pub(super) fn in_flight(&self) -> bool {
         !self.sent.is_empty()
@@ -214,22 +222,18 @@ impl Engine {
         }
     }
 
-    /// What batches have taken here.
-    pub(super) fn costs(&self) -> Estimate {
-        self.placement.here.clone()
-    }
-
-    pub(super) fn forget_costs(&mut self) {
-        self.placement.here = Estimate::default();
-    }
-
     // --- events in ---
 
     fn ingest(&mut self) -> Result<bool> {
         if self.sent.len() >= self.options.in_flight || !self.queue.room(self.programs.ingest) {
             return Ok(false);
         }
-        if self.in_flight() && self.keys.needs_quiet(self.batching.cap()) {
+        let room = self.batching.cap();
+        // Rows are there for every key that batches in flight could bring. Where that is too much for the device, fewer
+        // are in flight.
+        let ids = self.keys.bound_after(room);
+        let fit = self.places.slots.fit(ids, &self.caps, &self.programs);
+        if self.in_flight() && (!fit || self.keys.needs_quiet(room)) {
             return Ok(false);
         }
         if let Some(watermark) = self.watermark
@@ -330,8 +334,13 @@ impl Engine {
         if self.sent.len() >= self.options.in_flight {
             return Ok(false);
         }
-        // The ids of batches in flight are not known yet; they all lie below the bound.
+        // The ids of batches in flight are not known yet; they all lie below the bound. Where that is far above what
+        // is known, waiting for those batches costs less than walking over rows of keys that nobody has sent.
         let high = self.keys.bound();
+        let unknown = high - self.keys.known();
+        if self.in_flight() && unknown > self.keys.known() / 2 + self.programs.fire_rows {
+            return Ok(false);
+        }
         let mut head = [0u32; WALK_WORDS];
         head[WALK_MAP_STRIDE] =
             u32::try_from(self.places.slots.stride()).expect("a map's stride fits");
@@ -362,9 +371,7 @@ impl Engine {
                 (self.programs.fire, sent, from, to)
             }
         };
-        // After a move, rows of the device before may still lie in the outbox.
-        let rows = self.sent.iter().filter(|sent| matches!(sent, Sent::Rows { .. })).count();
-        if !self.queue.room(program) || self.outbox.free() <= rows {
+        if !self.queue.room(program) || self.outbox.free() <= self.rows_sent() {
             return Ok(false);
         }
         // Slots opened for this task alone have their blocks from here on.
@@ -390,6 +397,11 @@ impl Engine {
             }
         }
         Ok(true)
+    }
+
+    /// Row batches under way. They need places in the outbox, where rows from before a move may still lie.
+    fn rows_sent(&self) -> usize {
+        self.sent.iter().filter(|sent| matches!(sent, Sent::Rows { .. })).count()
     }
 
     // --- batches back ---

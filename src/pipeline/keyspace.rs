@@ -74,9 +74,19 @@ impl Keyspace {
         self.high - self.free
     }
 
+    /// Ids handed out as far as is known.
+    pub(super) fn known(&self) -> usize {
+        self.high
+    }
+
     /// Ids there can be once everything in flight has retired.
     pub(super) fn bound(&self) -> usize {
         if self.dense.is_some() { self.high } else { self.high + self.in_flight }
+    }
+
+    /// Ids there can be once a batch of up to `events` has retired too.
+    pub(super) fn bound_after(&self, events: usize) -> usize {
+        if self.dense.is_some() { self.high } else { self.bound() + events }
     }
 
     /// Whether a batch of up to `events` needs a quiet device: because the table is about to be rebuilt, or because
@@ -125,8 +135,8 @@ impl Keyspace {
     }
 
     /// Rebuilds the table from the key records.
-    fn rehash(&mut self, queue: &mut dyn Queue, programs: &Programs) -> Result<()> {
-        let zero = programs.zero(queue, programs.table.id)?;
+    fn rehash(&mut self, queue: &mut dyn Queue, programs: &mut Programs) -> Result<()> {
+        let zero = programs.zero(queue)?;
         run(queue, zero, &[0])?;
         let mut head = [0; batch::FIXED];
         self.write_head(&mut head);
@@ -184,7 +194,7 @@ impl Keyspace {
     pub(super) fn expire(
         &mut self,
         queue: &mut dyn Queue,
-        programs: &Programs,
+        programs: &mut Programs,
         slots: &Slots,
         watermark: Ticks,
     ) -> Result<()> {
@@ -227,7 +237,7 @@ impl Keyspace {
 /// A table for so many keys there are and so many there can be: at most half full now, a quarter while it stays in a
 /// cache, and not quite full even if every event in flight brings a new key.
 fn slots_for(keys: usize, bound: usize) -> usize {
-    let sparse = if keys <= 1 << 16 { 4 } else { 2 };
+    let sparse = if keys <= 1 << 16 { 8 } else { 2 };
     (sparse * keys).max(bound + bound / 8).next_power_of_two().max(1024)
 }
 

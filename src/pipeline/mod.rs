@@ -11,16 +11,20 @@ mod home;
 mod keyspace;
 mod lanes;
 pub mod options;
+mod outbox;
 mod placement;
 mod programs;
 pub mod results;
+#[cfg(feature = "tokio")]
+pub mod route;
 mod run;
 mod slots;
 pub mod stats;
 
 pub use feed::{Feed, Feeds, SharedFeed, Writing};
 pub use options::{Key, NumberField, Options, Sum, Value, Windows};
+pub use outbox::Results;
 pub use placement::Cost;
-pub use results::{Aside, Reason, Results, Row, Rows};
+pub use results::{Aside, Reason, Row, RowIter, Rows};
 pub use run::{Inline, Monitor, Pipeline};
 pub use stats::Stats;

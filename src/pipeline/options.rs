@@ -38,7 +38,8 @@ pub struct Windows<E> {
     pub key: Key<E>,
     /// Ticks in a window.
     pub size: Ticks,
-    /// Ticks from one window's start to the next one's: `size` for tumbling windows, a divisor of it for hopping ones.
+    /// Ticks from one window's start to the next one's: `size` for tumbling windows, a divisor of it for
+    /// hopping ones.
     pub slide: Ticks,
     /// The fields to aggregate, at most eight; events are counted in any case.
     pub values: Vec<Value<E>>,
@@ -48,8 +49,8 @@ pub struct Windows<E> {
     pub disorder: Ticks,
     /// How much longer a window takes late events after it fired; it fires again when they come.
     pub lateness: Ticks,
-    /// How far an event may lie ahead of the largest time before it in its lane. Those beyond are set aside, unless
-    /// 32 in a row agree to within a horizon: then time has really jumped.
+    /// How far an event may lie ahead of the largest time before it in its lane. Those beyond are set aside,
+    /// unless 32 in a row agree to within a horizon: then time has really jumped.
     pub horizon: Ticks,
     /// Keys not seen for this long in event time are forgotten; `None` keeps them.
     pub ttl: Option<Ticks>,
@@ -335,7 +336,7 @@ pub struct Options {
     pub keys: usize,
     /// Keys held at a time, at most; events of further keys are set aside.
     pub keys_max: usize,
-    /// Set-aside events kept for [`Results::asides`]; more are counted and lost.
+    /// Set-aside events kept for [`Results::asides`](super::Results::asides); more are counted and lost.
     pub asides: usize,
     /// The seed of the key table; `None` takes one from the system, which is what hostile keys call for.
     pub seed: Option<u64>,

@@ -52,6 +52,8 @@ pub(super) struct Programs {
     pub(super) fire: ProgramId,
     pub(super) rehash: Option<ProgramId>,
     pub(super) expire: Option<ProgramId>,
+    /// Zeroes a table of so many words.
+    zero: Option<(usize, ProgramId)>,
 }
 
 /// Words of an ingest header, at most: the last event may go to as many windows as there are slices in one, and the end
@@ -130,7 +132,13 @@ impl Programs {
             fire,
             rehash,
             expire,
+            zero: None,
         })
+    }
+
+    /// Words of the largest block of rows.
+    pub(super) fn block_words(&self) -> usize {
+        self.groups.iter().map(|g| g.layout.words * BLOCK_IDS).max().unwrap_or(1)
     }
 
     /// Resizes a buffer on the device and in the books.
@@ -158,13 +166,19 @@ impl Programs {
         Ok(())
     }
 
-    /// A program that zeroes a buffer of today's size.
-    pub(super) fn zero(&self, queue: &mut dyn Queue, id: BufId) -> Result<ProgramId> {
+    /// A program that zeroes the table at today's size.
+    pub(super) fn zero(&mut self, queue: &mut dyn Queue) -> Result<ProgramId> {
+        let id = self.table.id;
         let words = self.memory.decl(id).map_or(0, |d| d.words);
+        if let Some((_, program)) = self.zero.filter(|(zeroed, _)| *zeroed == words) {
+            return Ok(program);
+        }
         let mut plan = Plan::new("zero", 4);
         let params = ZeroParams { words: u(words), pad0: 0, pad1: 0, pad2: 0 };
         plan.step(&ZERO, Grid::Groups(u(words.div_ceil(4 * CHUNK_EVENTS))), params, &[id]);
-        queue.compile(&plan, &self.memory)
+        let program = queue.compile(&plan, &self.memory)?;
+        self.zero = Some((words, program));
+        Ok(program)
     }
 }
 

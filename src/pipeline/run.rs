@@ -4,7 +4,8 @@ use super::calibrate;
 use super::engine::Engine;
 use super::feed::{Feed, Feeds, SharedFeed};
 use super::options::{Options, Query, Windows};
-use super::results::{Outbox, Results, Rows};
+use super::outbox::{Outbox, Results};
+use super::results::Rows;
 use super::stats::Stats;
 use crate::base::error::{Error, Result};
 use crate::device::Device;
@@ -18,9 +19,13 @@ use std::task::Poll;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// How long an engine with nothing to do sleeps before it looks again by itself. Every event rings, so this bounds
-/// nothing but the damage of a bug.
+/// How long an engine with nothing to do sleeps before it looks again by itself. Every event rings, so this
+/// bounds nothing but the damage of a bug.
 const NAP: Duration = Duration::from_millis(100);
+
+/// How long it sleeps while events wait but nothing can be dispatched: a producer that asks for the oldest to be
+/// dropped does not ring.
+const SHORT_NAP: Duration = Duration::from_millis(1);
 
 /// What producers and handles tell the engine.
 pub(super) struct Control {
@@ -236,8 +241,8 @@ impl<E: Pod> Pipeline<E> {
         self.control.stats()
     }
 
-    /// Opens no more lanes, takes every result there still is, and returns the last counts. Lanes must have been
-    /// closed, or close meanwhile.
+    /// Opens no more lanes, takes every result there still is, and returns the last counts. Lanes must have
+    /// been closed, or close meanwhile.
     ///
     /// # Errors
     /// What ended the pipeline, if it was not its end.
@@ -306,6 +311,8 @@ fn cycle(engine: &mut Engine, control: &Control, wait: Wait) -> Result<()> {
             Wait::Spin => backoff.spin(),
             Wait::Yield => backoff.snooze(),
             Wait::Park if !backoff.is_completed() => backoff.snooze(),
+            // Events wait, but the device or the consumer of results must move first: both ring the bell.
+            Wait::Park if engine.is_blocked() => control.bell.wait(SHORT_NAP),
             Wait::Park => {
                 let mut quiet = true;
                 for tail in engine.tails() {
@@ -344,8 +351,8 @@ impl<E: Pod> Inline<E> {
         Ok(Self { engine, feeds: Some(feeds), results, control, failed: false })
     }
 
-    /// A lane; see [`Feeds::lane`]. A lane that waits for room must be written from another thread than the one that
-    /// polls.
+    /// A lane; see [`Feeds::lane`]. A lane that waits for room must be written from another thread than the
+    /// one that polls.
     ///
     /// # Errors
     /// As for [`Feeds::lane`].

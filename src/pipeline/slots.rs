@@ -30,7 +30,9 @@ pub(super) struct Slots {
     room: usize,
     /// Entries of the map for each slot.
     stride: usize,
-    /// Ids that every open slot has blocks for.
+    /// Slots in use.
+    open: usize,
+    /// Ids that every open slot has blocks for, at least.
     ids: usize,
     /// Whether the device's map is out of date.
     changed: bool,
@@ -46,6 +48,8 @@ impl Slots {
         });
         let blocks = self.ids.div_ceil(BLOCK_IDS);
         self.slots[slot as usize].open = true;
+        self.open += 1;
+        self.changed = true;
         self.give(slot, blocks);
         slot
     }
@@ -56,15 +60,19 @@ impl Slots {
         self.free_blocks.append(&mut s.blocks);
         (s.open, s.events) = (false, 0);
         self.free_slots.push(slot);
+        self.open -= 1;
         self.changed = true;
     }
 
     /// Makes sure that every open slot has rows for `ids` keys.
     pub(super) fn reserve(&mut self, ids: usize) {
-        if ids <= self.ids {
+        let had = self.ids;
+        // It may fall: what is in flight could have brought more new keys than it did. Slots opened from now on are
+        // that much smaller.
+        self.ids = ids.max(1).next_multiple_of(BLOCK_IDS);
+        if self.ids <= had {
             return;
         }
-        self.ids = ids.next_multiple_of(BLOCK_IDS);
         let blocks = self.ids / BLOCK_IDS;
         for slot in 0..self.slots.len() {
             if self.slots[slot].open {
@@ -97,6 +105,12 @@ impl Slots {
         self.slots[slot as usize].events
     }
 
+    /// Whether all open slots, and a few more, would fit one binding if each had rows for so many ids.
+    pub(super) fn fit(&self, ids: usize, caps: &Caps, programs: &Programs) -> bool {
+        let blocks = (self.open + 4) * ids.div_ceil(BLOCK_IDS);
+        blocks.saturating_mul(programs.block_words()) <= caps.bind_words_max
+    }
+
     /// The slots in use.
     pub(super) fn opened(&self) -> impl Iterator<Item = u32> + '_ {
         (0u32..).zip(&self.slots).filter(|(_, s)| s.open).map(|(i, _)| i)
@@ -127,8 +141,7 @@ impl Slots {
         if blocks > self.room {
             // Half as much again, so that growing costs a constant share.
             let mut room = (blocks + blocks / 2).max(4);
-            let words_max =
-                programs.groups.iter().map(|g| g.layout.words * BLOCK_IDS).max().unwrap_or(1);
+            let words_max = programs.block_words();
             if room * words_max > caps.bind_words_max {
                 room = (caps.bind_words_max / words_max).max(blocks);
             }

@@ -23,8 +23,8 @@ pub struct Stats {
     pub accepted: u64,
     /// Events late for all of their windows.
     pub late: u64,
-    /// Events late in a lane whose time still stood where the watermark was when it joined or came back. These
-    /// alone depend on when lanes join.
+    /// Events late in a lane whose time still stood where the watermark was when it joined or came back.
+    /// These alone depend on when lanes join.
     pub late_after_join: u64,
     /// Events beyond the horizon.
     pub beyond: u64,

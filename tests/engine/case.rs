@@ -52,8 +52,8 @@ impl Case {
         (windows + slices) * self.query.values.len().max(1) * BLOCK_IDS * 160
     }
 
-    /// Runs it and judges it; `None` when it is too large for a test, or the device says that it cannot hold so much
-    /// state.
+    /// Runs it and judges it; `None` when it is too large for a test, or the device says that it cannot hold so
+    /// much state.
     pub fn judged(&self, setup: &Setup) -> Option<EngineOutput> {
         let filtered = self.expected.counters.filtered;
         if self.query.lateness / self.query.slide > 1000 && self.state_bytes() > STATE_BYTES_MAX {

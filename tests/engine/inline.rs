@@ -159,6 +159,10 @@ impl Runner<'_> {
         }
         let asides = self.engine.asides();
         self.gathered.asides(asides);
+        if !self.setup.device.caps().serial {
+            // The device works on threads of its own.
+            std::thread::yield_now();
+        }
         if !progress && !self.held.is_empty() {
             self.release();
             return Ok(true);
