@@ -11,7 +11,7 @@
 //! | run it on your own thread | [`Inline`] |
 //! | write events, from one producer or many, blocking or not | [`Feeds`], [`Feed`], [`SharedFeed`] |
 //! | read closed windows, and the events set aside | [`Results`], [`Rows`], [`Row`], [`Aside`] |
-//! | know how it is doing, and how long events take | [`Stats`], [`pipeline::Monitor`] |
+//! | know how it is doing, and how long events take | [`Stats`], [`pipeline::Monitor`], [`pipeline::Cost`] |
 //! | read CSV, times and durations as people write them | [`connect`] |
 //! | see how kernels and devices work | [`ops`], [`plan`], [`device`] |
 //!

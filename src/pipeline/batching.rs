@@ -37,6 +37,8 @@ pub(super) struct Batching {
     events: u64,
     /// Events over the target whose batch took more than half of it.
     slow: u64,
+    /// Batches with such events. A single one is a hiccup and says nothing about size.
+    slow_batches: u64,
 }
 
 impl Batching {
@@ -53,6 +55,7 @@ impl Batching {
             full: 0,
             events: 0,
             slow: 0,
+            slow_batches: 0,
         }
     }
 
@@ -77,10 +80,12 @@ impl Batching {
             self.began_ns = sent_ns;
         }
         let slow = done_ns.saturating_sub(sent_ns) > target_ns / 2;
+        let before = self.slow;
         for (ns, events) in runs {
             self.events += events;
             self.slow += if slow && done_ns.saturating_sub(ns) > target_ns { events } else { 0 };
         }
+        self.slow_batches += u64::from(self.slow > before);
         self.batches += 1;
         self.full += u64::from(size >= self.cap);
         if self.batches >= PERIOD_BATCHES || done_ns.saturating_sub(self.began_ns) >= PERIOD_NS {
@@ -90,7 +95,8 @@ impl Batching {
 
     fn judge(&mut self, now_ns: u64) {
         let least = CAP_LEAST.min(self.most);
-        let cap = if self.slow * OVER_SHARE > self.events {
+        let hiccup = self.slow_batches == 1 && self.batches >= 8;
+        let cap = if self.slow * OVER_SHARE > self.events && !hiccup {
             (self.cap / 2).max(least)
         } else if 2 * self.full > self.batches {
             (self.cap + (self.most / STEPS).max(1)).min(self.most)
@@ -100,7 +106,8 @@ impl Batching {
         if cap != self.cap {
             (self.cap, self.changed_ns) = (cap, now_ns);
         }
-        (self.batches, self.full, self.events, self.slow) = (0, 0, 0, 0);
+        (self.batches, self.full, self.events) = (0, 0, 0);
+        (self.slow, self.slow_batches) = (0, 0);
     }
 }
 

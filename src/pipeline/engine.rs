@@ -8,10 +8,12 @@ use super::batch::{Batch, Judging, Places, Stamp, event_at};
 use super::batching::Batching;
 use super::clock::Rules;
 use super::fire::{Firing, Task};
+use super::home::Home;
 use super::keyspace::Keyspace;
 use super::lanes::Lanes;
 use super::options::{Options, Query};
 use super::outbox::Outbox;
+use super::placement::{Estimate, Placement};
 use super::programs::Programs;
 use super::results::{Reason, Rows, Shape};
 use super::stats::Stats;
@@ -19,7 +21,7 @@ use crate::base::clock;
 use crate::base::error::Result;
 use crate::base::limits::{CHUNK_EVENTS, word};
 use crate::base::time::Ticks;
-use crate::device::{Caps, Device, Done, Queue, QueueOptions};
+use crate::device::{Caps, Device, Done, Queue};
 use crate::ops::batch::{OUT_ASIDE, OUT_FIXED};
 use crate::ops::keys::{WALK_FROM, WALK_GROUPS, WALK_TO};
 use crate::ops::merge::{NO_SLOT, WALK_INTO, WALK_MAP_STRIDE, WALK_SLOT, WALK_SLOTS, WALK_WORDS};
@@ -51,6 +53,11 @@ pub(super) struct Engine {
     lanes: Lanes,
     batch: Batch,
     batching: Batching,
+    /// Where else the query may live.
+    elsewhere: Option<Device>,
+    pub(super) placement: Placement,
+    /// Nothing is sent any more until the query has moved.
+    leaving: bool,
     sent: VecDeque<Sent>,
     spare_stamps: Vec<Vec<Stamp>>,
     spare_leases: Vec<Vec<Lease>>,
@@ -74,21 +81,18 @@ impl Engine {
         options: Options,
         outbox: Arc<Outbox>,
         bell: Bell,
+        there: Option<Estimate>,
     ) -> Result<Self> {
         options.check()?;
-        let device = options.device.clone();
-        let caps = device.caps().clone();
-        let outputs = options.outstanding.max(options.in_flight);
-        let mut queue = device.queue(QueueOptions { in_flight: options.in_flight, outputs })?;
-        let wake = bell.clone();
-        queue.on_done(Arc::new(move || wake.ring_always()));
-        let programs = Programs::new(&mut *queue, &caps, &query, &options)?;
+        let home = Home::open(options.device.clone(), &query, &options, &bell)?;
+        let Home { device, caps, queue, programs } = home;
         let values = programs.groups.iter().zip(&query.values);
         let values = values.map(|(g, v)| (g.out_at, g.layout, v.kind, v.fraction)).collect();
         let shape = Arc::new(Shape { words: programs.out_words, values });
         let stats = Stats { device: caps.name.clone(), ..Stats::default() };
         let keys = Keyspace::new(&query, &options);
         let rules = Rules::new(&query);
+        let elsewhere = options.alternative.clone();
         let batching = Batching::new(options.latency_target, options.batch_events);
         Ok(Self {
             caps,
@@ -105,6 +109,9 @@ impl Engine {
             lanes: Lanes::default(),
             batch: Batch::default(),
             batching,
+            elsewhere,
+            placement: Placement::new(there.unwrap_or_default()),
+            leaving: false,
             sent: VecDeque::new(),
             spare_stamps: Vec::new(),
             spare_leases: Vec::new(),
@@ -134,10 +141,14 @@ impl Engine {
             self.retire(done)?;
             progress = true;
         }
-        while self.work()? {
+        if self.leaving && !self.in_flight() {
+            self.leave();
             progress = true;
         }
-        if self.firing.tasks.is_empty() {
+        while !self.leaving && self.work()? {
+            progress = true;
+        }
+        if !self.leaving && self.firing.tasks.is_empty() {
             progress |= self.ingest()?;
         }
         self.lanes.shed();
@@ -165,6 +176,50 @@ impl Engine {
     /// The lanes' consumer ends, for arming and disarming.
     pub(super) fn tails(&mut self) -> impl Iterator<Item = &mut Tail> {
         self.lanes.tails()
+    }
+
+    // --- from device to device ---
+
+    /// Waits until nothing is in flight.
+    pub(super) fn quiet(&mut self) -> Result<()> {
+        while self.in_flight() {
+            self.queue.flush()?;
+            match self.queue.poll()? {
+                Some(done) => self.retire(done)?,
+                None => std::thread::yield_now(),
+            }
+        }
+        Ok(())
+    }
+
+    /// Moves the query with all its state. Nothing may be in flight. After an error it is where it was.
+    pub(super) fn move_to(&mut self, device: Device) -> Result<()> {
+        let mut home = Home::open(device, &self.query, &self.options, &self.bell)?;
+        for tail in self.lanes.tails() {
+            home.device.register(tail.slab())?;
+        }
+        home.take_over(&mut *self.queue, &self.programs)?;
+        (self.caps, self.queue, self.programs) = (home.caps, home.queue, home.programs);
+        let left = std::mem::replace(&mut self.device, home.device);
+        if let Some(other) = &mut self.elsewhere {
+            let back = other.caps().name == self.caps.name;
+            self.placement.moved(clock::now_ns(), back);
+            *other = left;
+        }
+        self.stats.device.clone_from(&self.caps.name);
+        self.stats.moves += 1;
+        Ok(())
+    }
+
+    /// Moves as the costs advised. A device that could not take the query is not tried again.
+    fn leave(&mut self) {
+        self.leaving = false;
+        if let Some(device) = self.elsewhere.clone()
+            && let Err(error) = self.move_to(device)
+        {
+            self.elsewhere = None;
+            self.stats.move_error = Some(error.to_string());
+        }
     }
 
     // --- events in ---
@@ -316,7 +371,7 @@ impl Engine {
                 (self.programs.fire, sent, from, to)
             }
         };
-        if !self.queue.room(program) {
+        if !self.queue.room(program) || self.outbox.free() <= self.rows_sent() {
             return Ok(false);
         }
         // Slots opened for this task alone have their blocks from here on.
@@ -344,10 +399,18 @@ impl Engine {
         Ok(true)
     }
 
+    /// Row batches under way. They need places in the outbox, where rows from before a move may still lie.
+    fn rows_sent(&self) -> usize {
+        self.sent.iter().filter(|sent| matches!(sent, Sent::Rows { .. })).count()
+    }
+
     // --- batches back ---
 
     fn retire(&mut self, done: Done) -> Result<()> {
         let sent = self.sent.pop_front().expect("a batch comes back once");
+        if !matches!(sent, Sent::Events { .. }) {
+            self.placement.worked(done.done_ns);
+        }
         match sent {
             Sent::Events { stamps, events, sent_ns } => {
                 let out = done.output.as_deref().unwrap_or(&[]);
@@ -367,7 +430,9 @@ impl Engine {
                     self.stats.event.record(done.done_ns.saturating_sub(stamp.ns), stamp.events);
                 }
                 let runs = stamps.iter().map(|stamp| (stamp.ns, stamp.events));
-                self.batching.retired(events, (sent_ns, done.done_ns), runs);
+                let times = (sent_ns, done.done_ns);
+                self.batching.retired(events, times, runs);
+                self.leaving |= self.placement.retired(events, times) && self.elsewhere.is_some();
                 let mut stamps = stamps;
                 stamps.clear();
                 self.spare_stamps.push(stamps);
@@ -407,6 +472,10 @@ impl Engine {
         let counts = self.lanes.counts();
         (stats.dropped, stats.rejected) = (counts.dropped, counts.rejected);
         (stats.jumps, stats.late_after_join) = (counts.jumps, counts.late_after_join);
+        stats.cost = self.placement.here.cost();
+        if self.elsewhere.is_some() {
+            stats.cost_elsewhere = self.placement.there.cost();
+        }
         stats.batch_cap = self.batching.cap() as u64;
         stats.keys = self.keys.held() as u64;
         stats.expired = self.keys.expired;

@@ -2,14 +2,17 @@
 
 mod batch;
 mod batching;
+mod calibrate;
 mod clock;
 mod engine;
 mod feed;
 mod fire;
+mod home;
 mod keyspace;
 mod lanes;
 pub mod options;
 mod outbox;
+mod placement;
 mod programs;
 pub mod results;
 #[cfg(feature = "tokio")]
@@ -21,6 +24,7 @@ pub mod stats;
 pub use feed::{Feed, Feeds, SharedFeed, Writing};
 pub use options::{Key, NumberField, Options, Sum, Value, Windows};
 pub use outbox::Results;
+pub use placement::Cost;
 pub use results::{Aside, Reason, Row, RowIter, Rows};
 pub use run::{Inline, Monitor, Pipeline};
 pub use stats::Stats;

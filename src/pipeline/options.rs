@@ -305,6 +305,13 @@ impl<E: bytemuck::Pod> Windows<E> {
 pub struct Options {
     /// Where it runs.
     pub device: Device,
+    /// Where else it may run; `None` stays on `device`.
+    ///
+    /// Its costs are measured at the start on made-up events, and from then on by the batches it gets. When over a
+    /// period the batches would have taken it less than two thirds of the time, the query moves there as a whole,
+    /// state and all, between two batches, and later perhaps back; at most once a second. Results do not show it;
+    /// `Stats` does.
+    pub alternative: Option<Device>,
     /// Events in one batch, at most.
     pub batch_events: usize,
     /// How long events may take from commit to retirement; `None` for whatever the load gives.
@@ -346,6 +353,7 @@ impl Options {
     pub fn on(device: Device) -> Self {
         Self {
             device,
+            alternative: None,
             batch_events: 1 << 14,
             latency_target: None,
             in_flight: 3,

@@ -65,6 +65,11 @@ impl Outbox {
         self.wake();
     }
 
+    /// Row batches that there is room for.
+    pub(super) fn free(&self) -> usize {
+        self.rows.capacity() - self.rows.len()
+    }
+
     /// Hands over an event set aside; false when there is no room for it.
     pub(super) fn put_aside(&self, reason: Reason, event: &[u32]) -> bool {
         let mut asides = lock(&self.asides);

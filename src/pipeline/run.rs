@@ -1,5 +1,6 @@
 //! Keeps an engine going: on a thread of its own, or on the user's.
 
+use super::calibrate;
 use super::engine::Engine;
 use super::feed::{Feed, Feeds, SharedFeed};
 use super::options::{Options, Query, Windows};
@@ -7,6 +8,7 @@ use super::outbox::{Outbox, Results};
 use super::results::Rows;
 use super::stats::Stats;
 use crate::base::error::{Error, Result};
+use crate::device::Device;
 use crate::ring::{Bell, Tail, Wait};
 use bytemuck::Pod;
 use crossbeam::utils::Backoff;
@@ -176,6 +178,20 @@ fn parts<E: Pod>(
     Ok((windows.query()?, outbox, control))
 }
 
+/// The engine, told what the other device takes if there is one.
+fn engine<E: Pod>(
+    query: Query,
+    options: Options,
+    outbox: Arc<Outbox>,
+    bell: Bell,
+) -> Result<Engine> {
+    options.check()?;
+    let there = options.alternative.as_ref();
+    let there =
+        there.map(|device| calibrate::measure::<E>(&query, &options, device)).transpose()?;
+    Engine::new(query, options, outbox, bell, there)
+}
+
 impl<E: Pod> Pipeline<E> {
     /// Compiles the query for the device of `options` and starts it.
     ///
@@ -185,7 +201,7 @@ impl<E: Pod> Pipeline<E> {
         let (query, outbox, control) = parts(&windows, &options)?;
         let feeds = Feeds::new(control.clone(), query.time, options.lane.clone());
         let (wait, bell) = (options.wait, control.bell.clone());
-        let engine = Engine::new(query, options, outbox.clone(), bell)?;
+        let engine = engine::<E>(query, options, outbox.clone(), bell)?;
         let theirs = control.clone();
         let thread = std::thread::Builder::new()
             .name("pelton".into())
@@ -330,7 +346,7 @@ impl<E: Pod> Inline<E> {
     pub fn new(windows: Windows<E>, options: Options) -> Result<Self> {
         let (query, outbox, control) = parts(&windows, &options)?;
         let feeds = Feeds::new(control.clone(), query.time, options.lane.clone());
-        let engine = Engine::new(query, options, outbox.clone(), control.bell.clone())?;
+        let engine = engine::<E>(query, options, outbox.clone(), control.bell.clone())?;
         let results = Results::new(outbox);
         Ok(Self { engine, feeds: Some(feeds), results, control, failed: false })
     }
@@ -385,6 +401,23 @@ impl<E: Pod> Inline<E> {
     pub fn settle(&mut self, mut take: impl FnMut(Rows)) -> Result<()> {
         while self.poll(&mut take)? {}
         Ok(())
+    }
+
+    /// Moves the query with all its state to another device, between two batches. Rows in hand stay readable.
+    ///
+    /// # Errors
+    /// What a device reports. The query goes on where it was, unless that device itself was lost.
+    pub fn move_to(&mut self, device: Device) -> Result<()> {
+        if self.failed {
+            return Err(Error::source("pipeline", "it has ended"));
+        }
+        let quiet = self.control.deliver(&mut self.engine).and_then(|()| self.engine.quiet());
+        if let Err(error) = quiet {
+            self.failed = true;
+            self.control.end(&mut self.engine, None);
+            return Err(error);
+        }
+        self.engine.move_to(device)
     }
 
     /// The events set aside since the last call.

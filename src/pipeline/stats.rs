@@ -1,13 +1,22 @@
 //! What a pipeline has counted, and how long its events took, stage by stage.
 
+use super::placement::Cost;
 use crate::base::hist::Latency;
 use std::fmt;
 
 /// Counters and latencies of a pipeline since its start. Cheap to take.
 #[derive(Debug, Clone, Default)]
 pub struct Stats {
-    /// The device it runs on.
+    /// The device it runs on now.
     pub device: String,
+    /// Times it moved to another device.
+    pub moves: u64,
+    /// Why it could not move when it should have; it stays then, and does not try again.
+    pub move_error: Option<String>,
+    /// What batches take on this device.
+    pub cost: Option<Cost>,
+    /// What they are thought to take on the other one.
+    pub cost_elsewhere: Option<Cost>,
     /// Events taken from lanes, those set aside included.
     pub events: u64,
     /// Events that reached the device.

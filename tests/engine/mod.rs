@@ -38,6 +38,8 @@ pub struct Setup {
     /// Ask for every aggregate, or for some that the seed names.
     pub all_parts: bool,
     pub seed: u64,
+    /// Devices it moves to while it runs, in turn.
+    pub moves: Vec<Device>,
 }
 
 impl Setup {
@@ -56,6 +58,7 @@ impl Setup {
             shared: false,
             all_parts: true,
             seed: 1,
+            moves: Vec::new(),
         }
     }
 
@@ -78,6 +81,7 @@ impl Setup {
             shared: pick(&[0, 1]) == 1,
             all_parts: pick(&[0, 1]) == 1,
             seed,
+            moves: Vec::new(),
         }
     }
 

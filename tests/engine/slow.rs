@@ -6,7 +6,7 @@ use pelton::ring::{Lease, Slab};
 use pelton::{Device, Result};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// What batches take, in nanoseconds; to be changed while they run. A clone is another handle.
 #[derive(Clone, Default)]
@@ -72,12 +72,9 @@ impl Queue for SlowQueue {
     }
     fn submit(&mut self, program: ProgramId, head: &[u32], leases: Vec<Lease>) -> Result<Ticket> {
         let words: usize = leases.iter().map(|lease| lease.words().len()).sum();
-        let start = Instant::now();
         // Only batches of events take their time.
         if let Some(events) = words.checked_div(self.strides[program.0 as usize]) {
-            while start.elapsed() < self.pace.of(events) {
-                std::thread::yield_now();
-            }
+            std::thread::sleep(self.pace.of(events));
         }
         self.inner.submit(program, head, leases)
     }
