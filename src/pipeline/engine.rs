@@ -163,12 +163,18 @@ impl Engine {
         }
         let room = self.options.batch_events;
         // Rows are there for every key that batches in flight could bring. Where that is too much for the device, fewer
-        // are in flight.
-        let ids = self.keys.bound_after(room);
-        let fit = self.places.slots.fit(ids, &self.caps, &self.programs);
-        if self.in_flight() && (!fit || self.keys.needs_quiet(room)) {
+        // are in flight, and smaller ones.
+        let fit = |room| {
+            let ids = self.keys.bound_after(room);
+            self.places.slots.fit(ids, &self.caps, &self.programs)
+        };
+        if self.in_flight() && (!fit(room) || self.keys.needs_quiet(room)) {
             return Ok(false);
         }
+        let room = std::iter::successors(Some(room), |room| Some(room / 2));
+        let room =
+            room.take_while(|&room| room > 0).find(|&room| room <= CHUNK_EVENTS || fit(room));
+        let room = room.unwrap_or(1);
         if let Some(watermark) = self.watermark
             && self.keys.expiry_due(watermark)
         {
@@ -178,7 +184,7 @@ impl Engine {
             let Self { keys, queue, programs, places, .. } = self;
             keys.expire(&mut **queue, programs, &places.slots, watermark)?;
         }
-        let mut progress = self.gather();
+        let mut progress = self.gather(room);
         if !self.batch.leases.is_empty() {
             self.send_events()?;
         }
@@ -193,8 +199,8 @@ impl Engine {
         Ok(progress)
     }
 
-    /// Takes committed runs from all lanes into the batch.
-    fn gather(&mut self) -> bool {
+    /// Takes committed runs from all lanes into the batch, so many events at most.
+    fn gather(&mut self, room: usize) -> bool {
         let Self { lanes, batch, places, stats, outbox, rules, query, firing, caps, .. } = self;
         batch.clear();
         let judging =
@@ -209,7 +215,7 @@ impl Engine {
             *counter += 1;
             stats.asides_lost += u64::from(!outbox.put_aside(reason, event));
         };
-        lanes.gather(batch, self.options.batch_events, (places, &judging), &mut aside)
+        lanes.gather(batch, room, (places, &judging), &mut aside)
     }
 
     fn send_events(&mut self) -> Result<()> {

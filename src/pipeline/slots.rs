@@ -32,6 +32,9 @@ pub(super) struct Slots {
     stride: usize,
     /// Slots in use.
     open: usize,
+    /// Slots opened since the device was told, and the most there ever were.
+    new: usize,
+    new_max: usize,
     /// Ids that every open slot has blocks for, at least.
     ids: usize,
     /// Whether the device's map is out of date.
@@ -48,7 +51,7 @@ impl Slots {
         });
         let blocks = self.ids.div_ceil(BLOCK_IDS);
         self.slots[slot as usize].open = true;
-        self.open += 1;
+        (self.open, self.new) = (self.open + 1, self.new + 1);
         self.changed = true;
         self.give(slot, blocks);
         slot
@@ -105,9 +108,10 @@ impl Slots {
         self.slots[slot as usize].events
     }
 
-    /// Whether all open slots, and a few more, would fit one binding if each had rows for so many ids.
+    /// Whether all open slots, and as many more as a batch is known to open, would fit one binding if each had rows
+    /// for so many ids.
     pub(super) fn fit(&self, ids: usize, caps: &Caps, programs: &Programs) -> bool {
-        let blocks = (self.open + 4) * ids.div_ceil(BLOCK_IDS);
+        let blocks = (self.open + self.new_max + 4) * ids.div_ceil(BLOCK_IDS);
         blocks.saturating_mul(programs.block_words()) <= caps.bind_words_max
     }
 
@@ -137,6 +141,7 @@ impl Slots {
         if !self.changed {
             return Ok(());
         }
+        (self.new_max, self.new) = (self.new_max.max(self.new), 0);
         let blocks = self.blocks as usize;
         if blocks > self.room {
             // Half as much again, so that growing costs a constant share.
