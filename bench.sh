@@ -21,6 +21,8 @@ BENCHES=(
   "S4-uniform | peer windows S4-uniform      | the same, uniform keys"
   "S4-hopping | peer windows S4-hopping      | hopping 60 s / 1 s, against tumbling 60 s"
   "S4-keys    | peer windows S4-keys         | ten million keys: time and memory"
+  "S5-step    | bench seam S5-step           | a plan of 12 steps on the null device, nanoseconds a step"
+  "S5-overhead | bench seam S5-overhead      | the host's share of a batch on the CPU, with an empty kernel"
   "S5-wgpu    | bench wgpu_seam S5-wgpu      | a batch through the wgpu seam, against wgpu by hand"
   "S5-wgpu-one | bench wgpu_seam S5-wgpu-one | the same with one batch in flight: a round trip"
   "S5-wgpu-alloc | bench wgpu_seam S5-wgpu-alloc | the same: allocations of a batch"

@@ -20,7 +20,7 @@ CHECKS=(
   "clippy-wgpu    Cargo.toml                   clippy --no-default-features --features wgpu"
   "clippy-tokio   Cargo.toml                   clippy --no-default-features --features tokio"
   "doc            Cargo.toml                   doc"
-  "test           Cargo.toml                   cargo test --no-fail-fast"
+  "test           Cargo.toml                   cargo test --no-fail-fast --features tokio -- --skip wgsl"
   "wgsl-4         src/device/wgpu              wgsl 128"
   "wgsl-8         src/device/wgpu              wgsl 256"
   "wgsl-16        src/device/wgpu              wgsl 512"
@@ -61,7 +61,7 @@ wgsl() {
   vulkan_loader || { skip "no Vulkan loader"; return; }
   driver=$(lavapipe) || { skip "no lavapipe"; return; }
   VK_DRIVER_FILES=$driver VK_ICD_FILENAMES=$driver LP_NATIVE_VECTOR_WIDTH=$1 \
-    cargo test --no-fail-fast --lib --tests -- wgsl | some_ran
+    cargo test --no-fail-fast --features tokio --lib --tests -- wgsl | some_ran
 }
 
 loom() {

@@ -5,21 +5,24 @@
 //!
 //! | you want to | look at |
 //! |---|---|
-//! | say what is computed: time, key, values, lateness | [`Windows`], [`Key`], [`Value`], [`Filter`], [`field!`] |
+//! | say what is computed, over which windows | [`Windows`], [`Key`], [`Value`], [`Filter`], [`field!`] |
 //! | say where and how it runs | [`Device`], [`Options`], [`LaneOptions`], [`Policy`], [`Wait`] |
 //! | run it on a thread of its own | [`Pipeline`], with a whole program in its documentation |
 //! | run it on your own thread | [`Inline`] |
 //! | write events, from one producer or many, blocking or not | [`Feeds`], [`Feed`], [`SharedFeed`] |
 //! | read closed windows, and the events set aside | [`Results`], [`Rows`], [`Row`], [`Aside`] |
-//! | know how it is doing, and how long events take | [`Stats`], [`pipeline::Monitor`] |
+//! | know how it is doing, and how long events take | [`Stats`], [`pipeline::Monitor`], [`pipeline::Cost`] |
 //! | read CSV, times and durations as people write them | [`connect`] |
 //! | see how kernels and devices work | [`ops`], [`plan`], [`device`] |
 //!
-//! All of it is deterministic in what matters: for any device and any batch size the last row of every key and
-//! window is the same to the bit, as is the set of late events.
+//! All of it is deterministic in what matters: for any device and any batch size the last row of every key
+//! and window is the same to the bit, as is the set of late events.
 //!
-//! Features: `wgpu` (default) reaches GPUs through WGSL; `cuda` (default) finds NVIDIA's driver, its kernels are
-//! not there yet; `tokio` adds what needs that runtime. Without features the processor does everything.
+//! Features: `wgpu` (default) reaches GPUs through WGSL; `cuda` (default) finds NVIDIA's driver, its kernels
+//! are not there yet; `tokio` adds what needs that runtime. Without features the processor does everything.
+
+#[cfg(target_endian = "big")]
+compile_error!("pelton reads the fields of events as little-endian words, as GPUs do");
 
 pub mod base;
 pub mod connect;

@@ -7,7 +7,6 @@ mod peers;
 use peers::{Digest, Dist, WINDOW_MS};
 
 #[test]
-#[ignore = "forty million events; run with --release"]
 fn digests_of_twenty_million_events() {
     assert_eq!(Digest::of(20_000_000, WINDOW_MS, &Dist::zipf()), Digest::ZIPF_20M);
     assert_eq!(Digest::of(20_000_000, WINDOW_MS, &Dist::Uniform), Digest::UNIFORM_20M);

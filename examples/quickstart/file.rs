@@ -51,8 +51,8 @@ impl Reader {
         Ok(Self { csv, name, keys: Keys::default(), names, strict })
     }
 
-    /// Reads to the end, or to what ends it. A bad row is left out; when `strict` it is the end, as if the file
-    /// stopped before it.
+    /// Reads to the end, or to what ends it. A bad row is left out; when `strict` it is the end, as if the
+    /// file stopped before it.
     pub(crate) fn read(mut self, mut lane: Feed<Event>) -> Read {
         let (mut rows, mut bad) = (0, 0);
         let fatal = loop {

@@ -1,4 +1,5 @@
-//! The producers that make their own events: trades over a thousand accounts, on time as an exchange is on time.
+//! The producers that make their own events: trades over a thousand accounts, on time as an exchange is on
+//! time.
 
 use super::Event;
 use super::args::Args;
@@ -44,9 +45,9 @@ impl Plan {
         self.slide as f64 / SLIDE_NS as f64
     }
 
-    /// Makes events as they fall due from `begin` on, whether or not the pipeline keeps up, and returns when the
-    /// last was committed. Events are stamped with the time they were due, so a pipeline that falls behind
-    /// shows it in its latencies.
+    /// Makes events as they fall due from `begin` on, whether or not the pipeline keeps up, and returns when
+    /// the last was committed. Events are stamped with the time they were due, so a pipeline that falls
+    /// behind shows it in its latencies.
     pub(crate) fn produce(self, number: u64, begin: u64, mut lane: Feed<Event>) -> u64 {
         let rate = RATE / PRODUCERS;
         let due_ns = |event: u64| begin + event * (SECOND / rate);

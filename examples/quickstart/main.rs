@@ -1,7 +1,8 @@
 //! The quickstart: a stream of events, made here or read from a file, through event-time windows on a device.
 //!
-//! `made` and `file` are the two producers, `show` prints what comes back, `args` is the command line. This file
-//! is what any program does with the library: choose a device, start a pipeline, feed lanes, take results.
+//! `made` and `file` are the two producers, `show` prints what comes back, `args` is the command line. This
+//! file is what any program does with the library: choose a device, start a pipeline, feed lanes, take
+//! results.
 
 mod args;
 mod file;

@@ -1,7 +1,7 @@
 //! What the quickstart prints: windows as they close, for people or as CSV, and how the run went.
 //!
-//! With `--format csv` standard output holds rows and nothing else; all that is said to people goes to standard
-//! error. With `--format text` everything is on standard output.
+//! With `--format csv` standard output holds rows and nothing else; all that is said to people goes to
+//! standard error. With `--format text` everything is on standard output.
 
 use super::args::{Args, Format, Source};
 use super::made::{ACCOUNTS, PRODUCERS, Plan, RATE};
@@ -13,7 +13,8 @@ use std::fmt::{self, Display};
 use std::io::{self, BufWriter, Write};
 use std::sync::mpsc::{Receiver, Sender, channel};
 
-/// The names of keys, in the order of their numbers: sent by the producer before the first event that bears one.
+/// The names of keys, in the order of their numbers: sent by the producer before the first event that bears
+/// one.
 pub(crate) struct Names {
     arriving: Receiver<String>,
     known: Vec<String>,
@@ -160,7 +161,8 @@ impl Show {
         let after_ms = clock::now_ns().saturating_sub(window.closed_ns) as f64 / 1e6;
         writeln!(
             self.out,
-            "{}  {:>5} accounts  {:>9} events  sum {sum:>15.2}  busiest {} with {}  {after_ms:.1} ms after it closed",
+            "{}  {:>5} accounts  {:>9} events  sum {sum:>15.2}  busiest {} with {}  \
+             {after_ms:.1} ms after it closed",
             Iso(window.start),
             Grouped(lines.len() as u64),
             Grouped(events),

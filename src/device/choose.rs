@@ -29,7 +29,8 @@ impl Device {
         Self::new(Arc::new(null::Null::new()), "the null device was asked for")
     }
 
-    /// CUDA, else a hardware wgpu adapter, else the processor; [`Self::why`] says why. Never a software adapter.
+    /// CUDA, else a hardware wgpu adapter, else the processor; [`Self::why`] says why. Never a software
+    /// adapter.
     pub fn best() -> Self {
         let cuda = match open_cuda() {
             Ok(backend) => return Self::new(backend, "CUDA comes first where it is"),
@@ -44,8 +45,8 @@ impl Device {
         }
     }
 
-    /// The device of this name: `best`, `cpu`, `null`, `cuda`, `wgpu` (the first hardware adapter), or `wgpu:PART` (the
-    /// first adapter, software ones included, whose name contains PART, whatever the case).
+    /// The device of this name: `best`, `cpu`, `null`, `cuda`, `wgpu` (the first hardware adapter), or
+    /// `wgpu:PART` (the first adapter, software ones included, whose name contains PART, whatever the case).
     ///
     /// # Errors
     /// `Unsupported`, saying why it is not there and naming those that are.

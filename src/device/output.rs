@@ -26,14 +26,19 @@ impl Words {
     /// Keeps what fits, zeroes what is new; `false`, and nothing changed, when the memory cannot be had.
     pub(super) fn resize(&mut self, len: usize) -> bool {
         let lines = len.div_ceil(16);
-        let more = lines.saturating_sub(self.lines.len());
-        if self.lines.try_reserve_exact(more).is_err() {
-            return false;
+        if lines > self.lines.capacity() {
+            // Asked for zeroed, so that memory which nobody ever writes to is never really there.
+            let Ok(mut grown) = bytemuck::allocation::try_zeroed_vec::<Line>(lines) else {
+                return false;
+            };
+            grown[..self.lines.len()].copy_from_slice(&self.lines);
+            self.lines = grown;
+        } else {
+            self.lines.resize(lines, Line([0; 16]));
+            let kept = len.min(self.len);
+            let all: &mut [u32] = bytemuck::cast_slice_mut(&mut self.lines);
+            all[kept..].fill(0);
         }
-        let kept = len.min(self.len);
-        self.len = lines * 16;
-        self.lines.resize(lines, Line([0; 16]));
-        self.slice_mut()[kept..].fill(0);
         self.len = len;
         true
     }

@@ -159,7 +159,7 @@ mod x86 {
         let mask = _mm512_set1_epi32(mask);
         let mut home = _mm512_and_si512(x, mask);
         let mut found = 0u16;
-        for _ in 0..2 {
+        for _ in 0..4 {
             // SAFETY: `home` was masked to the number of slots, eight bytes each.
             let hits = unsafe { probe(keys, low, home, !found, ids) };
             found |= hits;
@@ -276,3 +276,8 @@ mod x86 {
         usual == u8::MAX
     }
 }
+
+#[cfg(all(test, target_arch = "x86_64"))]
+#[path = "simd_tests.rs"]
+#[allow(clippy::cast_precision_loss, reason = "small numbers")]
+mod tests;

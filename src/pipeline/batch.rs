@@ -15,6 +15,10 @@ const SPREAD_MAX: u64 = 4;
 /// Events of one piece whose slices are looked at one by one.
 const SCAN_EVENTS: usize = 64;
 
+/// Different slices and windows that one batch names before it ends: each may need a slot, and slots are freed only
+/// by firing, between batches.
+const NAMED_MAX: usize = 64;
+
 /// Which slot belongs to which slice, and which to which window.
 #[derive(Debug, Default)]
 pub(super) struct Places {
@@ -69,6 +73,8 @@ pub(super) struct Batch {
     /// For each lease, its lane, so that events set aside by a kernel can be found.
     pieces: Vec<Piece>,
     places: Vec<u64>,
+    /// The different places named so far, ascending.
+    named: Vec<u64>,
     /// Windows fired before that got events again.
     pub(super) refire: Vec<u64>,
     /// Events that do not reach the device.
@@ -108,6 +114,7 @@ impl Batch {
         self.spans.clear();
         (self.chunks, self.events, self.accepted) = (0, 0, 0);
         self.stamps.clear();
+        self.named.clear();
         self.refire.clear();
     }
 
@@ -116,6 +123,7 @@ impl Batch {
         let chunks = self.chunks as usize + self.pieces.len();
         chunks + SCAN_EVENTS > PIECES_MAX
             || self.spans.len() / SPAN + self.places.len() + SCAN_EVENTS > SPANS_MAX
+            || self.named.len() > NAMED_MAX
             || tail.leases_free() < 3
     }
 
@@ -187,9 +195,16 @@ impl Batch {
             return;
         }
         let places_at = self.places.len();
+        places.clone().for_each(|place| self.name(place));
         self.places.extend(places);
         let places = self.places.len() - places_at;
         self.pieces.push(Piece { from, to, all, places_at, places });
+    }
+
+    fn name(&mut self, place: u64) {
+        if let Err(at) = self.named.binary_search(&place) {
+            self.named.insert(at, place);
+        }
     }
 
     /// Adds one event that goes to its slice, to the last piece if that can take it.
@@ -202,11 +217,15 @@ impl Batch {
             && last.places < SCAN_EVENTS
         {
             let mine = &self.places[last.places_at..];
-            if let Err(at) = mine.binary_search(&slice) {
+            let new = mine.binary_search(&slice).err();
+            if let Some(at) = new {
                 self.places.insert(last.places_at + at, slice);
                 last.places += 1;
             }
             last.to = seq + 1;
+            if new.is_some() {
+                self.name(slice);
+            }
             return;
         }
         self.add(seq, seq + 1, false, slice..=slice);

@@ -1,23 +1,27 @@
 //! The engine: takes events from lanes, sends batches to the device, fires windows, hands over results.
 //!
 //! It is one state machine without a thread of its own: each step does what can be done now. A thread
-//! (`run::Pipeline`) or the user (`run::Inline`) keeps it going. Everything a device does happens in the order
-//! in which the engine submits it, so a window fires after the events that the watermark waited for.
+//! (`run::Pipeline`) or the user (`run::Inline`) keeps it going. Everything a device does happens in the
+//! order in which the engine submits it, so a window fires after the events that the watermark waited for.
 
 use super::batch::{Batch, Judging, Places, Stamp, event_at};
+use super::batching::Batching;
 use super::clock::Rules;
 use super::fire::{Firing, Task};
+use super::home::Home;
 use super::keyspace::Keyspace;
 use super::lanes::Lanes;
 use super::options::{Options, Query};
+use super::outbox::Outbox;
+use super::placement::{Estimate, Placement};
 use super::programs::Programs;
-use super::results::{Outbox, Reason, Rows, Shape};
+use super::results::{Reason, Rows, Shape};
 use super::stats::Stats;
 use crate::base::clock;
 use crate::base::error::Result;
 use crate::base::limits::{CHUNK_EVENTS, word};
 use crate::base::time::Ticks;
-use crate::device::{Caps, Device, Done, Queue, QueueOptions};
+use crate::device::{Caps, Device, Done, Queue};
 use crate::ops::batch::{OUT_ASIDE, OUT_FIXED};
 use crate::ops::keys::{WALK_FROM, WALK_GROUPS, WALK_TO};
 use crate::ops::merge::{NO_SLOT, WALK_INTO, WALK_MAP_STRIDE, WALK_SLOT, WALK_SLOTS, WALK_WORDS};
@@ -48,6 +52,12 @@ pub(super) struct Engine {
     fire_from: usize,
     lanes: Lanes,
     batch: Batch,
+    batching: Batching,
+    /// Where else the query may live.
+    elsewhere: Option<Device>,
+    pub(super) placement: Placement,
+    /// Nothing is sent any more until the query has moved.
+    leaving: bool,
     sent: VecDeque<Sent>,
     spare_stamps: Vec<Vec<Stamp>>,
     spare_leases: Vec<Vec<Lease>>,
@@ -71,21 +81,19 @@ impl Engine {
         options: Options,
         outbox: Arc<Outbox>,
         bell: Bell,
+        there: Option<Estimate>,
     ) -> Result<Self> {
         options.check()?;
-        let device = options.device.clone();
-        let caps = device.caps().clone();
-        let outputs = options.outstanding.max(options.in_flight);
-        let mut queue = device.queue(QueueOptions { in_flight: options.in_flight, outputs })?;
-        let wake = bell.clone();
-        queue.on_done(Arc::new(move || wake.ring_always()));
-        let programs = Programs::new(&mut *queue, &caps, &query, &options)?;
+        let home = Home::open(options.device.clone(), &query, &options, &bell)?;
+        let Home { device, caps, queue, programs } = home;
         let values = programs.groups.iter().zip(&query.values);
         let values = values.map(|(g, v)| (g.out_at, g.layout, v.kind, v.fraction)).collect();
         let shape = Arc::new(Shape { words: programs.out_words, values });
         let stats = Stats { device: caps.name.clone(), ..Stats::default() };
         let keys = Keyspace::new(&query, &options);
         let rules = Rules::new(&query);
+        let elsewhere = options.alternative.clone();
+        let batching = Batching::new(options.latency_target, options.batch_events);
         Ok(Self {
             caps,
             device,
@@ -100,6 +108,10 @@ impl Engine {
             fire_from: 0,
             lanes: Lanes::default(),
             batch: Batch::default(),
+            batching,
+            elsewhere,
+            placement: Placement::new(there.unwrap_or_default()),
+            leaving: false,
             sent: VecDeque::new(),
             spare_stamps: Vec::new(),
             spare_leases: Vec::new(),
@@ -129,10 +141,14 @@ impl Engine {
             self.retire(done)?;
             progress = true;
         }
-        while self.work()? {
+        if self.leaving && !self.in_flight() {
+            self.leave();
             progress = true;
         }
-        if self.firing.tasks.is_empty() {
+        while !self.leaving && self.work()? {
+            progress = true;
+        }
+        if !self.leaving && self.firing.tasks.is_empty() {
             progress |= self.ingest()?;
         }
         self.lanes.shed();
@@ -145,6 +161,13 @@ impl Engine {
         self.finished && self.sent.is_empty() && self.firing.tasks.is_empty()
     }
 
+    /// Whether nothing can be dispatched before the device or the consumer of results has moved.
+    pub(super) fn is_blocked(&mut self) -> bool {
+        !self.firing.tasks.is_empty()
+            || self.sent.len() >= self.options.in_flight
+            || !self.queue.room(self.programs.ingest)
+    }
+
     /// Whether batches are with the device.
     pub(super) fn in_flight(&self) -> bool {
         !self.sent.is_empty()
@@ -155,26 +178,65 @@ impl Engine {
         self.lanes.tails()
     }
 
+    // --- from device to device ---
+
+    /// Waits until nothing is in flight.
+    pub(super) fn quiet(&mut self) -> Result<()> {
+        while self.in_flight() {
+            self.queue.flush()?;
+            match self.queue.poll()? {
+                Some(done) => self.retire(done)?,
+                None => std::thread::yield_now(),
+            }
+        }
+        Ok(())
+    }
+
+    /// Moves the query with all its state. Nothing may be in flight. After an error it is where it was.
+    pub(super) fn move_to(&mut self, device: Device) -> Result<()> {
+        let mut home = Home::open(device, &self.query, &self.options, &self.bell)?;
+        for tail in self.lanes.tails() {
+            home.device.register(tail.slab())?;
+        }
+        home.take_over(&mut *self.queue, &self.programs)?;
+        (self.caps, self.queue, self.programs) = (home.caps, home.queue, home.programs);
+        let left = std::mem::replace(&mut self.device, home.device);
+        if let Some(other) = &mut self.elsewhere {
+            let back = other.caps().name == self.caps.name;
+            self.placement.moved(clock::now_ns(), back);
+            *other = left;
+        }
+        self.stats.device.clone_from(&self.caps.name);
+        self.stats.moves += 1;
+        Ok(())
+    }
+
+    /// Moves as the costs advised. A device that could not take the query is not tried again.
+    fn leave(&mut self) {
+        self.leaving = false;
+        if let Some(device) = self.elsewhere.clone()
+            && let Err(error) = self.move_to(device)
+        {
+            self.elsewhere = None;
+            self.stats.move_error = Some(error.to_string());
+        }
+    }
+
     // --- events in ---
 
     fn ingest(&mut self) -> Result<bool> {
         if self.sent.len() >= self.options.in_flight || !self.queue.room(self.programs.ingest) {
             return Ok(false);
         }
-        let room = self.options.batch_events;
+        let room = self.batching.cap();
         // Rows are there for every key that batches in flight could bring. Where that is too much for the device, fewer
         // are in flight, and smaller ones.
-        let fit = |room| {
-            let ids = self.keys.bound_after(room);
-            self.places.slots.fit(ids, &self.caps, &self.programs)
-        };
-        if self.in_flight() && (!fit(room) || self.keys.needs_quiet(room)) {
+        let bound = |events| self.keys.bound_after(events);
+        let fits = self.places.slots.largest(room, bound, &self.caps, &self.programs);
+        if self.in_flight() && (fits < room || self.keys.needs_quiet(room)) {
             return Ok(false);
         }
-        let room = std::iter::successors(Some(room), |room| Some(room / 2));
-        let room =
-            room.take_while(|&room| room > 0).find(|&room| room <= CHUNK_EVENTS || fit(room));
-        let room = room.unwrap_or(1);
+        let room = fits;
         if let Some(watermark) = self.watermark
             && self.keys.expiry_due(watermark)
         {
@@ -272,8 +334,13 @@ impl Engine {
         if self.sent.len() >= self.options.in_flight {
             return Ok(false);
         }
-        // The ids of batches in flight are not known yet; they all lie below the bound.
+        // The ids of batches in flight are not known yet; they all lie below the bound. Where that is far above what
+        // is known, waiting for those batches costs less than walking over rows of keys that nobody has sent.
         let high = self.keys.bound();
+        let unknown = high - self.keys.known();
+        if self.in_flight() && unknown > self.keys.known() / 2 + self.programs.fire_rows {
+            return Ok(false);
+        }
         let mut head = [0u32; WALK_WORDS];
         head[WALK_MAP_STRIDE] =
             u32::try_from(self.places.slots.stride()).expect("a map's stride fits");
@@ -304,7 +371,7 @@ impl Engine {
                 (self.programs.fire, sent, from, to)
             }
         };
-        if !self.queue.room(program) {
+        if !self.queue.room(program) || self.outbox.free() <= self.rows_sent() {
             return Ok(false);
         }
         // Slots opened for this task alone have their blocks from here on.
@@ -332,10 +399,18 @@ impl Engine {
         Ok(true)
     }
 
+    /// Row batches under way. They need places in the outbox, where rows from before a move may still lie.
+    fn rows_sent(&self) -> usize {
+        self.sent.iter().filter(|sent| matches!(sent, Sent::Rows { .. })).count()
+    }
+
     // --- batches back ---
 
     fn retire(&mut self, done: Done) -> Result<()> {
         let sent = self.sent.pop_front().expect("a batch comes back once");
+        if !matches!(sent, Sent::Events { .. }) {
+            self.placement.worked(done.done_ns);
+        }
         match sent {
             Sent::Events { stamps, events, sent_ns } => {
                 let out = done.output.as_deref().unwrap_or(&[]);
@@ -354,6 +429,10 @@ impl Engine {
                 for stamp in &stamps {
                     self.stats.event.record(done.done_ns.saturating_sub(stamp.ns), stamp.events);
                 }
+                let runs = stamps.iter().map(|stamp| (stamp.ns, stamp.events));
+                let times = (sent_ns, done.done_ns);
+                self.batching.retired(events, times, runs);
+                self.leaving |= self.placement.retired(events, times) && self.elsewhere.is_some();
                 let mut stamps = stamps;
                 stamps.clear();
                 self.spare_stamps.push(stamps);
@@ -393,6 +472,11 @@ impl Engine {
         let counts = self.lanes.counts();
         (stats.dropped, stats.rejected) = (counts.dropped, counts.rejected);
         (stats.jumps, stats.late_after_join) = (counts.jumps, counts.late_after_join);
+        stats.cost = self.placement.here.cost();
+        if self.elsewhere.is_some() {
+            stats.cost_elsewhere = self.placement.there.cost();
+        }
+        stats.batch_cap = self.batching.cap() as u64;
         stats.keys = self.keys.held() as u64;
         stats.expired = self.keys.expired;
         stats.rehashes = self.keys.rehashes;

@@ -107,8 +107,8 @@ pub struct Feed<E: Pod> {
 }
 
 impl<E: Pod> Feed<E> {
-    /// Memory for 1 to `n` events, to be filled in place and committed as one run; fewer than `n` where the ring
-    /// wraps or less is free. What a full lane does is its policy.
+    /// Memory for 1 to `n` events, to be filled in place and committed as one run; fewer than `n` where the
+    /// ring wraps or less is free. What a full lane does is its policy.
     ///
     /// # Errors
     /// [`Full`] when the policy rejects or drops, or the pipeline has ended (`closed`).
@@ -127,28 +127,43 @@ impl<E: Pod> Feed<E> {
         self.lane.push_noted(event, t, t)
     }
 
-    /// Publishes finished events in runs as long as the lane allows; returns how many the lane took, fewer than all
-    /// only when its policy rejects or drops, or the pipeline has ended. What it drops is counted.
+    /// Publishes finished events in runs as long as the lane allows; returns how many the lane took, fewer
+    /// than all only when its policy rejects or drops, or the pipeline has ended. What it drops is counted.
     pub fn push_all(&mut self, events: &[E]) -> usize {
         let mut done = 0;
         while done < events.len() {
-            let mut run = match self.lane.write(events.len() - done) {
-                Ok(run) => run,
+            match self.push_some(&events[done..]) {
+                Ok(taken) => done += taken,
                 Err(full) => {
                     if self.drops && !full.closed {
                         self.dropped(&events[done..]);
                     }
                     break;
                 }
-            };
-            let n = run.len();
-            let from = &events[done..done + n];
-            run.copy_from_slice(from);
-            let (lo, hi) = times(from, self.time);
-            run.commit(n, lo, hi);
-            done += n;
+            }
         }
         done
+    }
+
+    /// As [`Self::push_all`], waiting for room without blocking the thread, whatever the policy. Dropped half
+    /// way, the events that were published stay published.
+    pub async fn send_all(&mut self, events: &[E]) -> usize {
+        let mut done = 0;
+        while done < events.len() {
+            self.ready().await;
+            let Ok(taken) = self.push_some(&events[done..]) else { break };
+            done += taken;
+        }
+        done
+    }
+
+    /// Publishes the first of these events, of which there are some, as one run; returns how many.
+    fn push_some(&mut self, events: &[E]) -> std::result::Result<usize, Full> {
+        let mut run = self.write(events.len())?;
+        let n = run.len();
+        run.copy_from_slice(&events[..n]);
+        run.commit(n);
+        Ok(n)
     }
 
     /// Counts events that the caller drops because [`Self::write`] found the lane full, so that the windows they
@@ -212,8 +227,8 @@ impl<E: Pod> Writing<'_, E> {
         self.run.commit(n, lo, hi);
     }
 
-    /// As [`Self::commit`], stamped by the caller: for replays, and for open-loop measurements, where an event's
-    /// latency counts from when it was due.
+    /// As [`Self::commit`], stamped by the caller: for replays, and for open-loop measurements, where an
+    /// event's latency counts from when it was due.
     ///
     /// # Panics
     /// As for [`Self::commit`].

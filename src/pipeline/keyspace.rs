@@ -74,6 +74,11 @@ impl Keyspace {
         self.high - self.free
     }
 
+    /// Ids handed out as far as is known.
+    pub(super) fn known(&self) -> usize {
+        self.high
+    }
+
     /// Ids there can be once everything in flight has retired.
     pub(super) fn bound(&self) -> usize {
         if self.dense.is_some() { self.high } else { self.high + self.in_flight }
@@ -232,7 +237,7 @@ impl Keyspace {
 /// A table for so many keys there are and so many there can be: at most half full now, a quarter while it stays in a
 /// cache, and not quite full even if every event in flight brings a new key.
 fn slots_for(keys: usize, bound: usize) -> usize {
-    let sparse = if keys <= 1 << 16 { 4 } else { 2 };
+    let sparse = if keys <= 1 << 16 { 8 } else { 2 };
     (sparse * keys).max(bound + bound / 8).next_power_of_two().max(1024)
 }
 

@@ -11,6 +11,7 @@ use crate::ops::filter::Code;
 use crate::ops::row::{self, FRACTION_MAX, Kind};
 use crate::ring::{LaneOptions, Wait};
 use std::marker::PhantomData;
+use std::time::Duration;
 
 /// Keyed event-time windows over events of type `E`.
 ///
@@ -37,7 +38,8 @@ pub struct Windows<E> {
     pub key: Key<E>,
     /// Ticks in a window.
     pub size: Ticks,
-    /// Ticks from one window's start to the next one's: `size` for tumbling windows, a divisor of it for hopping ones.
+    /// Ticks from one window's start to the next one's: `size` for tumbling windows, a divisor of it for
+    /// hopping ones.
     pub slide: Ticks,
     /// The fields to aggregate, at most eight; events are counted in any case.
     pub values: Vec<Value<E>>,
@@ -47,8 +49,8 @@ pub struct Windows<E> {
     pub disorder: Ticks,
     /// How much longer a window takes late events after it fired; it fires again when they come.
     pub lateness: Ticks,
-    /// How far an event may lie ahead of the largest time before it in its lane. Those beyond are set aside, unless
-    /// 32 in a row agree to within a horizon: then time has really jumped.
+    /// How far an event may lie ahead of the largest time before it in its lane. Those beyond are set aside,
+    /// unless 32 in a row agree to within a horizon: then time has really jumped.
     pub horizon: Ticks,
     /// Keys not seen for this long in event time are forgotten; `None` keeps them.
     pub ttl: Option<Ticks>,
@@ -303,8 +305,23 @@ impl<E: bytemuck::Pod> Windows<E> {
 pub struct Options {
     /// Where it runs.
     pub device: Device,
+    /// Where else it may run; `None` stays on `device`.
+    ///
+    /// Its costs are measured at the start on made-up events, and from then on by the batches it gets. When over a
+    /// period the batches would have taken it less than two thirds of the time, the query moves there as a whole,
+    /// state and all, between two batches, and later perhaps back; at most once a second. Results do not show it;
+    /// `Stats` does.
+    pub alternative: Option<Device>,
     /// Events in one batch, at most.
     pub batch_events: usize,
+    /// How long events may take from commit to retirement; `None` for whatever the load gives.
+    ///
+    /// The engine never waits for a batch to fill: what is committed goes as soon as a place in flight is free. With
+    /// a target it also bounds batches to fewer than `batch_events`, down to 64, when more than one event in a hundred
+    /// is over the target because its batch took long; the bound comes back while batches fill it and there is time. It
+    /// is a target, not a promise: what a device cannot do in time is late all the same. `Stats::batch_cap` shows the
+    /// bound.
+    pub latency_target: Option<Duration>,
     /// Batches in flight, at most.
     pub in_flight: usize,
     /// Result batches that may be held at a time; when all are, the engine waits, and the lanes fill up.
@@ -319,7 +336,7 @@ pub struct Options {
     pub keys: usize,
     /// Keys held at a time, at most; events of further keys are set aside.
     pub keys_max: usize,
-    /// Set-aside events kept for [`Results::asides`]; more are counted and lost.
+    /// Set-aside events kept for [`Results::asides`](super::Results::asides); more are counted and lost.
     pub asides: usize,
     /// The seed of the key table; `None` takes one from the system, which is what hostile keys call for.
     pub seed: Option<u64>,
@@ -336,7 +353,9 @@ impl Options {
     pub fn on(device: Device) -> Self {
         Self {
             device,
+            alternative: None,
             batch_events: 1 << 14,
+            latency_target: None,
             in_flight: 3,
             outstanding: 16,
             result_rows: 1 << 12,
@@ -362,6 +381,9 @@ impl Options {
             if !(1..=max).contains(&value) {
                 return Err(Error::invalid(format!("{name}: {value}; accepted are 1 to {max}")));
             }
+        }
+        if self.latency_target.is_some_and(|target| target.is_zero()) {
+            return Err(Error::invalid("latency_target: 0; give a time, or None for no target"));
         }
         Ok(())
     }

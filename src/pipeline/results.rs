@@ -1,20 +1,13 @@
 //! What comes back: rows of closed windows in the memory the device wrote them to, and events set aside.
 
-use crate::base::clock;
-use crate::base::error::{Error, Result};
-use crate::base::hist::Latency;
 use crate::base::time::Ticks;
 use crate::device::Output;
 use crate::ops::batch::join;
 use crate::ops::fire::{FIRE_FIXED, FIRE_ROWS};
 use crate::ops::row::{self, COUNT, Kind, Layout, NAN, OUTSIDE};
 use crate::ring::Bell;
-use crossbeam::queue::ArrayQueue;
-use std::collections::VecDeque;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::sync::Arc;
 
 /// Why an event was set aside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -48,8 +41,8 @@ pub(super) struct Shape {
     pub(super) values: Vec<(usize, Layout, Kind, u32)>,
 }
 
-/// Closed rows of one window: as many of its keys as fit one result batch. The memory returns to the engine when
-/// this is dropped; the engine waits when all of it is held.
+/// Closed rows of one window: as many of its keys as fit one result batch. The memory returns to the engine
+/// when this is dropped; the engine waits when all of it is held.
 pub struct Rows {
     output: Option<Output>,
     shape: Arc<Shape>,
@@ -92,11 +85,44 @@ impl Rows {
     }
 
     /// The rows, in no particular order.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = Row<'_>> {
-        let size = self.shape.words;
+    pub fn iter(&self) -> RowIter<'_> {
         let words = self.words().get(FIRE_FIXED..).unwrap_or(&[]);
-        let rows = words.chunks_exact(size).take(self.len());
-        rows.map(move |words| Row { words, rows: self })
+        let words = &words[..self.len() * self.shape.words];
+        RowIter { words: words.chunks_exact(self.shape.words), rows: self }
+    }
+}
+
+impl<'a> IntoIterator for &'a Rows {
+    type Item = Row<'a>;
+    type IntoIter = RowIter<'a>;
+    fn into_iter(self) -> RowIter<'a> {
+        self.iter()
+    }
+}
+
+/// The rows of one result batch.
+#[derive(Clone)]
+pub struct RowIter<'a> {
+    words: std::slice::ChunksExact<'a, u32>,
+    rows: &'a Rows,
+}
+
+impl<'a> Iterator for RowIter<'a> {
+    type Item = Row<'a>;
+    fn next(&mut self) -> Option<Row<'a>> {
+        let words = self.words.next()?;
+        Some(Row { words, rows: self.rows })
+    }
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.words.size_hint()
+    }
+}
+
+impl ExactSizeIterator for RowIter<'_> {}
+
+impl fmt::Debug for RowIter<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RowIter({} left)", self.len())
     }
 }
 
@@ -196,8 +222,8 @@ impl Row<'_> {
         if n == 0.0 { f64::NAN } else { self.sum(value) / n }
     }
 
-    /// The variance of the population, `(n * sum(x^2) - sum(x)^2) / n^2`, its numerator exact; NaN when there are no
-    /// values.
+    /// The variance of the population, `(n * sum(x^2) - sum(x)^2) / n^2`, its numerator exact; NaN when there
+    /// are no values.
     ///
     /// # Panics
     /// When the query does not ask for this value's variance.
@@ -205,7 +231,8 @@ impl Row<'_> {
         self.spread(value, |n| n * n)
     }
 
-    /// The variance estimated from a sample, with `n * (n - 1)` below; NaN when there are fewer than two values.
+    /// The variance estimated from a sample, with `n * (n - 1)` below; NaN when there are fewer than two
+    /// values.
     ///
     /// # Panics
     /// As [`Row::variance`].
@@ -286,182 +313,4 @@ impl fmt::Debug for Row<'_> {
 
 fn power_of_two(bits: u32) -> f64 {
     f64::from_bits((1023 + u64::from(bits)) << 52)
-}
-
-/// Where the engine leaves results and the consumer finds them.
-pub(super) struct Outbox {
-    rows: ArrayQueue<Rows>,
-    asides: Mutex<VecDeque<(Reason, Box<[u32]>)>>,
-    asides_max: usize,
-    /// Set once, after the last result.
-    over: AtomicBool,
-    /// Nobody takes results any more.
-    unwanted: AtomicBool,
-    error: Mutex<Option<Error>>,
-    sleeper: Mutex<Sleeper>,
-    awake: Condvar,
-    latency: Mutex<Latency>,
-}
-
-#[derive(Default)]
-struct Sleeper {
-    asleep: bool,
-    waker: Option<Waker>,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Nothing under these locks can be left half done by a panic.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl Outbox {
-    pub(super) fn new(outstanding: usize, asides_max: usize) -> Arc<Self> {
-        Arc::new(Self {
-            rows: ArrayQueue::new(outstanding),
-            asides: Mutex::default(),
-            asides_max,
-            over: AtomicBool::new(false),
-            unwanted: AtomicBool::new(false),
-            error: Mutex::default(),
-            sleeper: Mutex::default(),
-            awake: Condvar::new(),
-            latency: Mutex::default(),
-        })
-    }
-
-    /// Hands over rows; there is room, because a row batch is one of `outstanding` outputs.
-    pub(super) fn put(&self, rows: Rows) {
-        let refused = self.rows.push(rows);
-        debug_assert!(refused.is_ok(), "as many places as outputs");
-        if self.unwanted.load(Ordering::SeqCst) {
-            self.rows.pop();
-        }
-        self.wake();
-    }
-
-    /// Hands over an event set aside; false when there is no room for it.
-    pub(super) fn put_aside(&self, reason: Reason, event: &[u32]) -> bool {
-        let mut asides = lock(&self.asides);
-        let room = asides.len() < self.asides_max;
-        if room {
-            asides.push_back((reason, event.into()));
-        }
-        room
-    }
-
-    /// Nothing comes any more.
-    pub(super) fn finish(&self, error: Option<Error>) {
-        *lock(&self.error) = error;
-        self.over.store(true, Ordering::Release);
-        self.wake();
-    }
-
-    fn wake(&self) {
-        let mut sleeper = lock(&self.sleeper);
-        if std::mem::take(&mut sleeper.asleep) {
-            self.awake.notify_one();
-        }
-        if let Some(waker) = sleeper.waker.take() {
-            waker.wake();
-        }
-    }
-
-    /// What is there now: rows, the end, or nothing yet.
-    fn look(&self) -> Poll<Option<Result<Rows>>> {
-        let over = self.over.load(Ordering::Acquire);
-        if let Some(rows) = self.rows.pop() {
-            lock(&self.latency)
-                .record(clock::now_ns().saturating_sub(rows.closed_ns), rows.len() as u64);
-            return Poll::Ready(Some(Ok(rows)));
-        }
-        if !over {
-            return Poll::Pending;
-        }
-        Poll::Ready(lock(&self.error).take().map(Err))
-    }
-
-    /// Closed rows to consumer: from the commit of the closing run to the consumer's hand.
-    pub(super) fn latency(&self) -> Latency {
-        lock(&self.latency).clone()
-    }
-}
-
-/// The consumer's end of a pipeline: closed windows as a blocking iterator, as a `futures` stream, or by polling.
-///
-/// An error comes once, as the last item. When this is dropped, the pipeline goes on and throws its results away.
-pub struct Results<E> {
-    outbox: Arc<Outbox>,
-    of: std::marker::PhantomData<fn() -> E>,
-}
-
-impl<E: bytemuck::Pod> Results<E> {
-    pub(super) fn new(outbox: Arc<Outbox>) -> Self {
-        Self { outbox, of: std::marker::PhantomData }
-    }
-
-    /// What is there now: `Ready(Some(rows))`, `Ready(None)` after the last, or `Pending`. Never blocks.
-    pub fn try_next(&mut self) -> Poll<Option<Result<Rows>>> {
-        self.outbox.look()
-    }
-
-    /// The events set aside since the last call, with reasons; in the order of their lanes.
-    pub fn asides(&mut self) -> Vec<Aside<E>> {
-        let asides = std::mem::take(&mut *lock(&self.outbox.asides));
-        let event = |(reason, words): (Reason, Box<[u32]>)| Aside {
-            event: bytemuck::pod_read_unaligned(bytemuck::cast_slice(&words)),
-            reason,
-        };
-        asides.into_iter().map(event).collect()
-    }
-}
-
-impl<E: bytemuck::Pod> Iterator for Results<E> {
-    type Item = Result<Rows>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            if let Poll::Ready(item) = self.outbox.look() {
-                return item;
-            }
-            let mut sleeper = lock(&self.outbox.sleeper);
-            // What was put before the lock was taken did not see a sleeper: look again under the lock.
-            if let Poll::Ready(item) = self.outbox.look() {
-                return item;
-            }
-            sleeper.asleep = true;
-            while sleeper.asleep {
-                sleeper = self.outbox.awake.wait(sleeper).unwrap_or_else(PoisonError::into_inner);
-            }
-        }
-    }
-}
-
-impl<E: bytemuck::Pod> futures_core::Stream for Results<E> {
-    type Item = Result<Rows>;
-
-    fn poll_next(self: std::pin::Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        if let Poll::Ready(item) = self.outbox.look() {
-            return Poll::Ready(item);
-        }
-        let mut sleeper = lock(&self.outbox.sleeper);
-        if let Poll::Ready(item) = self.outbox.look() {
-            return Poll::Ready(item);
-        }
-        sleeper.waker = Some(cx.waker().clone());
-        Poll::Pending
-    }
-}
-
-impl<E> Drop for Results<E> {
-    fn drop(&mut self) {
-        // The engine puts and then looks at the flag; one of the two empties the box.
-        self.outbox.unwanted.store(true, Ordering::SeqCst);
-        while self.outbox.rows.pop().is_some() {}
-    }
-}
-
-impl<E> fmt::Debug for Results<E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Results")
-    }
 }

@@ -1,11 +1,14 @@
 //! Keeps an engine going: on a thread of its own, or on the user's.
 
+use super::calibrate;
 use super::engine::Engine;
 use super::feed::{Feed, Feeds, SharedFeed};
 use super::options::{Options, Query, Windows};
-use super::results::{Outbox, Results, Rows};
+use super::outbox::{Outbox, Results};
+use super::results::Rows;
 use super::stats::Stats;
 use crate::base::error::{Error, Result};
+use crate::device::Device;
 use crate::ring::{Bell, Tail, Wait};
 use bytemuck::Pod;
 use crossbeam::utils::Backoff;
@@ -16,9 +19,13 @@ use std::task::Poll;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// How long an engine with nothing to do sleeps before it looks again by itself. Every event rings, so this bounds
-/// nothing but the damage of a bug.
+/// How long an engine with nothing to do sleeps before it looks again by itself. Every event rings, so this
+/// bounds nothing but the damage of a bug.
 const NAP: Duration = Duration::from_millis(100);
+
+/// How long it sleeps while events wait but nothing can be dispatched: a producer that asks for the oldest to be
+/// dropped does not ring.
+const SHORT_NAP: Duration = Duration::from_millis(1);
 
 /// What producers and handles tell the engine.
 pub(super) struct Control {
@@ -171,6 +178,20 @@ fn parts<E: Pod>(
     Ok((windows.query()?, outbox, control))
 }
 
+/// The engine, told what the other device takes if there is one.
+fn engine<E: Pod>(
+    query: Query,
+    options: Options,
+    outbox: Arc<Outbox>,
+    bell: Bell,
+) -> Result<Engine> {
+    options.check()?;
+    let there = options.alternative.as_ref();
+    let there =
+        there.map(|device| calibrate::measure::<E>(&query, &options, device)).transpose()?;
+    Engine::new(query, options, outbox, bell, there)
+}
+
 impl<E: Pod> Pipeline<E> {
     /// Compiles the query for the device of `options` and starts it.
     ///
@@ -180,7 +201,7 @@ impl<E: Pod> Pipeline<E> {
         let (query, outbox, control) = parts(&windows, &options)?;
         let feeds = Feeds::new(control.clone(), query.time, options.lane.clone());
         let (wait, bell) = (options.wait, control.bell.clone());
-        let engine = Engine::new(query, options, outbox.clone(), bell)?;
+        let engine = engine::<E>(query, options, outbox.clone(), bell)?;
         let theirs = control.clone();
         let thread = std::thread::Builder::new()
             .name("pelton".into())
@@ -220,8 +241,8 @@ impl<E: Pod> Pipeline<E> {
         self.control.stats()
     }
 
-    /// Opens no more lanes, takes every result there still is, and returns the last counts. Lanes must have been
-    /// closed, or close meanwhile.
+    /// Opens no more lanes, takes every result there still is, and returns the last counts. Lanes must have
+    /// been closed, or close meanwhile.
     ///
     /// # Errors
     /// What ended the pipeline, if it was not its end.
@@ -290,6 +311,8 @@ fn cycle(engine: &mut Engine, control: &Control, wait: Wait) -> Result<()> {
             Wait::Spin => backoff.spin(),
             Wait::Yield => backoff.snooze(),
             Wait::Park if !backoff.is_completed() => backoff.snooze(),
+            // Events wait, but the device or the consumer of results must move first: both ring the bell.
+            Wait::Park if engine.is_blocked() => control.bell.wait(SHORT_NAP),
             Wait::Park => {
                 let mut quiet = true;
                 for tail in engine.tails() {
@@ -323,13 +346,13 @@ impl<E: Pod> Inline<E> {
     pub fn new(windows: Windows<E>, options: Options) -> Result<Self> {
         let (query, outbox, control) = parts(&windows, &options)?;
         let feeds = Feeds::new(control.clone(), query.time, options.lane.clone());
-        let engine = Engine::new(query, options, outbox.clone(), control.bell.clone())?;
+        let engine = engine::<E>(query, options, outbox.clone(), control.bell.clone())?;
         let results = Results::new(outbox);
         Ok(Self { engine, feeds: Some(feeds), results, control, failed: false })
     }
 
-    /// A lane; see [`Feeds::lane`]. A lane that waits for room must be written from another thread than the one that
-    /// polls.
+    /// A lane; see [`Feeds::lane`]. A lane that waits for room must be written from another thread than the
+    /// one that polls.
     ///
     /// # Errors
     /// As for [`Feeds::lane`].
@@ -378,6 +401,23 @@ impl<E: Pod> Inline<E> {
     pub fn settle(&mut self, mut take: impl FnMut(Rows)) -> Result<()> {
         while self.poll(&mut take)? {}
         Ok(())
+    }
+
+    /// Moves the query with all its state to another device, between two batches. Rows in hand stay readable.
+    ///
+    /// # Errors
+    /// What a device reports. The query goes on where it was, unless that device itself was lost.
+    pub fn move_to(&mut self, device: Device) -> Result<()> {
+        if self.failed {
+            return Err(Error::source("pipeline", "it has ended"));
+        }
+        let quiet = self.control.deliver(&mut self.engine).and_then(|()| self.engine.quiet());
+        if let Err(error) = quiet {
+            self.failed = true;
+            self.control.end(&mut self.engine, None);
+            return Err(error);
+        }
+        self.engine.move_to(device)
     }
 
     /// The events set aside since the last call.

@@ -5,7 +5,7 @@
 
 use super::programs::Programs;
 use crate::base::error::Result;
-use crate::base::limits::BLOCK_IDS;
+use crate::base::limits::{BLOCK_IDS, CHUNK_EVENTS};
 use crate::device::{Caps, Queue};
 use crate::ops::fold::NO_BLOCK;
 
@@ -108,11 +108,25 @@ impl Slots {
         self.slots[slot as usize].events
     }
 
-    /// Whether all open slots, and as many more as a batch is known to open, would fit one binding if each had rows
-    /// for so many ids.
-    pub(super) fn fit(&self, ids: usize, caps: &Caps, programs: &Programs) -> bool {
-        let blocks = (self.open + self.new_max + 4) * ids.div_ceil(BLOCK_IDS);
-        blocks.saturating_mul(programs.block_words()) <= caps.bind_words_max
+    /// The events, `room` at most, that a batch may have so that rows for all keys it could bring, `bound` of them in
+    /// all, fit one binding for every open slot and as many more as a batch is known to open.
+    pub(super) fn largest(
+        &self,
+        room: usize,
+        bound: impl Fn(usize) -> usize,
+        caps: &Caps,
+        programs: &Programs,
+    ) -> usize {
+        let slots = self.open + self.new_max + 4;
+        let fit = |room| {
+            let blocks = slots * bound(room).div_ceil(BLOCK_IDS);
+            blocks.saturating_mul(programs.block_words()) <= caps.bind_words_max
+        };
+        let mut room = room;
+        while room > CHUNK_EVENTS && !fit(room) {
+            room /= 2;
+        }
+        room
     }
 
     /// The slots in use.

@@ -1,21 +1,30 @@
 //! What a pipeline has counted, and how long its events took, stage by stage.
 
+use super::placement::Cost;
 use crate::base::hist::Latency;
 use std::fmt;
 
 /// Counters and latencies of a pipeline since its start. Cheap to take.
 #[derive(Debug, Clone, Default)]
 pub struct Stats {
-    /// The device it runs on.
+    /// The device it runs on now.
     pub device: String,
+    /// Times it moved to another device.
+    pub moves: u64,
+    /// Why it could not move when it should have; it stays then, and does not try again.
+    pub move_error: Option<String>,
+    /// What batches take on this device.
+    pub cost: Option<Cost>,
+    /// What they are thought to take on the other one.
+    pub cost_elsewhere: Option<Cost>,
     /// Events taken from lanes, those set aside included.
     pub events: u64,
     /// Events that reached the device.
     pub accepted: u64,
     /// Events late for all of their windows.
     pub late: u64,
-    /// Events late in a lane whose time still stood where the watermark was when it joined or came back. These
-    /// alone depend on when lanes join.
+    /// Events late in a lane whose time still stood where the watermark was when it joined or came back.
+    /// These alone depend on when lanes join.
     pub late_after_join: u64,
     /// Events beyond the horizon.
     pub beyond: u64,
@@ -33,6 +42,8 @@ pub struct Stats {
     pub rejected: u64,
     /// Batches of events.
     pub batches: u64,
+    /// Events that a batch may have now: `Options::batch_events`, or less to hold `Options::latency_target`.
+    pub batch_cap: u64,
     /// Windows fired, those fired again included.
     pub fired: u64,
     /// Rows emitted.

@@ -49,7 +49,7 @@ impl Default for LaneOptions {
 }
 
 /// There was no room, or nobody will ever make any: the event comes back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Full<T = ()> {
     /// What could not be taken.
     pub event: T,
@@ -63,4 +63,11 @@ impl<T> std::fmt::Display for Full<T> {
     }
 }
 
-impl<T: std::fmt::Debug> std::error::Error for Full<T> {}
+// Without the event, so that events need not be `Debug` for `expect` and `?`.
+impl<T> std::fmt::Debug for Full<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Full({self})")
+    }
+}
+
+impl<T> std::error::Error for Full<T> {}

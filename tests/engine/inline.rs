@@ -37,6 +37,7 @@ struct Runner<'a> {
     held: VecDeque<Rows>,
     setup: &'a Setup,
     rng: SplitMix,
+    moved: usize,
 }
 
 /// Runs a whole scenario. `filtered` is what the specification says the filter drops.
@@ -53,6 +54,7 @@ pub fn run(
         held: VecDeque::new(),
         setup,
         rng: SplitMix::new(setup.seed),
+        moved: 0,
     };
     let idlers: BTreeSet<u32> = actions
         .iter()
@@ -83,6 +85,7 @@ pub fn run(
     runner.settle()?;
     assert!(!runner.poll()?, "nothing comes after the end");
     let stats = runner.engine.stats();
+    assert_eq!(stats.moves, runner.moved as u64);
     Ok(runner.gathered.finish(&stats, events, filtered))
 }
 
@@ -116,6 +119,12 @@ impl Runner<'_> {
             self.flush()?;
             for _ in 0..self.rng.below(3) {
                 self.poll()?;
+            }
+            if !self.setup.moves.is_empty() && self.rng.below(3) == 0 {
+                let device = &self.setup.moves[self.moved % self.setup.moves.len()];
+                self.engine.move_to(device.clone())?;
+                assert_eq!(self.engine.stats().device, device.caps().name);
+                self.moved += 1;
             }
         }
         Ok(())

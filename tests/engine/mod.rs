@@ -15,6 +15,7 @@ use pelton::{
 
 pub mod case;
 pub mod inline;
+pub mod slow;
 pub mod threads;
 
 /// How an engine is set up for a scenario. None of it may change what comes out.
@@ -37,6 +38,8 @@ pub struct Setup {
     /// Ask for every aggregate, or for some that the seed names.
     pub all_parts: bool,
     pub seed: u64,
+    /// Devices it moves to while it runs, in turn.
+    pub moves: Vec<Device>,
 }
 
 impl Setup {
@@ -55,6 +58,7 @@ impl Setup {
             shared: false,
             all_parts: true,
             seed: 1,
+            moves: Vec::new(),
         }
     }
 
@@ -77,6 +81,7 @@ impl Setup {
             shared: pick(&[0, 1]) == 1,
             all_parts: pick(&[0, 1]) == 1,
             seed,
+            moves: Vec::new(),
         }
     }
 

@@ -1,0 +1,205 @@
+//! How results travel from the engine to their consumer: a queue as long as there are result batches, and a way to
+//! sleep at its end.
+
+use super::results::{Aside, Reason, Rows};
+use crate::base::clock;
+use crate::base::error::{Error, Result};
+use crate::base::hist::Latency;
+use crossbeam::queue::ArrayQueue;
+use futures_core::Stream;
+use std::collections::VecDeque;
+use std::fmt;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+/// Where the engine leaves results and the consumer finds them.
+pub(super) struct Outbox {
+    rows: ArrayQueue<Rows>,
+    asides: Mutex<VecDeque<(Reason, Box<[u32]>)>>,
+    asides_max: usize,
+    /// Set once, after the last result.
+    over: AtomicBool,
+    /// Nobody takes results any more.
+    unwanted: AtomicBool,
+    error: Mutex<Option<Error>>,
+    sleeper: Mutex<Sleeper>,
+    awake: Condvar,
+    latency: Mutex<Latency>,
+}
+
+#[derive(Default)]
+struct Sleeper {
+    asleep: bool,
+    waker: Option<Waker>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing under these locks can be left half done by a panic.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Outbox {
+    pub(super) fn new(outstanding: usize, asides_max: usize) -> Arc<Self> {
+        Arc::new(Self {
+            rows: ArrayQueue::new(outstanding),
+            asides: Mutex::default(),
+            asides_max,
+            over: AtomicBool::new(false),
+            unwanted: AtomicBool::new(false),
+            error: Mutex::default(),
+            sleeper: Mutex::default(),
+            awake: Condvar::new(),
+            latency: Mutex::default(),
+        })
+    }
+
+    /// Hands over rows; there is room, because a row batch is one of `outstanding` outputs.
+    pub(super) fn put(&self, rows: Rows) {
+        let refused = self.rows.push(rows);
+        debug_assert!(refused.is_ok(), "as many places as outputs");
+        if self.unwanted.load(Ordering::SeqCst) {
+            self.rows.pop();
+        }
+        self.wake();
+    }
+
+    /// Row batches that there is room for.
+    pub(super) fn free(&self) -> usize {
+        self.rows.capacity() - self.rows.len()
+    }
+
+    /// Hands over an event set aside; false when there is no room for it.
+    pub(super) fn put_aside(&self, reason: Reason, event: &[u32]) -> bool {
+        let mut asides = lock(&self.asides);
+        let room = asides.len() < self.asides_max;
+        if room {
+            asides.push_back((reason, event.into()));
+        }
+        room
+    }
+
+    /// Nothing comes any more.
+    pub(super) fn finish(&self, error: Option<Error>) {
+        *lock(&self.error) = error;
+        self.over.store(true, Ordering::Release);
+        self.wake();
+    }
+
+    fn wake(&self) {
+        let mut sleeper = lock(&self.sleeper);
+        if std::mem::take(&mut sleeper.asleep) {
+            self.awake.notify_one();
+        }
+        if let Some(waker) = sleeper.waker.take() {
+            waker.wake();
+        }
+    }
+
+    /// What is there now: rows, the end, or nothing yet.
+    fn look(&self) -> Poll<Option<Result<Rows>>> {
+        let over = self.over.load(Ordering::Acquire);
+        if let Some(rows) = self.rows.pop() {
+            lock(&self.latency)
+                .record(clock::now_ns().saturating_sub(rows.closed_ns), rows.len() as u64);
+            return Poll::Ready(Some(Ok(rows)));
+        }
+        if !over {
+            return Poll::Pending;
+        }
+        Poll::Ready(lock(&self.error).take().map(Err))
+    }
+
+    /// Closed rows to consumer: from the commit of the closing run to the consumer's hand.
+    pub(super) fn latency(&self) -> Latency {
+        lock(&self.latency).clone()
+    }
+}
+
+/// The consumer's end of a pipeline: closed windows as a blocking iterator, as a `futures` stream, or by
+/// polling.
+///
+/// An error comes once, as the last item. When this is dropped, the pipeline goes on and throws its results away.
+pub struct Results<E> {
+    outbox: Arc<Outbox>,
+    of: std::marker::PhantomData<fn() -> E>,
+}
+
+impl<E: bytemuck::Pod> Results<E> {
+    pub(super) fn new(outbox: Arc<Outbox>) -> Self {
+        Self { outbox, of: std::marker::PhantomData }
+    }
+
+    /// What is there now: `Ready(Some(rows))`, `Ready(None)` after the last, or `Pending`. Never blocks.
+    pub fn try_next(&mut self) -> Poll<Option<Result<Rows>>> {
+        self.outbox.look()
+    }
+
+    /// Waits for the next rows without blocking the thread; `None` after the last. Needs no particular runtime, and
+    /// loses nothing when it is dropped before it is ready.
+    pub async fn recv(&mut self) -> Option<Result<Rows>> {
+        std::future::poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
+    }
+
+    /// The events set aside since the last call, with reasons; in the order of their lanes.
+    pub fn asides(&mut self) -> Vec<Aside<E>> {
+        let asides = std::mem::take(&mut *lock(&self.outbox.asides));
+        let event = |(reason, words): (Reason, Box<[u32]>)| Aside {
+            event: bytemuck::pod_read_unaligned(bytemuck::cast_slice(&words)),
+            reason,
+        };
+        asides.into_iter().map(event).collect()
+    }
+}
+
+impl<E: bytemuck::Pod> Iterator for Results<E> {
+    type Item = Result<Rows>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if let Poll::Ready(item) = self.outbox.look() {
+                return item;
+            }
+            let mut sleeper = lock(&self.outbox.sleeper);
+            // What was put before the lock was taken did not see a sleeper: look again under the lock.
+            if let Poll::Ready(item) = self.outbox.look() {
+                return item;
+            }
+            sleeper.asleep = true;
+            while sleeper.asleep {
+                sleeper = self.outbox.awake.wait(sleeper).unwrap_or_else(PoisonError::into_inner);
+            }
+        }
+    }
+}
+
+impl<E: bytemuck::Pod> Stream for Results<E> {
+    type Item = Result<Rows>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if let Poll::Ready(item) = self.outbox.look() {
+            return Poll::Ready(item);
+        }
+        let mut sleeper = lock(&self.outbox.sleeper);
+        if let Poll::Ready(item) = self.outbox.look() {
+            return Poll::Ready(item);
+        }
+        sleeper.waker = Some(cx.waker().clone());
+        Poll::Pending
+    }
+}
+
+impl<E> Drop for Results<E> {
+    fn drop(&mut self) {
+        // The engine puts and then looks at the flag; one of the two empties the box.
+        self.outbox.unwanted.store(true, Ordering::SeqCst);
+        while self.outbox.rows.pop().is_some() {}
+    }
+}
+
+impl<E> fmt::Debug for Results<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Results")
+    }
+}
