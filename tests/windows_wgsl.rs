@@ -68,18 +68,20 @@ fn wgsl_a_million_events() {
     assert!(longs(&device, 16_384, 250_000, 2..6) >= 1_000_000);
 }
 
-/// Rows for all keys that four batches of 65,536 could bring would not fit one binding: fewer are in flight then.
+/// Rows for all keys that four batches of 32,768 could bring would not fit one binding: fewer are in flight
+/// then, and smaller ones.
 #[test]
 fn wgsl_large_batches_in_flight() {
     let Some(device) = adapter("wgsl_large_batches_in_flight") else { return };
     let mut scenario = long(2, 400_000);
     (scenario.query.size, scenario.query.lateness) = (4 * scenario.query.slide, 0);
+    scenario.stream.too_late = (0.0, 0);
     let case = Case::new("large batches", &scenario);
     let setup = Setup {
         in_flight: 4,
         lane_events: 1 << 17,
         chunk: 1 << 17,
-        ..long_setup(&device, 65_536, 1)
+        ..long_setup(&device, 32_768, 1)
     };
     assert!(case.run(&setup) > 0, "the adapter has room");
 }

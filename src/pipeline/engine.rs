@@ -230,12 +230,13 @@ impl Engine {
         }
         let room = self.batching.cap();
         // Rows are there for every key that batches in flight could bring. Where that is too much for the device, fewer
-        // are in flight.
-        let ids = self.keys.bound_after(room);
-        let fit = self.places.slots.fit(ids, &self.caps, &self.programs);
-        if self.in_flight() && (!fit || self.keys.needs_quiet(room)) {
+        // are in flight, and smaller ones.
+        let bound = |events| self.keys.bound_after(events);
+        let fits = self.places.slots.largest(room, bound, &self.caps, &self.programs);
+        if self.in_flight() && (fits < room || self.keys.needs_quiet(room)) {
             return Ok(false);
         }
+        let room = fits;
         if let Some(watermark) = self.watermark
             && self.keys.expiry_due(watermark)
         {
@@ -245,7 +246,7 @@ impl Engine {
             let Self { keys, queue, programs, places, .. } = self;
             keys.expire(&mut **queue, programs, &places.slots, watermark)?;
         }
-        let mut progress = self.gather();
+        let mut progress = self.gather(room);
         if !self.batch.leases.is_empty() {
             self.send_events()?;
         }
@@ -260,9 +261,8 @@ impl Engine {
         Ok(progress)
     }
 
-    /// Takes committed runs from all lanes into the batch.
-    fn gather(&mut self) -> bool {
-        let room = self.batching.cap();
+    /// Takes committed runs from all lanes into the batch, so many events at most.
+    fn gather(&mut self, room: usize) -> bool {
         let Self { lanes, batch, places, stats, outbox, rules, query, firing, caps, .. } = self;
         batch.clear();
         let judging =

@@ -5,7 +5,7 @@
 
 use super::programs::Programs;
 use crate::base::error::Result;
-use crate::base::limits::BLOCK_IDS;
+use crate::base::limits::{BLOCK_IDS, CHUNK_EVENTS};
 use crate::device::{Caps, Queue};
 use crate::ops::fold::NO_BLOCK;
 
@@ -32,6 +32,9 @@ pub(super) struct Slots {
     stride: usize,
     /// Slots in use.
     open: usize,
+    /// Slots opened since the device was told, and the most there ever were.
+    new: usize,
+    new_max: usize,
     /// Ids that every open slot has blocks for, at least.
     ids: usize,
     /// Whether the device's map is out of date.
@@ -48,7 +51,7 @@ impl Slots {
         });
         let blocks = self.ids.div_ceil(BLOCK_IDS);
         self.slots[slot as usize].open = true;
-        self.open += 1;
+        (self.open, self.new) = (self.open + 1, self.new + 1);
         self.changed = true;
         self.give(slot, blocks);
         slot
@@ -105,10 +108,25 @@ impl Slots {
         self.slots[slot as usize].events
     }
 
-    /// Whether all open slots, and a few more, would fit one binding if each had rows for so many ids.
-    pub(super) fn fit(&self, ids: usize, caps: &Caps, programs: &Programs) -> bool {
-        let blocks = (self.open + 4) * ids.div_ceil(BLOCK_IDS);
-        blocks.saturating_mul(programs.block_words()) <= caps.bind_words_max
+    /// The events, `room` at most, that a batch may have so that rows for all keys it could bring, `bound` of them in
+    /// all, fit one binding for every open slot and as many more as a batch is known to open.
+    pub(super) fn largest(
+        &self,
+        room: usize,
+        bound: impl Fn(usize) -> usize,
+        caps: &Caps,
+        programs: &Programs,
+    ) -> usize {
+        let slots = self.open + self.new_max + 4;
+        let fit = |room| {
+            let blocks = slots * bound(room).div_ceil(BLOCK_IDS);
+            blocks.saturating_mul(programs.block_words()) <= caps.bind_words_max
+        };
+        let mut room = room;
+        while room > CHUNK_EVENTS && !fit(room) {
+            room /= 2;
+        }
+        room
     }
 
     /// The slots in use.
@@ -137,6 +155,7 @@ impl Slots {
         if !self.changed {
             return Ok(());
         }
+        (self.new_max, self.new) = (self.new_max.max(self.new), 0);
         let blocks = self.blocks as usize;
         if blocks > self.room {
             // Half as much again, so that growing costs a constant share.

@@ -61,7 +61,10 @@ impl Case {
         }
         let found = match inline::run(&self.query, &self.actions, setup, filtered) {
             Ok(found) => found,
-            Err(Error::Unsupported { .. }) if setup.device.caps().bind_words_max < 1 << 40 => {
+            Err(error @ Error::Unsupported { .. })
+                if setup.device.caps().bind_words_max < 1 << 40 =>
+            {
+                println!("passed over: {error}");
                 return None;
             }
             Err(error) => panic!("{}\n{setup:?}: {error}", self.name),
