@@ -334,7 +334,8 @@ pub struct Options {
     pub wait: Wait,
     /// Keys to make room for at the start.
     pub keys: usize,
-    /// Keys held at a time, at most; events of further keys are set aside.
+    /// Keys held at a time; events of further keys are set aside. Looked at between batches, so one batch may exceed
+    /// it, and which keys get in depends on the batches.
     pub keys_max: usize,
     /// Set-aside events kept for [`Results::asides`](super::Results::asides); more are counted and lost.
     pub asides: usize,
