@@ -4,7 +4,7 @@ use super::options::{Options, Query};
 use super::programs::{EXPIRE_SLOTS_MAX, Programs};
 use super::slots::Slots;
 use crate::base::error::Result;
-use crate::base::limits::{CHUNK_EVENTS, KEYS_MAX};
+use crate::base::limits::{CHUNK_EVENTS, KEYS_MAX, word};
 use crate::base::rng::SplitMix;
 use crate::base::time::Ticks;
 use crate::device::{Caps, ProgramId, Queue};
@@ -142,7 +142,7 @@ impl Keyspace {
         self.write_head(&mut head);
         head[WALK_FROM] = 0;
         head[WALK_TO] = self.ids_u32();
-        head[WALK_GROUPS] = head[WALK_TO].div_ceil(groups_u32());
+        head[WALK_GROUPS] = head[WALK_TO].div_ceil(word(CHUNK_EVENTS));
         run(queue, programs.rehash.expect("hashed keys"), &head)?;
         self.rehashes += 1;
         Ok(())
@@ -216,7 +216,7 @@ impl Keyspace {
         queue.write(programs.counts.id, 0, &[self.ids_u32(), 0, 0, 0])?;
         let mut head = vec![0; EXPIRE_SLOT + live.len()];
         head[WALK_TO] = self.ids_u32();
-        head[WALK_GROUPS] = head[WALK_TO].div_ceil(groups_u32());
+        head[WALK_GROUPS] = head[WALK_TO].div_ceil(word(CHUNK_EVENTS));
         head[WALK_MAP_STRIDE] = u32::try_from(slots.stride()).expect("small");
         head[EXPIRE_BEFORE] = before;
         head[EXPIRE_SLOTS] = u32::try_from(live.len()).expect("limited");
@@ -243,11 +243,6 @@ fn slots_for(keys: usize, bound: usize) -> usize {
 
 fn fresh(rng: &mut SplitMix) -> [u32; 4] {
     [0; 4].map(|_| batch::lo(rng.next_u64()))
-}
-
-#[allow(clippy::cast_possible_truncation, reason = "a small constant")]
-const fn groups_u32() -> u32 {
-    CHUNK_EVENTS as u32
 }
 
 /// Runs a rare program to its end. Nothing else may be in flight.
