@@ -1,6 +1,6 @@
 // Empties slots. Twin of src/ops/merge.rs.
 //
-// Per id and slot: a row written. Threads of a group write consecutive words.
+// Per block and slot: its rows written. Threads of a group write consecutive words.
 
 struct RowParams {
     stride: u32,
@@ -17,8 +17,8 @@ struct RowParams {
     exact: u32,
     first: u32,
     last: u32,
-    pad0: u32,
-    pad1: u32,
+    first_block: u32,
+    blocks: u32,
 }
 
 @group(0) @binding(0) var<storage, read> head: array<u32>;
@@ -26,8 +26,15 @@ struct RowParams {
 @group(0) @binding(3) var<storage, read> map: array<u32>;
 @group(0) @binding(4) var<storage, read_write> rows: array<u32>;
 
-fn row_at(slot: u32, id: u32) -> u32 {
-    let block = map[slot * head[WALK_MAP_STRIDE] + id / BLOCK_IDS];
+// Where the row of `id` begins in the slot that the header names at `at`, or NO_ROW when it is not in this page.
+fn row_at(at: u32, id: u32) -> u32 {
+    if (id / BLOCK_IDS >= head[at + 1u]) {
+        return NO_ROW;
+    }
+    let block = map[head[at] + id / BLOCK_IDS] - p.first_block;
+    if (block >= p.blocks) {
+        return NO_ROW;
+    }
     return (block * BLOCK_IDS + id % BLOCK_IDS) * p.row_words;
 }
 
@@ -38,16 +45,18 @@ fn clear(
     @builtin(local_invocation_index) k: u32,
 ) {
 
-    // Slots are emptied from an id that begins a block, so the rows of a group's 256 ids lie together.
-    let id = head[WALK_FROM] + group_index(wid, groups) * 256u;
-    if (id >= head[WALK_TO]) {
-        return;
-    }
-    let words = min(head[WALK_TO] - id, 256u) * p.row_words;
+    // Slots are emptied from an id that begins a block; a group takes the blocks of 256 ids.
+    let first = head[WALK_FROM] + group_index(wid, groups) * 256u;
+    let end = min(head[WALK_TO], first + 256u);
     for (var i = 0u; i < head[WALK_SLOTS]; i += 1u) {
-        let row = row_at(head[WALK_SLOT + i], id);
-        for (var word = k; word < words; word += 256u) {
-            rows[row + word] = 0u;
+        for (var id = first; id < end; id += BLOCK_IDS) {
+            let row = row_at(WALK_SLOT + 2u * i, id);
+            if (row == NO_ROW) {
+                continue;
+            }
+            for (var word = k; word < BLOCK_IDS * p.row_words; word += 256u) {
+                rows[row + word] = 0u;
+            }
         }
     }
 }

@@ -18,8 +18,8 @@ struct RowParams {
     exact: u32,
     first: u32,
     last: u32,
-    pad0: u32,
-    pad1: u32,
+    first_block: u32,
+    blocks: u32,
 }
 
 @group(0) @binding(0) var<storage, read> head: array<u32>;
@@ -29,8 +29,12 @@ struct RowParams {
 @group(0) @binding(4) var<storage, read> map: array<u32>;
 @group(0) @binding(5) var<storage, read_write> rows: array<atomic<u32>>;
 
+// Where the row of `id` begins, or NO_ROW when it is not in this page.
 fn row_at(slot: u32, id: u32) -> u32 {
-    let block = map[slot * head[MAP_STRIDE] + id / BLOCK_IDS];
+    let block = map[slot + id / BLOCK_IDS] - p.first_block;
+    if (block >= p.blocks) {
+        return NO_ROW;
+    }
     return (block * BLOCK_IDS + id % BLOCK_IDS) * p.row_words;
 }
 
@@ -82,6 +86,9 @@ fn elect(
     let spans = spans_of(chunk, time);
     for (var i = spans.x; i < spans.y; i += 1u) {
         let row = row_at(span_slot(chunk, i), id);
+        if (row == NO_ROW) {
+            continue;
+        }
         if ((p.parts & FIRST) != 0u) {
             elect_for(row + p.first, event, time, false);
         }

@@ -6,7 +6,11 @@ struct ExpireParams {
     record_words: u32,
     seen_word: u32,
     row_words: u32,
+    first_block: u32,
+    blocks: u32,
     pad0: u32,
+    pad1: u32,
+    pad2: u32,
 }
 
 @group(0) @binding(0) var<storage, read> head: array<u32>;
@@ -18,23 +22,45 @@ struct ExpireParams {
 
 const COUNTS_FREE: u32 = 1u;
 const COUNTS_LIST: u32 = 4u;
-const EXPIRE_BEFORE: u32 = 4u;
+const EXPIRE_BEFORE: u32 = 3u;
 const EXPIRE_SLOTS: u32 = 5u;
 const EXPIRE_SLOT: u32 = 6u;
 
-fn row_at(slot: u32, id: u32) -> u32 {
-    let block = map[slot * head[WALK_MAP_STRIDE] + id / BLOCK_IDS];
+// Where the row of `id` begins in the slot that the header names at `at`, or NO_ROW when it is not in this page.
+fn row_at(at: u32, id: u32) -> u32 {
+    if (id / BLOCK_IDS >= head[at + 1u]) {
+        return NO_ROW;
+    }
+    let block = map[head[at] + id / BLOCK_IDS] - p.first_block;
+    if (block >= p.blocks) {
+        return NO_ROW;
+    }
     return (block * BLOCK_IDS + id % BLOCK_IDS) * p.row_words;
 }
 
 // Whether a live slot holds a row of this id.
 fn has_rows(id: u32) -> bool {
     for (var i = 0u; i < head[EXPIRE_SLOTS]; i += 1u) {
-        if (rows[row_at(head[EXPIRE_SLOT + i], id) + COUNT] != 0u) {
+        let row = row_at(EXPIRE_SLOT + 2u * i, id);
+        if (row != NO_ROW && rows[row + COUNT] != 0u) {
             return true;
         }
     }
     return false;
+}
+
+// Whether this page's step decides about the id: the page that its blocks lie in, the first one when it has none.
+fn is_ours(id: u32) -> bool {
+    for (var i = 0u; i < head[EXPIRE_SLOTS]; i += 1u) {
+        let at = EXPIRE_SLOT + 2u * i;
+        if (id / BLOCK_IDS < head[at + 1u]) {
+            let block = map[head[at] + id / BLOCK_IDS];
+            if (block != NO_BLOCK) {
+                return block - p.first_block < p.blocks;
+            }
+        }
+    }
+    return p.first_block == 0u;
 }
 
 @compute @workgroup_size(256)
@@ -45,7 +71,7 @@ fn expire(
 ) {
 
     let id = head[WALK_FROM] + group_index(wid, groups) * 256u + k;
-    if (id >= head[WALK_TO]) {
+    if (id >= head[WALK_TO] || !is_ours(id)) {
         return;
     }
     let seen = id * p.record_words + p.seen_word;

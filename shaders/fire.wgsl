@@ -17,9 +17,9 @@ struct FireParams {
     exact: u32,
     first: u32,
     last: u32,
+    first_block: u32,
+    blocks: u32,
     pad0: u32,
-    pad1: u32,
-    pad2: u32,
 }
 
 @group(0) @binding(0) var<storage, read> head: array<u32>;
@@ -30,8 +30,15 @@ struct FireParams {
 @group(0) @binding(6) var<storage, read_write> emitted: array<u32>;
 @group(0) @binding(7) var<storage, read_write> out: array<atomic<u32>>;
 
-fn row_at(slot: u32, id: u32) -> u32 {
-    let block = map[slot * head[WALK_MAP_STRIDE] + id / BLOCK_IDS];
+// Where the row of `id` begins in the slot that the header names at `at`, or NO_ROW when it is not in this page.
+fn row_at(at: u32, id: u32) -> u32 {
+    if (id / BLOCK_IDS >= head[at + 1u]) {
+        return NO_ROW;
+    }
+    let block = map[head[at] + id / BLOCK_IDS] - p.first_block;
+    if (block >= p.blocks) {
+        return NO_ROW;
+    }
     return (block * BLOCK_IDS + id % BLOCK_IDS) * p.row_words;
 }
 
@@ -54,20 +61,15 @@ fn comes_before(a: u32, b: u32) -> bool {
 
 const FIRE_FIXED: u32 = 4u;
 const FIRE_ROWS: u32 = 1u;
-const NO_ROW: u32 = 0xffffffffu;
 
-// How many rows are combined for an id: one for each slot named, and the destination's.
+// How many rows are combined for an id, at most: one for each slot named, and the destination's.
 fn sources() -> u32 {
-    return head[WALK_SLOTS] + select(0u, 1u, head[WALK_INTO] != NO_SLOT);
+    return head[WALK_SLOTS] + 1u;
 }
 
-// Where the `i`-th of them begins.
+// Where the `i`-th of them begins; NO_ROW where there is none.
 fn source(i: u32, id: u32) -> u32 {
-    var slot = head[WALK_INTO];
-    if (i < head[WALK_SLOTS]) {
-        slot = head[WALK_SLOT + i];
-    }
-    return row_at(slot, id);
+    return row_at(select(WALK_INTO, WALK_SLOT + 2u * i, i < head[WALK_SLOTS]), id);
 }
 
 // Writes a word of the combined row to the output and to the destination, if there is one.
@@ -86,7 +88,10 @@ fn put64(to: u32, row: u32, at: u32, words: vec2<u32>) {
 fn count_of(id: u32) -> u32 {
     var count = 0u;
     for (var i = 0u; i < sources(); i += 1u) {
-        count += rows[source(i, id) + COUNT];
+        let s = source(i, id);
+        if (s != NO_ROW) {
+            count += rows[s + COUNT];
+        }
     }
     return count;
 }
@@ -95,7 +100,9 @@ fn fire_counts(id: u32, to: u32, row: u32) {
     var counts = vec3<u32>(0u, 0u, 0u);
     for (var i = 0u; i < sources(); i += 1u) {
         let s = source(i, id);
-        counts += vec3<u32>(rows[s + COUNT], rows[s + NAN], rows[s + OUTSIDE]);
+        if (s != NO_ROW) {
+            counts += vec3<u32>(rows[s + COUNT], rows[s + NAN], rows[s + OUTSIDE]);
+        }
     }
     put(to, row, COUNT, counts.x);
     put(to, row, NAN, counts.y);
@@ -109,7 +116,10 @@ fn fire_counts(id: u32, to: u32, row: u32) {
 fn fire_extremes(id: u32, to: u32, row: u32) {
     var extremes = vec2<u32>(0u, 0u);
     for (var i = 0u; i < sources(); i += 1u) {
-        extremes = max(extremes, load64(source(i, id) + p.extremes));
+        let s = source(i, id);
+        if (s != NO_ROW) {
+            extremes = max(extremes, load64(s + p.extremes));
+        }
     }
     put64(to, row, p.extremes, extremes);
 }
@@ -117,7 +127,10 @@ fn fire_extremes(id: u32, to: u32, row: u32) {
 fn fire_sum64(id: u32, to: u32, row: u32, at: u32) {
     var sum = vec2<u32>(0u, 0u);
     for (var i = 0u; i < sources(); i += 1u) {
-        sum = sum64(sum, load64(source(i, id) + at));
+        let s = source(i, id);
+        if (s != NO_ROW) {
+            sum = sum64(sum, load64(s + at));
+        }
     }
     put64(to, row, at, sum);
 }
@@ -126,7 +139,11 @@ fn fire_squares(id: u32, to: u32, row: u32) {
     var low = vec2<u32>(0u, 0u);
     var high = vec2<u32>(0u, 0u);
     for (var i = 0u; i < sources(); i += 1u) {
-        let at = source(i, id) + p.squares;
+        let s = source(i, id);
+        if (s == NO_ROW) {
+            continue;
+        }
+        let at = s + p.squares;
         let x = load64(at);
         low = sum64(low, x);
         high = sum64(high, load64(at + 2u));
@@ -141,8 +158,9 @@ fn fire_squares(id: u32, to: u32, row: u32) {
 fn fire_end(id: u32, to: u32, row: u32, at: u32, last: bool) {
     var best = NO_ROW;
     for (var i = 0u; i < sources(); i += 1u) {
-        let end = source(i, id) + at;
-        if (rows[end + END_LANE] == 0u) {
+        let s = source(i, id);
+        let end = s + at;
+        if (s == NO_ROW || rows[end + END_LANE] == 0u) {
             continue;
         }
         if (best == NO_ROW) {
@@ -220,7 +238,7 @@ fn fire(
 ) {
 
     let g = group_index(wid, groups);
-    if (g == 0u && k == 0u && p.lead != 0u) {
+    if (g == 0u && k == 0u && p.lead != 0u && p.first_block == 0u) {
         atomicAdd(&out[0], FIRE_FIXED);
     }
     let walked = g * 256u + k;
@@ -228,10 +246,15 @@ fn fire(
     if (id >= head[WALK_TO]) {
         return;
     }
-    var row = NO_ROW;
-    if (head[WALK_INTO] != NO_SLOT) {
-        row = row_at(head[WALK_INTO], id);
+    // All rows of an id lie in one page, or it has none.
+    var here = false;
+    for (var i = 0u; i < sources(); i += 1u) {
+        here = here || source(i, id) != NO_ROW;
     }
+    if (!here) {
+        return;
+    }
+    let row = row_at(WALK_INTO, id);
     if (p.lead != 0u) {
         emitted[walked] = emit(id, row);
     }

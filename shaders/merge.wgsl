@@ -17,8 +17,8 @@ struct RowParams {
     exact: u32,
     first: u32,
     last: u32,
-    pad0: u32,
-    pad1: u32,
+    first_block: u32,
+    blocks: u32,
 }
 
 @group(0) @binding(0) var<storage, read> head: array<u32>;
@@ -26,8 +26,15 @@ struct RowParams {
 @group(0) @binding(3) var<storage, read> map: array<u32>;
 @group(0) @binding(4) var<storage, read_write> rows: array<u32>;
 
-fn row_at(slot: u32, id: u32) -> u32 {
-    let block = map[slot * head[WALK_MAP_STRIDE] + id / BLOCK_IDS];
+// Where the row of `id` begins in the slot that the header names at `at`, or NO_ROW when it is not in this page.
+fn row_at(at: u32, id: u32) -> u32 {
+    if (id / BLOCK_IDS >= head[at + 1u]) {
+        return NO_ROW;
+    }
+    let block = map[head[at] + id / BLOCK_IDS] - p.first_block;
+    if (block >= p.blocks) {
+        return NO_ROW;
+    }
     return (block * BLOCK_IDS + id % BLOCK_IDS) * p.row_words;
 }
 
@@ -122,8 +129,11 @@ fn merge(
     if (id >= head[WALK_TO]) {
         return;
     }
-    let row = row_at(head[WALK_INTO], id);
+    let into = row_at(WALK_INTO, id);
     for (var i = 0u; i < head[WALK_SLOTS]; i += 1u) {
-        merge_row(row, row_at(head[WALK_SLOT + i], id));
+        let row = row_at(WALK_SLOT + 2u * i, id);
+        if (into != NO_ROW && row != NO_ROW) {
+            merge_row(into, row);
+        }
     }
 }

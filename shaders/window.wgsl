@@ -10,8 +10,7 @@ const TABLE_MASK: u32 = 4u;
 const SEED: u32 = 5u;
 const FROZEN: u32 = 9u;
 const GENERATION: u32 = 10u;
-const MAP_STRIDE: u32 = 11u;
-const DENSE_KEYS: u32 = 12u;
+const DENSE_KEYS: u32 = 11u;
 const FIXED_WORDS: u32 = 16u;
 const CHUNK: u32 = 12u;
 const SPAN: u32 = 4u;
@@ -73,6 +72,7 @@ fn spans_of(chunk: Chunk, time: vec2<u32>) -> vec2<u32> {
     return vec2<u32>(i, i + 1u);
 }
 
+// Where the part of the block map begins that belongs to the slot of a span.
 fn span_slot(chunk: Chunk, i: u32) -> u32 {
     return head[chunk.spans_at + i * SPAN + 2u];
 }
@@ -88,14 +88,17 @@ fn key_hash(key: vec2<u32>) -> u32 {
 // The header of a walk over ids, as src/ops/keys.rs, merge.rs and expire.rs lay it out.
 const WALK_FROM: u32 = 1u;
 const WALK_TO: u32 = 2u;
-const WALK_MAP_STRIDE: u32 = 3u;
-const WALK_INTO: u32 = 4u;
+const WALK_INTO: u32 = 3u;
 const WALK_SLOTS: u32 = 5u;
 const WALK_SLOT: u32 = 6u;
-const NO_SLOT: u32 = 0xffffffffu;
 
-// Accumulator rows, as src/ops/row.rs lays them out. Rows of 1,024 consecutive ids lie together.
-const BLOCK_IDS: u32 = 1024u;
+// Where rows lie, as src/ops/page.rs says: a slot is two words, where its part of the block map begins and how many
+// blocks it has. Kernels leave rows alone that are not in the page they bind.
+const BLOCK_IDS: u32 = 64u;
+const NO_BLOCK: u32 = 0xffffffffu;
+const NO_ROW: u32 = 0xffffffffu;
+
+// Accumulator rows, as src/ops/row.rs lays them out.
 const COUNT: u32 = 0u;
 const NAN: u32 = 1u;
 const OUTSIDE: u32 = 2u;

@@ -11,7 +11,7 @@ use pelton::Result;
 use pelton::device::{Device, QueueOptions};
 use pelton::ops::batch::{self, Chunk, Span};
 use pelton::ops::row::{COUNT, FIXED, Layout};
-use pelton::ops::{fold, keys};
+use pelton::ops::{fold, keys, page};
 use pelton::plan::{Grid, Memory, Plan, Role};
 use pelton::ring::{LaneOptions, lane};
 use windows::{Script, Seen, combinations, run, spec};
@@ -81,7 +81,7 @@ fn one_event_a_chunk(device: &Device, events: u32) -> Result<Vec<(u32, u32)>> {
     let rows = m.buffer::<u32>("rows", Role::State, 1024 * layout.words).id;
     let out = m.buffer::<u32>("out", Role::Output { eager: 8 }, batch::OUT_FIXED + n).id;
     queue.alloc(&m.buffers)?;
-    let span = Span { start: 0, slot: 0 };
+    let span = Span { start: 0, slot: [0, 1] };
     let spans_at = batch::FIXED + n * batch::CHUNK;
     let mut plan = Plan::new("one event a chunk", spans_at + batch::SPAN);
     (plan.events_max, plan.stride, plan.output) = (n, 4, Some(out));
@@ -90,7 +90,7 @@ fn one_event_a_chunk(device: &Device, events: u32) -> Result<Vec<(u32, u32)>> {
     plan.step(&keys::DENSE, Grid::Head(batch::GROUPS), p, &[ids, out]);
     let mut p: fold::RowParams = pelton::Zeroable::zeroed();
     (p.stride, p.value_word, p.kind, p.parts) = (4, 3, 5, FIXED);
-    (p.row_words, p.fixed) = (words(layout.words), words(layout.fixed));
+    (p.row_words, p.fixed, p.blocks) = (words(layout.words), words(layout.fixed), page::ALONE);
     plan.step(&fold::FOLD, Grid::Head(batch::GROUPS), p, &[ids, map, rows]);
     let program = queue.compile(&plan, &m)?;
     let (mut lane, mut tail) =
@@ -102,7 +102,6 @@ fn one_event_a_chunk(device: &Device, events: u32) -> Result<Vec<(u32, u32)>> {
     let mut head = vec![0; batch::FIXED];
     (head[batch::GROUPS], head[batch::CHUNKS], head[batch::EVENTS]) = (events, events, events);
     (head[batch::SPANS_AT], head[batch::DENSE_KEYS]) = (words(spans_at), 3);
-    head[batch::MAP_STRIDE] = 1;
     let whole = Chunk {
         first: 0,
         events: 1,

@@ -32,8 +32,8 @@ pub const WINDOW_SLICES_MAX: u64 = 1 << 16;
 pub const ROW_EVENTS_MAX: u64 = (1 << 31) - 1;
 /// Consecutive events beyond the horizon that agree with each other and so prove a real jump.
 pub const JUMP_EVENTS: u32 = 32;
-/// Ids in one block of accumulator rows.
-pub const BLOCK_IDS: usize = 1024;
+/// Ids in one block of accumulator rows: a slot takes memory by the block.
+pub const BLOCK_IDS: usize = 64;
 /// Key ids of one pipeline, at most: an id must leave the two tag bits of a table slot free.
 pub const KEYS_MAX: usize = 1 << 29;
 /// Comparisons of one filter, at most.
@@ -54,7 +54,7 @@ pub const fn word(n: usize) -> u32 {
 
 const _: () = assert!(BATCH_EVENTS_MAX < 1 << 30, "an event's index must leave the tag bits free");
 const _: () = assert!(EVENT_BYTES_MAX.is_multiple_of(4), "events are whole words");
-const _: () = assert!(BLOCK_IDS.is_power_of_two() && BLOCK_IDS.is_multiple_of(CHUNK_EVENTS));
+const _: () = assert!(BLOCK_IDS.is_power_of_two() && CHUNK_EVENTS.is_multiple_of(BLOCK_IDS));
 const _: () = assert!(
     FILTER_TESTS_MAX.ilog2() < 32 && FILTER_DEPTH_MAX == 32,
     "a filter's depth is logarithmic"

@@ -7,6 +7,8 @@
 //!
 //! Words: the fixed part below, then `chunks` chunks of [`CHUNK`] words, then the spans of [`SPAN`] words.
 
+use super::page::Slot;
+
 /// Workgroups of the per-chunk kernels.
 pub const GROUPS: usize = 0;
 /// Events under the leases of this batch, those that no chunk names included.
@@ -23,17 +25,15 @@ pub const SEED: usize = 5;
 pub const FROZEN: usize = 9;
 /// The generation that is stored with each key seen, for expiry.
 pub const GENERATION: usize = 10;
-/// Entries of the block map for each slot.
-pub const MAP_STRIDE: usize = 11;
 /// Keys of a dense operator.
-pub const DENSE_KEYS: usize = 12;
+pub const DENSE_KEYS: usize = 11;
 /// Words before the first chunk.
 pub const FIXED: usize = 16;
 
 /// Words of a chunk: first event (index into the batch), events, first span, span count and [`ALL`], lane, sequence of
 /// the first event (two words), range, event offset inside the range, three words of padding.
 pub const CHUNK: usize = 12;
-/// Words of a span: its first tick (two words), its slot, one word of padding. Spans of a chunk ascend.
+/// Words of a span: its first tick (two words), its slot (two words, see `ops::page`). Spans of a chunk ascend.
 pub const SPAN: usize = 4;
 /// Flag in a chunk's span count: its events go to all of its spans, not to the last one that begins before them.
 pub const ALL: u32 = 1 << 31;
@@ -123,14 +123,14 @@ pub struct Span {
     /// Its first tick.
     pub start: u64,
     /// The accumulator slot that owns it.
-    pub slot: u32,
+    pub slot: Slot,
 }
 
 impl Span {
     /// The span's words.
     #[inline]
     pub const fn words(&self) -> [u32; SPAN] {
-        [lo(self.start), hi(self.start), self.slot, 0]
+        [lo(self.start), hi(self.start), self.slot[0], self.slot[1]]
     }
 }
 
@@ -148,14 +148,20 @@ pub fn spans<'a>(head: &'a [u32], chunk: &Chunk) -> &'a [[u32; SPAN]] {
     head[at..at + chunk.spans as usize * SPAN].as_chunks::<SPAN>().0
 }
 
+/// The slot that a span names.
+#[inline(always)]
+pub const fn span_slot(span: &[u32; SPAN]) -> Slot {
+    [span[2], span[3]]
+}
+
 /// The slot of the last span that begins at or before `t`.
 #[inline]
-pub fn slot_at(spans: &[[u32; SPAN]], t: u64) -> u32 {
+pub fn slot_at(spans: &[[u32; SPAN]], t: u64) -> Slot {
     let mut i = spans.len() - 1;
     while i > 0 && join(spans[i][0], spans[i][1]) > t {
         i -= 1;
     }
-    spans[i][2]
+    span_slot(&spans[i])
 }
 
 /// The words of one chunk's events.
@@ -211,9 +217,9 @@ mod tests {
 
     #[test]
     fn an_event_goes_to_the_last_span_that_begins_before_it() {
-        let spans =
-            [(10, 1), (20, 2), (1 << 40, 3)].map(|(start, slot)| Span { start, slot }.words());
+        let spans = [(10, 1), (20, 2), (1 << 40, 3)]
+            .map(|(start, at)| Span { start, slot: [at, 9] }.words());
         let slots = [10, 19, 20, 21, (1 << 40) - 1, 1 << 40, u64::MAX].map(|t| slot_at(&spans, t));
-        assert_eq!(slots, [1, 1, 2, 2, 2, 3, 3]);
+        assert_eq!(slots, [1, 1, 2, 2, 2, 3, 3].map(|at| [at, 9]));
     }
 }

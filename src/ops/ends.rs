@@ -9,7 +9,8 @@
 //! Cost per event and end: its time read once or twice, one CAS, the row's end read by one event a row.
 
 use super::batch::{self, ASIDE, Chunk};
-use super::fold::{RowParams, for_slots, place, row_at, slot_map};
+use super::fold::{RowParams, for_slots, place};
+use super::page::slot_map;
 use super::row::{END, END_ELECT, FIRST, Kind, LAST, set_end, takes_end};
 use crate::plan::{Access, Args, Bind, EventWords, Kernel};
 
@@ -59,7 +60,6 @@ fn candidates(
     mut f: impl FnMut(&Candidate),
 ) {
     let (stride, kind) = (p.stride as usize, Kind::from_u32(p.kind));
-    let map_stride = head[batch::MAP_STRIDE] as usize;
     for chunk in batch::chunks(head) {
         let words = batch::event_words(events, &chunk, stride);
         let spans = batch::spans(head, &chunk);
@@ -71,7 +71,8 @@ fn candidates(
             }
             let time = batch::join(event[p.time_word as usize], event[p.time_word as usize + 1]);
             for_slots(&chunk, spans, time, |slot| {
-                let row = row_at(slot_map(map, slot, map_stride), id, p.row_words as usize);
+                let map = slot_map(map, slot);
+                let Some(row) = p.page().row_at(map, id, p.row_words as usize) else { return };
                 for (part, at, last) in [(FIRST, p.first, false), (LAST, p.last, true)] {
                     if p.parts & part != 0 {
                         let end = row + at as usize;

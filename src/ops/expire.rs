@@ -6,20 +6,20 @@
 //!
 //! Cost per id: its generation, and one count for each live slot when that is old.
 
-use super::fold::{row_at, slot_map};
-use super::keys::{COUNTS_FREE, COUNTS_LIST, WALK_FROM, WALK_TO};
-use super::merge::WALK_MAP_STRIDE;
+use super::keys::{COUNTS_FREE, COUNTS_LIST};
+use super::merge::blocks;
+use super::page::{NO_BLOCK, Page, slot_map};
 use super::row::COUNT;
+use crate::base::limits::{BLOCK_IDS, word};
 use crate::params;
 use crate::plan::{Access, Args, Bind, Kernel};
 
 /// Header: the oldest generation that stays.
-pub const EXPIRE_BEFORE: usize = 4;
+pub const EXPIRE_BEFORE: usize = 3;
 /// Header: how many live slots follow.
 pub const EXPIRE_SLOTS: usize = 5;
-/// Header: the first live slot.
+/// Header: the first live slot, of two words (see `ops::page`).
 pub const EXPIRE_SLOT: usize = 6;
-const _: () = assert!(EXPIRE_SLOT > WALK_MAP_STRIDE);
 
 params! {
     /// What the expire kernel is told once.
@@ -30,8 +30,16 @@ params! {
         seen_word: u32,
         /// Words of a row.
         row_words: u32,
+        /// The first block of the page.
+        first_block: u32,
+        /// Blocks of the page, or `page::ALONE`.
+        blocks: u32,
         /// Padding.
         pad0: u32,
+        /// Padding.
+        pad1: u32,
+        /// Padding.
+        pad2: u32,
     }
 }
 
@@ -55,19 +63,32 @@ fn expire(args: Args<'_>) {
     let head = args.head;
     let [keys, counts, map, rows] = args.binds();
     let (record_words, seen) = (p.record_words as usize, p.seen_word as usize);
-    let slots = &head[EXPIRE_SLOT..][..head[EXPIRE_SLOTS] as usize];
-    for id in head[WALK_FROM]..head[WALK_TO] {
-        let generation = &mut keys[id as usize * record_words + seen];
-        let live = *generation >= head[EXPIRE_BEFORE]
-            || *generation != 0
-                && slots.iter().any(|&slot| {
-                    let map = slot_map(map, slot, head[WALK_MAP_STRIDE] as usize);
-                    rows[row_at(map, id, p.row_words as usize) + COUNT] != 0
-                });
-        if !live {
-            *generation = 0;
-            counts[COUNTS_LIST + counts[COUNTS_FREE] as usize] = id;
-            counts[COUNTS_FREE] += 1;
+    let row_words = p.row_words as usize;
+    let page = Page { first: p.first_block, blocks: p.blocks };
+    let live: &[[u32; 2]] = head[EXPIRE_SLOT..][..2 * head[EXPIRE_SLOTS] as usize].as_chunks().0;
+    for (block, ids) in blocks(head) {
+        let entry = |slot: &[u32; 2]| slot_map(map, *slot).get(block).copied();
+        let held = live.iter().filter_map(entry).find(|&block| block != NO_BLOCK);
+        // All blocks of these ids lie in one page; the first page also takes ids that no live slot has a block for.
+        if held.map_or(page.first != 0, |held| held.wrapping_sub(page.first) >= page.blocks) {
+            continue;
+        }
+        for within in ids {
+            let id = block * BLOCK_IDS + within;
+            let generation = &mut keys[id * record_words + seen];
+            let is_live = *generation >= head[EXPIRE_BEFORE]
+                || *generation != 0
+                    && live.iter().any(|&slot| {
+                        let block = page.block(slot_map(map, slot), block);
+                        block.is_some_and(|rows_at| {
+                            rows[(rows_at + within) * row_words + COUNT] != 0
+                        })
+                    });
+            if !is_live {
+                *generation = 0;
+                counts[COUNTS_LIST + counts[COUNTS_FREE] as usize] = word(id);
+                counts[COUNTS_FREE] += 1;
+            }
         }
     }
 }

@@ -1,7 +1,8 @@
 //! Closes a window: combines its slots key by key and hands the rows to the host.
 //!
 //! Spec: for each id, the window's row is the sum of its rows in the slots named, and in the destination slot if
-//! there is one. It is emitted when its count differs from the count it was last emitted with (0 if never); the
+//! there is one; a slot without a block for the id counts for nothing, and the destination has one wherever a source
+//! has. The row is emitted when its count differs from the count it was last emitted with (0 if never); the
 //! destination, where there is one, then holds the combined row and that count. Row order is not promised.
 //!
 //! Firing is resumable because a walk covers a range of ids no longer than the output has room for rows: the host
@@ -10,10 +11,11 @@
 //!
 //! Cost per id: one row read for each slot; per row emitted its words written.
 
-use super::fold::{row_at, slot_map};
-use super::keys::{WALK_FROM, WALK_TO};
-use super::merge::{NO_SLOT, WALK_INTO, WALK_MAP_STRIDE, slots};
+use super::keys::WALK_FROM;
+use super::merge::{WALK_SLOTS_MAX, blocks, into, slots};
+use super::page::{Page, slot_map};
 use super::row::{self, COUNT, FIRED, Layout};
+use crate::base::limits::{BLOCK_IDS, word};
 use crate::params;
 use crate::plan::{Access, Args, Bind, Kernel};
 
@@ -46,12 +48,12 @@ params! {
         first: u32,
         /// Offset of the last value.
         last: u32,
+        /// The first block of the page.
+        first_block: u32,
+        /// Blocks of the page, or `page::ALONE`.
+        blocks: u32,
         /// Padding.
         pad0: u32,
-        /// Padding.
-        pad1: u32,
-        /// Padding.
-        pad2: u32,
     }
 }
 
@@ -86,49 +88,60 @@ fn fire(args: Args<'_>) {
     let head = args.head;
     let [keys, map, rows, emitted, out] = args.binds();
     let (layout, words) = (Layout::new(p.parts), p.row_words as usize);
-    let stride = head[WALK_MAP_STRIDE] as usize;
-    let into = (head[WALK_INTO] != NO_SLOT).then(|| slot_map(map, head[WALK_INTO], stride));
+    let page = Page { first: p.first_block, blocks: p.blocks };
+    let into = slot_map(map, into(head));
     let (mut row, mut count) = ([0u32; ROW_MAX], out[FIRE_ROWS]);
-    for id in head[WALK_FROM]..head[WALK_TO] {
-        let place = &mut emitted[(id - head[WALK_FROM]) as usize];
-        if p.lead == 0 && *place == 0 {
+    let mut from = [0; WALK_SLOTS_MAX];
+    for (block, ids) in blocks(head) {
+        let mut sources = 0;
+        for at in slots(head).iter().filter_map(|&slot| page.block(slot_map(map, slot), block)) {
+            from[sources] = at;
+            sources += 1;
+        }
+        let into = page.block(into, block);
+        if sources == 0 && into.is_none() {
             continue;
         }
-        let row = &mut row[..words];
-        row.fill(0);
-        for &slot in slots(head) {
-            let at = row_at(slot_map(map, slot, stride), id, words);
-            row::merge(row, &rows[at..at + words], &layout);
-        }
-        if let Some(into) = into {
-            let at = row_at(into, id, words);
-            let into = &mut rows[at..at + words];
-            row::merge(row, into, &layout);
-            let fired = into[FIRED];
-            if p.lead != 0 && row[COUNT] == fired {
-                *place = 0;
+        for within in ids {
+            let id = block * BLOCK_IDS + within;
+            let place = &mut emitted[id - head[WALK_FROM] as usize];
+            if p.lead == 0 && *place == 0 {
                 continue;
             }
-            into.copy_from_slice(row);
-            into[FIRED] = row[COUNT];
-        } else if p.lead != 0 && row[COUNT] == 0 {
-            *place = 0;
-            continue;
+            let row = &mut row[..words];
+            row.fill(0);
+            for at in &from[..sources] {
+                row::merge(row, &rows[(at + within) * words..][..words], &layout);
+            }
+            let into = into.map(|at| &mut rows[(at + within) * words..][..words]);
+            let mut fired = 0;
+            if let Some(into) = &into {
+                row::merge(row, into, &layout);
+                fired = into[FIRED];
+            }
+            if p.lead != 0 {
+                if row[COUNT] == fired {
+                    *place = 0;
+                    continue;
+                }
+                count += 1;
+                *place = count;
+            }
+            if let Some(into) = into {
+                into.copy_from_slice(row);
+                into[FIRED] = row[COUNT];
+            }
+            let to = FIRE_FIXED + (*place as usize - 1) * p.out_words as usize;
+            if p.lead != 0 {
+                let record = id * p.record_words as usize;
+                out[to] = if p.key_words == 0 { word(id) } else { keys[record] };
+                out[to + 1] = if p.key_words == 2 { keys[record + 1] } else { 0 };
+            }
+            out[to + p.out_at as usize..][..words].copy_from_slice(row);
         }
-        if p.lead != 0 {
-            count += 1;
-            *place = count;
-        }
-        let to = FIRE_FIXED + (*place as usize - 1) * p.out_words as usize;
-        if p.lead != 0 {
-            let record = id as usize * p.record_words as usize;
-            out[to] = if p.key_words == 0 { id } else { keys[record] };
-            out[to + 1] = if p.key_words == 2 { keys[record + 1] } else { 0 };
-        }
-        out[to + p.out_at as usize..][..words].copy_from_slice(row);
     }
     out[FIRE_ROWS] = count;
     if p.lead != 0 {
-        out[0] = u32::try_from(FIRE_FIXED).expect("small") + count * p.out_words;
+        out[0] = word(FIRE_FIXED) + count * p.out_words;
     }
 }

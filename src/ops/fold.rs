@@ -4,12 +4,12 @@
 //! slots of its chunk's spans; there its value is added as `ops::row` says. The order of events does not matter:
 //! everything added is an integer or a maximum.
 //!
-//! A row is found through the block map: the rows of 1,024 consecutive ids of one slot lie together, so slots
-//! come and go and keys grow without moving a row.
+//! A row is found through the block map (`ops::page`); events whose rows lie in another page are left to its step.
 //!
 //! Cost per event: 4 bytes of value, 4 of id, one row of 32 bytes read and written for sum, min and max.
 
 use super::batch::{self, ASIDE, Chunk, SPAN};
+use super::page::{ALONE, NO_BLOCK, Page, Slot, row_at, slot_map};
 use super::row::{self, EXACT, EXTREMES, FIRST, FIXED, Kind, LAST, Layout, Place};
 use super::simd::{self, Converted, Source};
 use crate::base::limits::{BLOCK_IDS, word};
@@ -47,10 +47,18 @@ params! {
         first: u32,
         /// Offset of the last value.
         last: u32,
-        /// Padding.
-        pad0: u32,
-        /// Padding.
-        pad1: u32,
+        /// The first block of the page.
+        first_block: u32,
+        /// Blocks of the page, or `page::ALONE`.
+        blocks: u32,
+    }
+}
+
+impl RowParams {
+    /// The page of rows that the kernel binds.
+    #[inline(always)]
+    pub const fn page(&self) -> Page {
+        Page { first: self.first_block, blocks: self.blocks }
     }
 }
 
@@ -68,19 +76,6 @@ pub static FOLD: Kernel = Kernel {
     cpu: fold,
 };
 
-/// Where the row of `id` begins, in words, given its slot's part of the block map.
-#[inline(always)]
-pub fn row_at(map: &[u32], id: u32, row_words: usize) -> usize {
-    let (block, within) = (id as usize / BLOCK_IDS, id as usize % BLOCK_IDS);
-    (map[block] as usize * BLOCK_IDS + within) * row_words
-}
-
-/// A slot's part of the block map.
-#[inline(always)]
-pub fn slot_map(map: &[u32], slot: u32, stride: usize) -> &[u32] {
-    &map[slot as usize * stride..][..stride]
-}
-
 /// Sum, minimum and maximum.
 const USUAL: u32 = EXTREMES | FIXED;
 /// The same over the whole range of an f32.
@@ -91,8 +86,9 @@ const ANY: u32 = u32::MAX;
 fn fold(args: Args<'_>) {
     let p: RowParams = args.params();
     let float = p.kind == Kind::F32 as u32;
-    // The usual shapes get code of their own: the compiler sees their constants.
+    // The usual shapes get code of their own: the compiler sees their constants, and rows are in the one page.
     match (p.parts, float) {
+        _ if p.blocks != ALONE => fold_as::<0, ANY>(args, &p),
         (0, _) => fold_as::<4, 0>(args, &p),
         (USUAL, true) => fold_as::<8, USUAL>(args, &p),
         (FIXED, true) => fold_as::<8, FIXED>(args, &p),
@@ -147,14 +143,23 @@ fn add_to_slot<const WORDS: usize, const PARTS: u32>(
         (words, ids) = (last, rest);
     }
     for (event, &id) in words.chunks_exact(stride).zip(ids) {
-        if id < ASIDE {
-            add::<WORDS, PARTS>(rows, row_at(map, id, row_words), p, event[value]);
+        if id < ASIDE
+            && let Some(at) = find::<PARTS>(map, id, row_words, p)
+        {
+            add::<WORDS, PARTS>(rows, at, p, event[value]);
         }
     }
 }
 
-/// An entry of the block map that has no block.
-pub const NO_BLOCK: u32 = u32::MAX;
+/// Where the row of `id` begins, if it lies in this page.
+#[inline(always)]
+fn find<const PARTS: u32>(map: &[u32], id: u32, row_words: usize, p: &RowParams) -> Option<usize> {
+    if PARTS == ANY {
+        p.page().row_at(map, id, row_words)
+    } else {
+        Some(row_at(map, id, row_words))
+    }
+}
 
 /// The row of id 0 when a slot's blocks lie one after another.
 fn in_order(map: &[u32]) -> Option<u32> {
@@ -202,14 +207,13 @@ fn fold_as<const WORDS: usize, const PARTS: u32>(args: Args<'_>, p: &RowParams) 
     let [ids, map, rows] = args.binds();
     let (stride, value) = (p.stride as usize, p.value_word as usize);
     let words = if PARTS == ANY { p.row_words as usize } else { WORDS };
-    let map_stride = head[batch::MAP_STRIDE] as usize;
     let ends = p.ends != 0 && p.parts & (FIRST | LAST) != 0;
     for chunk in batch::chunks(head) {
         let event_words = batch::event_words(events, &chunk, stride);
         let ids = &ids[chunk.first as usize..][..chunk.events as usize];
         let spans = batch::spans(head, &chunk);
         if spans.len() == 1 && !ends {
-            let map = slot_map(map, spans[0][2], map_stride);
+            let map = slot_map(map, batch::span_slot(&spans[0]));
             add_to_slot::<WORDS, PARTS>(rows, map, p, event_words, ids);
             continue;
         }
@@ -219,7 +223,7 @@ fn fold_as<const WORDS: usize, const PARTS: u32>(args: Args<'_>, p: &RowParams) 
             }
             let time = batch::join(event[p.time_word as usize], event[p.time_word as usize + 1]);
             for_slots(&chunk, spans, time, |slot| {
-                let at = row_at(slot_map(map, slot, map_stride), id, words);
+                let Some(at) = find::<PARTS>(slot_map(map, slot), id, words, p) else { return };
                 add::<WORDS, PARTS>(rows, at, p, event[value]);
                 if PARTS == ANY && ends {
                     add_ends(&mut rows[at..at + words], p, place(&chunk, i, time), event[value]);
@@ -246,9 +250,9 @@ pub fn place(chunk: &Chunk, i: usize, time: u64) -> Place {
 
 /// Calls `f` for each slot an event at `time` goes to.
 #[inline(always)]
-pub fn for_slots(chunk: &Chunk, spans: &[[u32; SPAN]], time: u64, mut f: impl FnMut(u32)) {
+pub fn for_slots(chunk: &Chunk, spans: &[[u32; SPAN]], time: u64, mut f: impl FnMut(Slot)) {
     if chunk.all {
-        spans.iter().for_each(|span| f(span[2]));
+        spans.iter().for_each(|span| f(batch::span_slot(span)));
     } else {
         f(batch::slot_at(spans, time));
     }

@@ -1,31 +1,33 @@
 //! Whole slots at a time: adding one to another, and emptying them.
 //!
-//! Spec: `MERGE` adds, for each id, the row of each source slot to the row of the destination; what hopping windows
-//! share is made of it. `CLEAR` zeroes the rows of slots that no window needs any more. `ZERO` zeroes a buffer.
+//! Spec: `MERGE` adds, for each id, the row of each source slot to the row of the destination, which has a block
+//! wherever a source has one; what hopping windows share is made of it. `CLEAR` zeroes all blocks of slots that no
+//! window needs any more. `ZERO` zeroes a buffer.
 //!
 //! Cost per id: one row read for each source, one read and written; a row written.
 
-use super::fold::{RowParams, row_at, slot_map};
+use super::fold::RowParams;
 use super::keys::{WALK_FROM, WALK_TO};
+use super::page::{Slot, slot_map};
 use super::row::{self, Layout};
 use crate::base::limits::BLOCK_IDS;
 use crate::params;
 use crate::plan::{Access, Args, Bind, Kernel};
+use std::ops::Range;
 
-/// Header of the programs that walk over slots (after the words of any walk): entries of the block map per slot.
-pub const WALK_MAP_STRIDE: usize = 3;
-/// The destination slot, or [`NO_SLOT`].
-pub const WALK_INTO: usize = 4;
+/// Header of the programs that walk over slots (after the words of any walk): the destination slot, of two words (see
+/// `ops::page`), or [`NO_SLOT`].
+pub const WALK_INTO: usize = 3;
 /// How many slots follow.
 pub const WALK_SLOTS: usize = 5;
-/// The first of the slots.
+/// The first of the slots, of two words each.
 pub const WALK_SLOT: usize = 6;
 /// Slots that one header names, at most.
 pub const WALK_SLOTS_MAX: usize = 10;
 /// Words of such a header.
-pub const WALK_WORDS: usize = WALK_SLOT + WALK_SLOTS_MAX;
-/// No slot.
-pub const NO_SLOT: u32 = u32::MAX;
+pub const WALK_WORDS: usize = WALK_SLOT + 2 * WALK_SLOTS_MAX;
+/// No slot: it has no block for any id.
+pub const NO_SLOT: Slot = [0, 0];
 
 const BINDS: &[Bind] =
     &[Bind { name: "map", access: Access::Read }, Bind { name: "rows", access: Access::Write }];
@@ -74,15 +76,23 @@ pub static ZERO: Kernel = Kernel {
     cpu: zero,
 };
 
-/// The slots a header names.
-pub fn slots(head: &[u32]) -> &[u32] {
-    &head[WALK_SLOT..WALK_SLOT + head[WALK_SLOTS] as usize]
+/// The destination slot of a header.
+pub fn into(head: &[u32]) -> Slot {
+    [head[WALK_INTO], head[WALK_INTO + 1]]
 }
 
-/// The ids of a walk, a block at a time: (first id, ids).
-fn blocks(head: &[u32]) -> impl Iterator<Item = (u32, usize)> {
-    let (from, to) = (head[WALK_FROM], head[WALK_TO]);
-    (from..to).step_by(BLOCK_IDS).map(move |id| (id, BLOCK_IDS.min((to - id) as usize)))
+/// The slots a header names.
+pub fn slots(head: &[u32]) -> &[Slot] {
+    head[WALK_SLOT..][..2 * head[WALK_SLOTS] as usize].as_chunks().0
+}
+
+/// The ids of a walk by their blocks: which entry of a slot's map, and which of its ids.
+pub fn blocks(head: &[u32]) -> impl Iterator<Item = (usize, Range<usize>)> + use<> {
+    let (from, to) = (head[WALK_FROM] as usize, head[WALK_TO] as usize);
+    (from / BLOCK_IDS..to.div_ceil(BLOCK_IDS)).map(move |block| {
+        let first = block * BLOCK_IDS;
+        (block, from.saturating_sub(first)..BLOCK_IDS.min(to - first))
+    })
 }
 
 fn merge(args: Args<'_>) {
@@ -90,15 +100,21 @@ fn merge(args: Args<'_>) {
     let head = args.head;
     let [map, rows] = args.binds();
     let (layout, words) = (Layout::new(p.parts), p.row_words as usize);
-    let stride = head[WALK_MAP_STRIDE] as usize;
-    let into = slot_map(map, head[WALK_INTO], stride);
+    let into = slot_map(map, into(head));
     for &slot in slots(head) {
-        let from = slot_map(map, slot, stride);
-        for id in head[WALK_FROM]..head[WALK_TO] {
-            let (a, b) = (row_at(into, id, words), row_at(from, id, words));
-            let [a, b] =
-                rows.get_disjoint_mut([a..a + words, b..b + words]).expect("slots are distinct");
-            row::merge(a, b, &layout);
+        let from = slot_map(map, slot);
+        for (block, ids) in blocks(head) {
+            let page = p.page();
+            let (Some(a), Some(b)) = (page.block(into, block), page.block(from, block)) else {
+                continue;
+            };
+            for id in ids {
+                let (a, b) = ((a + id) * words, (b + id) * words);
+                let [a, b] = rows
+                    .get_disjoint_mut([a..a + words, b..b + words])
+                    .expect("slots are distinct");
+                row::merge(a, b, &layout);
+            }
         }
     }
 }
@@ -109,10 +125,9 @@ fn clear(args: Args<'_>) {
     let [map, rows] = args.binds();
     let words = p.row_words as usize;
     for &slot in slots(head) {
-        let map = slot_map(map, slot, head[WALK_MAP_STRIDE] as usize);
-        for (id, ids) in blocks(head) {
-            debug_assert!((id as usize).is_multiple_of(BLOCK_IDS), "slots are emptied from id 0");
-            rows[row_at(map, id, words)..][..ids * words].fill(0);
+        let map = slot_map(map, slot);
+        for first in blocks(head).filter_map(|(block, _)| p.page().block(map, block)) {
+            rows[first * words..][..BLOCK_IDS * words].fill(0);
         }
     }
 }

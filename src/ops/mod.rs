@@ -23,6 +23,7 @@ pub mod fold;
 pub mod group;
 pub mod keys;
 pub mod merge;
+pub mod page;
 pub mod row;
 mod simd;
 

@@ -20,7 +20,7 @@ const SCAN_EVENTS: usize = 64;
 const NAMED_MAX: usize = 64;
 
 /// Which slot belongs to which slice, and which to which window.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Places {
     /// Slot by slice.
     pub(super) slices: BTreeMap<u64, u32>,
@@ -30,6 +30,12 @@ pub(super) struct Places {
 }
 
 impl Places {
+    /// None, on a device whose pages hold so many blocks.
+    pub(super) fn new(page_blocks: usize) -> Self {
+        let slots = Slots::new(page_blocks);
+        Self { slices: BTreeMap::new(), windows: BTreeMap::new(), slots }
+    }
+
     fn slice(&mut self, slice: u64) -> u32 {
         let slots = &mut self.slots;
         *self.slices.entry(slice).or_insert_with(|| slots.open())
@@ -286,7 +292,8 @@ impl Batch {
             let slot = if piece.all { places.window(place) } else { places.slice(place) };
             full |= places.slots.events(slot) + events > limit;
             let start = j.rules.shape.slice_start(place);
-            self.spans.extend(Span { start, slot }.words());
+            // Where its part of the map lies is known when the batch is finished.
+            self.spans.extend(Span { start, slot: [slot, 0] }.words());
         }
         if full {
             self.spans.truncate(spans_at * SPAN);
@@ -330,7 +337,11 @@ impl Batch {
     }
 
     /// Finishes the header.
-    pub(super) fn finish(&mut self, map_stride: usize) {
+    pub(super) fn finish(&mut self, slots: &Slots) {
+        for span in self.spans.as_chunks_mut::<SPAN>().0 {
+            let [at, blocks] = slots.words(span[2]);
+            (span[2], span[3]) = (at, blocks);
+        }
         let spans_at = FIXED + self.chunks as usize * CHUNK;
         debug_assert_eq!(self.head.len(), spans_at);
         self.head.extend_from_slice(&self.spans);
@@ -338,7 +349,6 @@ impl Batch {
         self.head[batch::CHUNKS] = self.chunks;
         self.head[batch::EVENTS] = u32::try_from(self.events).expect("a batch's events fit");
         self.head[batch::SPANS_AT] = u32::try_from(spans_at).expect("a header's words fit");
-        self.head[batch::MAP_STRIDE] = u32::try_from(map_stride).expect("a map's stride fits");
     }
 }
 

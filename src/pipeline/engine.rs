@@ -19,12 +19,9 @@ use super::results::{Reason, Rows, Shape};
 use super::stats::Stats;
 use crate::base::clock;
 use crate::base::error::Result;
-use crate::base::limits::{CHUNK_EVENTS, word};
 use crate::base::time::Ticks;
 use crate::device::{Caps, Device, Done, Queue};
 use crate::ops::batch::{OUT_ASIDE, OUT_FIXED};
-use crate::ops::keys::{WALK_FROM, WALK_GROUPS, WALK_TO};
-use crate::ops::merge::{NO_SLOT, WALK_INTO, WALK_MAP_STRIDE, WALK_SLOT, WALK_SLOTS, WALK_WORDS};
 use crate::ring::{Bell, Lease, Tail};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -91,6 +88,7 @@ impl Engine {
         let shape = Arc::new(Shape { words: programs.out_words, values });
         let stats = Stats { device: caps.name.clone(), ..Stats::default() };
         let keys = Keyspace::new(&query, &options);
+        let places = Places::new(programs.page_blocks());
         let rules = Rules::new(&query);
         let elsewhere = options.alternative.clone();
         let batching = Batching::new(options.latency_target, options.batch_events);
@@ -103,7 +101,7 @@ impl Engine {
             queue,
             programs,
             keys,
-            places: Places::default(),
+            places,
             firing: Firing::default(),
             fire_from: 0,
             lanes: Lanes::default(),
@@ -165,7 +163,7 @@ impl Engine {
     pub(super) fn is_blocked(&mut self) -> bool {
         !self.firing.tasks.is_empty()
             || self.sent.len() >= self.options.in_flight
-            || !self.queue.room(self.programs.ingest)
+            || !self.queue.room(self.programs.paged.ingest)
     }
 
     /// Whether batches are with the device.
@@ -194,13 +192,12 @@ impl Engine {
 
     /// Moves the query with all its state. Nothing may be in flight. After an error it is where it was.
     pub(super) fn move_to(&mut self, device: Device) -> Result<()> {
-        let mut home = Home::open(device, &self.query, &self.options, &self.bell)?;
+        let home = Home::open(device, &self.query, &self.options, &self.bell)?;
         for tail in self.lanes.tails() {
             home.device.register(tail.slab())?;
         }
-        home.take_over(&mut *self.queue, &self.programs)?;
-        (self.caps, self.queue, self.programs) = (home.caps, home.queue, home.programs);
-        let left = std::mem::replace(&mut self.device, home.device);
+        let left = self.device.clone();
+        self.settle(home)?;
         if let Some(other) = &mut self.elsewhere {
             let back = other.caps().name == self.caps.name;
             self.placement.moved(clock::now_ns(), back);
@@ -209,6 +206,26 @@ impl Engine {
         self.stats.device.clone_from(&self.caps.name);
         self.stats.moves += 1;
         Ok(())
+    }
+
+    /// Moves in with all state, or stays where it is after an error.
+    fn settle(&mut self, mut home: Home) -> Result<()> {
+        let slots = &mut self.places.slots;
+        *slots = home.take_over(&mut *self.queue, &self.programs, slots)?;
+        (self.caps, self.queue, self.programs) = (home.caps, home.queue, home.programs);
+        self.device = home.device;
+        Ok(())
+    }
+
+    /// Brings rows and block map up to date, or lays all rows out anew where a page has too few blocks.
+    fn sync_slots(&mut self) -> Result<()> {
+        if self.places.slots.crowded() {
+            self.quiet()?;
+            let home = Home::open(self.device.clone(), &self.query, &self.options, &self.bell)?;
+            self.settle(home)?;
+        }
+        let Self { places, queue, caps, programs, .. } = self;
+        places.slots.sync(&mut **queue, caps, programs)
     }
 
     /// Moves as the costs advised. A device that could not take the query is not tried again.
@@ -225,14 +242,15 @@ impl Engine {
     // --- events in ---
 
     fn ingest(&mut self) -> Result<bool> {
-        if self.sent.len() >= self.options.in_flight || !self.queue.room(self.programs.ingest) {
+        if self.sent.len() >= self.options.in_flight || !self.queue.room(self.programs.paged.ingest)
+        {
             return Ok(false);
         }
         let room = self.batching.cap();
-        // Rows are there for every key that batches in flight could bring. Where that is too much for the device, fewer
-        // are in flight, and smaller ones.
-        let bound = |events| self.keys.bound_after(events);
-        let fits = self.places.slots.largest(room, bound, &self.caps, &self.programs);
+        // Slots have rows for every key that the batches which name them could bring. Where that is too much for the
+        // device, fewer are in flight, and smaller ones.
+        let new = |events| self.keys.bound_after(events) - self.keys.known();
+        let fits = self.places.slots.largest(room, new, &self.caps, &self.programs);
         if self.in_flight() && (fits < room || self.keys.needs_quiet(room)) {
             return Ok(false);
         }
@@ -283,10 +301,11 @@ impl Engine {
     fn send_events(&mut self) -> Result<()> {
         let Self { batch, keys, queue, caps, programs, places, options, .. } = self;
         keys.reserve(&mut **queue, caps, programs, options, batch.events)?;
-        places.slots.reserve(keys.bound());
-        places.slots.sync(&mut **queue, caps, programs)?;
+        places.slots.reserve(keys.bound(), programs);
+        self.sync_slots()?;
+        let Self { batch, keys, queue, programs, places, .. } = self;
         keys.write_head(&mut batch.head);
-        batch.finish(places.slots.stride());
+        batch.finish(&places.slots);
         let mut stamps = self.spare_stamps.pop().unwrap_or_default();
         std::mem::swap(&mut stamps, &mut batch.stamps);
         let mut leases = self.spare_leases.pop().unwrap_or_default();
@@ -300,7 +319,7 @@ impl Engine {
         self.stats.events += stamps.iter().map(|s| s.events).sum::<u64>();
         self.stats.accepted += batch.accepted;
         self.stats.batches += 1;
-        queue.submit(programs.ingest, &batch.head, leases)?;
+        queue.submit(programs.paged.ingest, &batch.head, leases)?;
         self.sent.push_back(Sent::Events { stamps, events, sent_ns });
         Ok(())
     }
@@ -341,47 +360,28 @@ impl Engine {
         if self.in_flight() && unknown > self.keys.known() / 2 + self.programs.fire_rows {
             return Ok(false);
         }
-        let mut head = [0u32; WALK_WORDS];
-        head[WALK_MAP_STRIDE] =
-            u32::try_from(self.places.slots.stride()).expect("a map's stride fits");
-        head[WALK_INTO] = NO_SLOT;
-        let (program, sent, from, to) = match task {
-            Task::Merge { into, from } => {
-                head[WALK_INTO] = into;
-                (head[WALK_SLOTS], head[WALK_SLOT]) = (1, from);
-                (self.programs.merge, Sent::Work, 0, high)
-            }
-            Task::Release { slot } => {
-                (head[WALK_SLOTS], head[WALK_SLOT]) = (1, slot);
-                (self.programs.clear, Sent::Work, 0, high)
-            }
-            Task::Fire { window, slots, own } => {
-                for slot in slots.into_iter().flatten() {
-                    head[WALK_SLOT + head[WALK_SLOTS] as usize] = slot;
-                    head[WALK_SLOTS] += 1;
-                }
-                head[WALK_INTO] = own.unwrap_or(NO_SLOT);
+        let program = task.program(&self.programs.paged);
+        if !self.queue.room(program) || self.outbox.free() <= self.rows_sent() {
+            return Ok(false);
+        }
+        let named = task.slots();
+        let high = high.min(self.places.slots.combine(named));
+        self.sync_slots()?;
+        let (from, to, sent) = match task {
+            Task::Fire { window, .. } => {
                 let from = self.fire_from;
                 // Meanwhile batches may have retired with fewer new keys than they could have brought.
                 let to = high.min(from + self.programs.fire_rows).max(from);
                 let shape = self.rules.shape;
                 let lost = self.lanes.lost(shape.window_start(window), shape.window_end(window));
-                let sent =
-                    Sent::Rows { window, closed_ns: self.closed_ns, lost, complete: to >= high };
-                (self.programs.fire, sent, from, to)
+                let closed_ns = self.closed_ns;
+                (from, to, Sent::Rows { window, closed_ns, lost, complete: to >= high })
             }
+            _ => (0, high, Sent::Work),
         };
-        if !self.queue.room(program) || self.outbox.free() <= self.rows_sent() {
-            return Ok(false);
-        }
-        // Slots opened for this task alone have their blocks from here on.
-        let Self { places, queue, caps, programs, keys, .. } = self;
-        places.slots.reserve(keys.bound());
-        places.slots.sync(&mut **queue, caps, programs)?;
-        head[WALK_MAP_STRIDE] = u32::try_from(places.slots.stride()).expect("a map's stride fits");
-        head[WALK_FROM] = u32::try_from(from).expect("ids fit");
-        head[WALK_TO] = u32::try_from(to).expect("ids fit");
-        head[WALK_GROUPS] = (head[WALK_TO] - head[WALK_FROM]).div_ceil(word(CHUNK_EVENTS));
+        let head = self.places.slots.walk(named, (from, to));
+        // Pages may have been added since, and with them programs compiled.
+        let program = task.program(&self.programs.paged);
         self.queue.submit(program, &head, Vec::new())?;
         self.sent.push_back(sent);
         match task {

@@ -12,6 +12,8 @@
 
 use super::batch::Places;
 use super::clock::Rules;
+use super::programs::Paged;
+use crate::device::ProgramId;
 use std::collections::VecDeque;
 
 /// One piece of work for the device, in order.
@@ -23,6 +25,27 @@ pub(super) enum Task {
     Fire { window: u64, slots: [Option<u32>; 2], own: Option<u32> },
     /// Empties a slot and gives it up.
     Release { slot: u32 },
+}
+
+/// The slot that takes others in, if one does, and those others.
+pub(super) type Named = (Option<u32>, [Option<u32>; 2]);
+
+impl Task {
+    pub(super) const fn program(&self, programs: &Paged) -> ProgramId {
+        match self {
+            Self::Merge { .. } => programs.merge,
+            Self::Fire { .. } => programs.fire,
+            Self::Release { .. } => programs.clear,
+        }
+    }
+
+    pub(super) const fn slots(&self) -> Named {
+        match *self {
+            Self::Merge { into, from } => (Some(into), [Some(from), None]),
+            Self::Fire { slots, own, .. } => (own, slots),
+            Self::Release { slot } => (None, [Some(slot), None]),
+        }
+    }
 }
 
 /// How far windows have come.

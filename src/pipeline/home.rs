@@ -1,13 +1,13 @@
 //! Where a query lives: its queue on a device with everything compiled, and how its state comes there from another.
 //!
-//! Programs declare the same buffers in the same order on every device, and what kernels keep in them has one layout,
-//! so state moves by being copied.
+//! What kernels keep in a buffer has one layout on every device, so state moves by being copied. Only the pages of rows
+//! are of the device's own size: blocks get new numbers on the way.
 
 use super::options::{Options, Query};
 use super::programs::Programs;
+use super::slots::Slots;
 use crate::base::error::Result;
 use crate::device::{Caps, Device, Queue, QueueOptions};
-use crate::plan::{BufId, Role};
 use crate::ring::Bell;
 use std::sync::Arc;
 
@@ -39,23 +39,73 @@ impl Home {
         Ok(Self { device, caps, queue, programs })
     }
 
-    /// Copies all state of another home of the same query. Nothing may be in flight there.
-    pub(super) fn take_over(&mut self, from: &mut dyn Queue, theirs: &Programs) -> Result<()> {
+    /// Copies all state of another home of the same query, which may be on the same device, and lays its rows out for
+    /// the pages here. Nothing may be in flight there. The slots are those that go with it.
+    pub(super) fn take_over(
+        &mut self,
+        from: &mut dyn Queue,
+        theirs: &Programs,
+        slots: &Slots,
+    ) -> Result<Slots> {
         let Self { caps, queue, programs, .. } = self;
         let mut piece = vec![0; PIECE];
-        for (id, decl) in (0..).map(BufId).zip(&theirs.memory.buffers) {
-            if decl.role != Role::State {
-                continue;
+        let b = &theirs.buffers;
+        for id in [b.table, b.keys, b.counts].map(|buffer| buffer.id) {
+            let words = theirs.memory.decl(id).map_or(0, |decl| decl.words);
+            if programs.memory.decl(id).is_some_and(|mine| mine.words != words) {
+                programs.resize(&mut **queue, caps, id, words)?;
             }
-            if programs.memory.decl(id).is_some_and(|mine| mine.words != decl.words) {
-                programs.resize(&mut **queue, caps, id, decl.words)?;
-            }
-            for at in (0..decl.words).step_by(PIECE) {
-                let words = &mut piece[..PIECE.min(decl.words - at)];
+            for at in (0..words).step_by(PIECE) {
+                let words = &mut piece[..PIECE.min(words - at)];
                 from.read(id, at, words)?;
                 queue.write(id, at, words)?;
             }
         }
-        Ok(())
+        let (mut slots, moves) = slots.laid_out(programs.page_blocks(), &caps.name)?;
+        slots.sync(&mut **queue, caps, programs)?;
+        let most = PIECE / programs.block_words();
+        let pages = (theirs.page_blocks(), programs.page_blocks());
+        for (old, new, blocks) in runs(&moves, pages, most) {
+            for (theirs, ours) in theirs.groups.iter().zip(&programs.groups) {
+                let block = ours.block_words();
+                let words = &mut piece[..blocks * block];
+                from.read(theirs.pages[old / pages.0].id, old % pages.0 * block, words)?;
+                queue.write(ours.pages[new / pages.1].id, new % pages.1 * block, words)?;
+            }
+        }
+        Ok(slots)
+    }
+}
+
+/// Moves of blocks that follow each other on both sides, within a page of each, as one: from, to, how many.
+fn runs(
+    moves: &[(u32, u32)],
+    pages: (usize, usize),
+    most: usize,
+) -> impl Iterator<Item = (usize, usize, usize)> + '_ {
+    let mut rest = moves;
+    std::iter::from_fn(move || {
+        let &(old, new) = rest.first()?;
+        let (old, new) = (old as usize, new as usize);
+        let most = most.min(pages.0 - old % pages.0).min(pages.1 - new % pages.1);
+        let follows =
+            |(i, &(a, b)): (usize, &(u32, u32))| (a as usize, b as usize) == (old + i, new + i);
+        let blocks =
+            rest.iter().enumerate().take(most).take_while(|&(i, m)| follows((i, m))).count();
+        rest = &rest[blocks..];
+        Some((old, new, blocks))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::runs;
+
+    #[test]
+    fn blocks_that_stay_together_move_together() {
+        let moves = [(0, 5), (1, 6), (2, 7), (3, 8), (4, 10), (9, 11), (10, 12)];
+        let found: Vec<_> = runs(&moves, (100, 8), 2).collect();
+        assert_eq!(found, [(0, 5, 2), (2, 7, 1), (3, 8, 1), (4, 10, 1), (9, 11, 2)]);
+        assert_eq!(runs(&moves[..4], (3, 100), 9).collect::<Vec<_>>(), [(0, 5, 3), (3, 8, 1)]);
     }
 }

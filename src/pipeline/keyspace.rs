@@ -11,7 +11,6 @@ use crate::device::{Caps, ProgramId, Queue};
 use crate::ops::batch::{self, OUT_FIXED, OUT_FREE, OUT_KEYS, OUT_PROBES};
 use crate::ops::expire::{EXPIRE_BEFORE, EXPIRE_SLOT, EXPIRE_SLOTS};
 use crate::ops::keys::{COUNTS_FREE, COUNTS_LIST, COUNTS_TAKEN, WALK_FROM, WALK_GROUPS, WALK_TO};
-use crate::ops::merge::WALK_MAP_STRIDE;
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
 
@@ -113,16 +112,16 @@ impl Keyspace {
         self.in_flight += events;
         if bound > self.room {
             let room = (bound + bound / 2).next_multiple_of(1024);
-            programs.resize(queue, caps, programs.keys.id, room * programs.record_words)?;
-            if programs.expire.is_some() {
-                programs.resize(queue, caps, programs.counts.id, COUNTS_LIST + room)?;
+            programs.resize(queue, caps, programs.buffers.keys.id, room * programs.record_words)?;
+            if programs.paged.expire.is_some() {
+                programs.resize(queue, caps, programs.buffers.counts.id, COUNTS_LIST + room)?;
             }
             self.room = room;
         }
         let slots = slots_for(self.high.max(options.keys), bound);
         if slots > self.slots || self.reseed {
             if slots > self.slots {
-                programs.resize(queue, caps, programs.table.id, 2 * slots)?;
+                programs.resize(queue, caps, programs.buffers.table.id, 2 * slots)?;
                 self.slots = slots;
             }
             if self.reseed {
@@ -198,7 +197,7 @@ impl Keyspace {
         slots: &Slots,
         watermark: Ticks,
     ) -> Result<()> {
-        let (Some(ttl), Some(program)) = (self.ttl, programs.expire) else { return Ok(()) };
+        let (Some(ttl), Some(program)) = (self.ttl, programs.paged.expire) else { return Ok(()) };
         // A generation is over when the next one begins.
         let over =
             |w: &VecDeque<(u32, Ticks)>| w.get(1).is_some_and(|&(_, next)| watermark - next > ttl);
@@ -211,18 +210,20 @@ impl Keyspace {
             return Ok(());
         }
         let mut counts = [0; COUNTS_LIST];
-        queue.read(programs.counts.id, 0, &mut counts)?;
+        queue.read(programs.buffers.counts.id, 0, &mut counts)?;
         let free_before = counts[COUNTS_FREE].saturating_sub(counts[COUNTS_TAKEN]);
-        queue.write(programs.counts.id, 0, &[self.ids_u32(), 0, 0, 0])?;
-        let mut head = vec![0; EXPIRE_SLOT + live.len()];
+        queue.write(programs.buffers.counts.id, 0, &[self.ids_u32(), 0, 0, 0])?;
+        let mut head = vec![0; EXPIRE_SLOT + 2 * live.len()];
         head[WALK_TO] = self.ids_u32();
         head[WALK_GROUPS] = head[WALK_TO].div_ceil(word(CHUNK_EVENTS));
-        head[WALK_MAP_STRIDE] = u32::try_from(slots.stride()).expect("small");
         head[EXPIRE_BEFORE] = before;
         head[EXPIRE_SLOTS] = u32::try_from(live.len()).expect("limited");
-        head[EXPIRE_SLOT..].copy_from_slice(&live);
+        let named = head[EXPIRE_SLOT..].as_chunks_mut().0;
+        for (words, slot) in named.iter_mut().zip(&live) {
+            *words = slots.words(*slot);
+        }
         run(queue, program, &head)?;
-        queue.read(programs.counts.id, 0, &mut counts)?;
+        queue.read(programs.buffers.counts.id, 0, &mut counts)?;
         self.expired += u64::from(counts[COUNTS_FREE].saturating_sub(free_before));
         self.free = counts[COUNTS_FREE] as usize;
         self.rehash(queue, programs)

@@ -2,6 +2,7 @@
 
 mod batch;
 mod batching;
+mod blocks;
 mod calibrate;
 mod clock;
 mod engine;
@@ -10,9 +11,11 @@ mod fire;
 mod home;
 mod keyspace;
 mod lanes;
+mod map;
 pub mod options;
 mod outbox;
 mod placement;
+mod plans;
 mod programs;
 pub mod results;
 #[cfg(feature = "tokio")]

@@ -1,21 +1,20 @@
 //! The buffers of one window query and the programs that run over them.
+//!
+//! Rows lie in pages, each value's page in a buffer of its own that grows to what one binding of the device holds; then
+//! another page is added, and nothing is copied.
 
 use super::options::{Options, Query};
+use super::plans::{Plans, key_params, row_params};
 use crate::base::error::{Error, Result};
 use crate::base::limits::{BATCH_RANGES_MAX, BLOCK_IDS, CHUNK_EVENTS, word as u};
 use crate::device::{Caps, ProgramId, Queue};
 use crate::ops::batch::{self, OUT_FIXED};
-use crate::ops::ends::{ELECT, ENDS};
-use crate::ops::expire::{EXPIRE, EXPIRE_SLOT, ExpireParams};
 use crate::ops::filter;
-use crate::ops::fire::{FIRE, FIRE_FIXED, FIRE_KEY, FireParams};
-use crate::ops::fold::{FOLD, RowParams};
-use crate::ops::keys::{
-    COUNTS_LIST, DENSE, KEYS, KeysParams, REHASH, RESOLVE, SETTLE, WALK_GROUPS,
-};
-use crate::ops::merge::{CLEAR, MERGE, WALK_WORDS, ZERO, ZeroParams};
-use crate::ops::row::{FIRST, LAST, Layout};
-use crate::plan::{Buf, BufId, Grid, Kernel, Memory, Plan, Role};
+use crate::ops::fire::{FIRE_FIXED, FIRE_KEY};
+use crate::ops::keys::COUNTS_LIST;
+use crate::ops::merge::{CLEAR, MERGE, ZERO, ZeroParams};
+use crate::ops::row::Layout;
+use crate::plan::{Buf, BufId, Grid, Memory, Plan, Role};
 
 /// Pieces of lanes that one batch puts together, at most.
 pub(super) const PIECES_MAX: usize = BATCH_RANGES_MAX;
@@ -27,33 +26,67 @@ pub(super) const EXPIRE_SLOTS_MAX: usize = 1 << 12;
 /// One value's accumulators.
 pub(super) struct Group {
     pub(super) layout: Layout,
-    pub(super) rows: Buf<u32>,
+    /// Its rows, page by page.
+    pub(super) pages: Vec<Buf<u32>>,
     /// Where its words begin in an emitted row.
     pub(super) out_at: usize,
+}
+
+impl Group {
+    /// Words of a block of its rows.
+    pub(super) const fn block_words(&self) -> usize {
+        self.layout.words * BLOCK_IDS
+    }
 }
 
 /// Everything a query needs on its device.
 pub(super) struct Programs {
     pub(super) memory: Memory,
     pub(super) groups: Vec<Group>,
-    pub(super) table: Buf<u32>,
-    pub(super) keys: Buf<u32>,
-    pub(super) counts: Buf<u32>,
-    pub(super) map: Buf<u32>,
+    /// Blocks that each page has room for now.
+    rooms: Vec<usize>,
+    plans: Plans,
+    pub(super) buffers: Buffers,
     /// Words of a key record, 0 for dense keys.
     pub(super) record_words: usize,
     /// Words of an emitted row.
     pub(super) out_words: usize,
     /// Rows that one firing emits, at most.
     pub(super) fire_rows: usize,
+    pub(super) rehash: Option<ProgramId>,
+    /// Those with a step for each page of rows.
+    pub(super) paged: Paged,
+    /// Zeroes a table of so many words.
+    zero: Option<(usize, ProgramId)>,
+}
+
+/// The programs that are compiled anew when a page is added.
+#[derive(Clone, Copy)]
+pub(super) struct Paged {
     pub(super) ingest: ProgramId,
     pub(super) merge: ProgramId,
     pub(super) clear: ProgramId,
     pub(super) fire: ProgramId,
-    pub(super) rehash: Option<ProgramId>,
     pub(super) expire: Option<ProgramId>,
-    /// Zeroes a table of so many words.
-    zero: Option<(usize, ProgramId)>,
+}
+
+impl Paged {
+    fn compile(
+        queue: &mut dyn Queue,
+        memory: &Memory,
+        plans: &Plans,
+        (b, groups): (&Buffers, &[Group]),
+    ) -> Result<Self> {
+        let expires = !plans.dense && plans.keys.expires != 0;
+        let mut compile = |plan: Plan| queue.compile(&plan, memory);
+        Ok(Self {
+            ingest: compile(plans.ingest(b, groups))?,
+            merge: compile(plans.walk("merge", &MERGE, (b, groups)))?,
+            clear: compile(plans.walk("clear", &CLEAR, (b, groups)))?,
+            fire: compile(plans.fire(b, groups))?,
+            expire: expires.then(|| compile(plans.expire(b, groups))).transpose()?,
+        })
+    }
 }
 
 /// Words of an ingest header, at most: the last event may go to as many windows as there are slices in one, and the end
@@ -79,7 +112,7 @@ impl Programs {
         let (events, fire_rows) = (options.batch_events, options.result_rows);
         let (groups, out_words) = declare_groups(&mut memory, query);
         let b = Buffers::declare(&mut memory, record_words, events, (fire_rows, out_words));
-        let mut plan = Plan {
+        let mut opening = Plan {
             events_max: events,
             stride: query.stride,
             output: Some(b.ingested.id),
@@ -88,57 +121,95 @@ impl Programs {
         let code = query
             .filter
             .as_ref()
-            .map(|code| (code, filter::record(&mut plan, &mut memory, code, b.ids)));
+            .map(|code| (code, filter::record(&mut opening, &mut memory, code, b.ids)));
         queue.alloc(&memory.buffers)?;
         if let Some((code, buffer)) = code {
             queue.write(buffer.id, 0, code.words())?;
         }
-        let keys = KeysParams {
-            stride: u(query.stride),
-            key_word: u(query.key.map_or(0, |c| c.word())),
-            key_words: u(key_words),
-            record_words: u(record_words),
-            filtered: u32::from(query.filter.is_some()),
-            expires: u32::from(query.ttl.is_some()),
-            pad0: 0,
-            pad1: 0,
+        let plans = Plans {
+            opening,
+            dense: !hashed,
+            serial: caps.serial,
+            keys: key_params(query, key_words, record_words),
+            rows: row_params(query, caps.serial),
+            out_words,
+            page_blocks: page_blocks(&groups, caps),
         };
-        let rows: Vec<RowParams> = (query.values.iter())
-            .map(|v| row_params(query, v.word, v.kind as u32, v.parts, v.fraction, caps.serial))
-            .collect();
-        let shape = Shape { query, caps, b: &b, groups: &groups, rows: &rows, keys, out_words };
-        let ingest = queue.compile(&shape.ingest(plan), &memory)?;
-        let merge = queue.compile(&shape.walk("merge", &MERGE), &memory)?;
-        let clear = queue.compile(&shape.walk("clear", &CLEAR), &memory)?;
-        let fire = queue.compile(&shape.fire(), &memory)?;
-        let rehash = hashed.then(|| queue.compile(&shape.rehash(), &memory)).transpose()?;
-        let expire = (hashed && query.ttl.is_some())
-            .then(|| queue.compile(&shape.expire(), &memory))
-            .transpose()?;
-        let Buffers { table, keys, counts, map, .. } = b;
+        let rehash = hashed.then(|| queue.compile(&plans.rehash(&b), &memory)).transpose()?;
+        let paged = Paged::compile(queue, &memory, &plans, (&b, &groups))?;
         Ok(Self {
             memory,
             groups,
-            table,
-            keys,
-            counts,
-            map,
+            rooms: vec![1],
+            plans,
+            buffers: b,
             record_words,
             out_words,
             fire_rows,
-            ingest,
-            merge,
-            clear,
-            fire,
             rehash,
-            expire,
+            paged,
             zero: None,
         })
     }
 
     /// Words of the largest block of rows.
     pub(super) fn block_words(&self) -> usize {
-        self.groups.iter().map(|g| g.layout.words * BLOCK_IDS).max().unwrap_or(1)
+        block_words(&self.groups)
+    }
+
+    /// Blocks in a page.
+    pub(super) const fn page_blocks(&self) -> usize {
+        self.plans.page_blocks
+    }
+
+    /// Blocks that there is room for beyond those used of each page.
+    pub(super) fn blocks_free(&self, used: impl Iterator<Item = usize>) -> usize {
+        self.rooms.iter().zip(used).map(|(room, used)| room - used).sum()
+    }
+
+    /// Words of all rows.
+    pub(super) fn rows_words(&self) -> usize {
+        let words: usize = self.groups.iter().map(Group::block_words).sum();
+        words * self.rooms.iter().sum::<usize>()
+    }
+
+    /// Makes room for so many blocks in each page.
+    pub(super) fn provide(
+        &mut self,
+        queue: &mut dyn Queue,
+        caps: &Caps,
+        used: impl ExactSizeIterator<Item = usize>,
+    ) -> Result<()> {
+        let had = self.rooms.len();
+        while self.rooms.len() < used.len() {
+            self.add_page(queue)?;
+        }
+        if self.rooms.len() > had {
+            let parts = (&self.buffers, &self.groups[..]);
+            self.paged = Paged::compile(queue, &self.memory, &self.plans, parts)?;
+        }
+        for (page, used) in used.enumerate() {
+            if used > self.rooms[page] {
+                // Half as much again, so that growing costs a constant share.
+                let room = (used + used / 2).max(4).min(self.page_blocks());
+                for g in 0..self.groups.len() {
+                    let words = room * self.groups[g].block_words();
+                    self.resize(queue, caps, self.groups[g].pages[page].id, words)?;
+                }
+                self.rooms[page] = room;
+            }
+        }
+        Ok(())
+    }
+
+    fn add_page(&mut self, queue: &mut dyn Queue) -> Result<()> {
+        let first = self.memory.buffers.len();
+        for group in &mut self.groups {
+            group.pages.push(self.memory.buffer("rows", Role::State, group.block_words()));
+        }
+        queue.alloc(&self.memory.buffers[first..])?;
+        self.rooms.push(1);
+        Ok(())
     }
 
     /// Resizes a buffer on the device and in the books.
@@ -168,7 +239,7 @@ impl Programs {
 
     /// A program that zeroes the table at today's size.
     pub(super) fn zero(&mut self, queue: &mut dyn Queue) -> Result<ProgramId> {
-        let id = self.table.id;
+        let id = self.buffers.table.id;
         let words = self.memory.decl(id).map_or(0, |d| d.words);
         if let Some((_, program)) = self.zero.filter(|(zeroed, _)| *zeroed == words) {
             return Ok(program);
@@ -182,15 +253,27 @@ impl Programs {
     }
 }
 
-struct Buffers {
-    ids: Buf<u32>,
-    table: Buf<u32>,
-    keys: Buf<u32>,
-    counts: Buf<u32>,
-    map: Buf<u32>,
-    emitted: Buf<u32>,
-    ingested: Buf<u32>,
-    fired: Buf<u32>,
+/// The buffers of which there is one each, whatever the number of keys.
+pub(super) struct Buffers {
+    pub(super) ids: Buf<u32>,
+    pub(super) table: Buf<u32>,
+    pub(super) keys: Buf<u32>,
+    pub(super) counts: Buf<u32>,
+    pub(super) map: Buf<u32>,
+    pub(super) emitted: Buf<u32>,
+    pub(super) ingested: Buf<u32>,
+    pub(super) fired: Buf<u32>,
+}
+
+/// Words of the largest block of rows.
+fn block_words(groups: &[Group]) -> usize {
+    groups.iter().map(Group::block_words).max().unwrap_or(1)
+}
+
+/// Blocks in a page: as many as one binding holds, their words counted in 32 bits.
+fn page_blocks(groups: &[Group], caps: &Caps) -> usize {
+    let words = caps.bind_words_max.min(u32::MAX as usize);
+    (words / block_words(groups)).max(1)
 }
 
 /// Rows that come back with a firing at once; more are fetched when there are more.
@@ -223,138 +306,9 @@ fn declare_groups(memory: &mut Memory, query: &Query) -> (Vec<Group>, usize) {
     let mut groups = Vec::new();
     for value in &query.values {
         let layout = Layout::new(value.parts);
-        let rows = memory.buffer("rows", Role::State, BLOCK_IDS * layout.words);
-        groups.push(Group { layout, rows, out_at });
+        let pages = vec![memory.buffer("rows", Role::State, BLOCK_IDS * layout.words)];
+        groups.push(Group { layout, pages, out_at });
         out_at += layout.words;
     }
     (groups, out_at)
-}
-
-/// What the plans are recorded from.
-struct Shape<'a> {
-    query: &'a Query,
-    caps: &'a Caps,
-    b: &'a Buffers,
-    groups: &'a [Group],
-    rows: &'a [RowParams],
-    keys: KeysParams,
-    out_words: usize,
-}
-
-const PER_CHUNK: Grid = Grid::Head(batch::GROUPS);
-const PER_ID: Grid = Grid::Head(WALK_GROUPS);
-
-impl Shape<'_> {
-    fn ingest(&self, mut plan: Plan) -> Plan {
-        let b = self.b;
-        if self.query.dense.is_some() {
-            plan.step(&DENSE, PER_CHUNK, self.keys, &[b.ids.id, b.ingested.id]);
-        } else {
-            let (table, keys, ids, counts) = (b.table.id, b.keys.id, b.ids.id, b.counts.id);
-            plan.step(&KEYS, PER_CHUNK, self.keys, &[table, keys, ids, counts, b.ingested.id]);
-            if !self.caps.serial {
-                plan.step(&SETTLE, PER_CHUNK, self.keys, &[table, keys, ids, counts]);
-                plan.step(
-                    &RESOLVE,
-                    PER_CHUNK,
-                    self.keys,
-                    &[table, keys, ids, counts, b.ingested.id],
-                );
-            }
-        }
-        for (group, row) in self.groups.iter().zip(self.rows) {
-            let binds = [b.ids.id, b.map.id, group.rows.id];
-            plan.step(&FOLD, PER_CHUNK, *row, &binds);
-            if !self.caps.serial && row.parts & (FIRST | LAST) != 0 {
-                plan.step(&ELECT, PER_CHUNK, *row, &binds);
-                plan.step(&ENDS, PER_CHUNK, *row, &binds);
-            }
-        }
-        plan
-    }
-
-    fn walk(&self, name: &'static str, kernel: &'static Kernel) -> Plan {
-        let mut plan = Plan::new(name, WALK_WORDS);
-        for (group, row) in self.groups.iter().zip(self.rows) {
-            plan.step(kernel, PER_ID, *row, &[self.b.map.id, group.rows.id]);
-        }
-        plan
-    }
-
-    fn fire(&self) -> Plan {
-        let b = self.b;
-        let mut plan = Plan { output: Some(b.fired.id), ..Plan::new("fire", WALK_WORDS) };
-        for (i, (group, row)) in self.groups.iter().zip(self.rows).enumerate() {
-            let params = FireParams {
-                parts: row.parts,
-                row_words: row.row_words,
-                out_words: u(self.out_words),
-                out_at: u(group.out_at),
-                lead: u32::from(i == 0),
-                key_words: if self.query.dense.is_some() { 0 } else { self.keys.key_words },
-                record_words: self.keys.record_words,
-                extremes: row.extremes,
-                fixed: row.fixed,
-                squares: row.squares,
-                exact: row.exact,
-                first: row.first,
-                last: row.last,
-                pad0: 0,
-                pad1: 0,
-                pad2: 0,
-            };
-            let binds = [b.keys.id, b.map.id, group.rows.id, b.emitted.id, b.fired.id];
-            plan.step(&FIRE, PER_ID, params, &binds);
-        }
-        plan
-    }
-
-    fn rehash(&self) -> Plan {
-        let mut plan = Plan::new("rehash", batch::FIXED);
-        plan.step(&REHASH, PER_ID, self.keys, &[self.b.table.id, self.b.keys.id]);
-        plan
-    }
-
-    fn expire(&self) -> Plan {
-        let params = ExpireParams {
-            record_words: self.keys.record_words,
-            seen_word: self.keys.key_words,
-            row_words: self.rows[0].row_words,
-            pad0: 0,
-        };
-        let b = self.b;
-        let mut plan = Plan::new("expire", EXPIRE_SLOT + EXPIRE_SLOTS_MAX);
-        let binds = [b.keys.id, b.counts.id, b.map.id, self.groups[0].rows.id];
-        plan.step(&EXPIRE, PER_ID, params, &binds);
-        plan
-    }
-}
-
-fn row_params(
-    q: &Query,
-    value: usize,
-    kind: u32,
-    parts: u32,
-    fraction: u32,
-    serial: bool,
-) -> RowParams {
-    let l = Layout::new(parts);
-    RowParams {
-        stride: u(q.stride),
-        time_word: u(q.time.word()),
-        value_word: u(value),
-        kind,
-        parts,
-        fraction,
-        row_words: u(l.words),
-        ends: u32::from(serial),
-        extremes: u(l.extremes),
-        fixed: u(l.fixed),
-        squares: u(l.squares),
-        exact: u(l.exact),
-        first: u(l.first),
-        last: u(l.last),
-        pad0: 0,
-        pad1: 0,
-    }
 }

@@ -1,106 +1,155 @@
 //! Accumulator slots: which slice or window owns which, and which blocks of rows they own.
 //!
-//! A slot is a place for one row of every key. Its rows lie in blocks of 1,024 ids, and the block map says
-//! which, so that slots come and go and keys grow without a row being moved.
+//! A slot is a place for one row of every key. It has blocks only for the ids that its events can have: a batch in
+//! flight may bring as many new keys as it has events, so the slots it names have rows for all of those, and give back
+//! what was not needed when others need it.
 
+use super::blocks::Blocks;
+use super::fire::Named;
+use super::map::{Map, Part};
 use super::programs::Programs;
-use crate::base::error::Result;
-use crate::base::limits::{BLOCK_IDS, CHUNK_EVENTS};
+use crate::base::error::{Error, Result};
+use crate::base::limits::{BLOCK_IDS, CHUNK_EVENTS, word};
 use crate::device::{Caps, Queue};
-use crate::ops::fold::NO_BLOCK;
+use crate::ops::keys::{WALK_FROM, WALK_GROUPS, WALK_TO};
+use crate::ops::merge::{NO_SLOT, WALK_INTO, WALK_SLOT, WALK_SLOTS, WALK_WORDS};
+use crate::ops::page::{self, NO_BLOCK};
 
 /// One open slot.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Slot {
     /// Its blocks, by id / `BLOCK_IDS`.
     blocks: Vec<u32>,
+    part: Part,
     /// Events it has taken, of all keys together.
     events: u64,
     open: bool,
+    /// Whether the batch under construction names it.
+    named: bool,
 }
 
 /// All slots of a query.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Slots {
     slots: Vec<Slot>,
     free_slots: Vec<u32>,
-    free_blocks: Vec<u32>,
-    blocks: u32,
-    /// Blocks that the rows buffers have room for.
-    room: usize,
-    /// Entries of the map for each slot.
-    stride: usize,
+    blocks: Blocks,
+    map: Map,
     /// Slots in use.
     open: usize,
-    /// Slots opened since the device was told, and the most there ever were.
-    new: usize,
-    new_max: usize,
-    /// Ids that every open slot has blocks for, at least.
-    ids: usize,
-    /// Whether the device's map is out of date.
-    changed: bool,
-    words: Vec<u32>,
+    /// Slots that the batch under construction names, and the most that one ever did.
+    named: Vec<u32>,
+    named_max: usize,
+    /// Whether some page had too few blocks, so that all must be laid out anew.
+    crowded: bool,
 }
 
 impl Slots {
+    /// None, on a device whose pages hold so many blocks.
+    pub(super) fn new(per_page: usize) -> Self {
+        Self { blocks: Blocks::new(per_page), ..Self::default() }
+    }
+
     /// Opens an empty slot.
     pub(super) fn open(&mut self) -> u32 {
         let slot = self.free_slots.pop().unwrap_or_else(|| {
             self.slots.push(Slot::default());
-            u32::try_from(self.slots.len() - 1).expect("few slots")
+            word(self.slots.len() - 1)
         });
-        let blocks = self.ids.div_ceil(BLOCK_IDS);
         self.slots[slot as usize].open = true;
-        (self.open, self.new) = (self.open + 1, self.new + 1);
-        self.changed = true;
-        self.give(slot, blocks);
+        self.open += 1;
         slot
     }
 
     /// Closes a slot whose rows have been cleared on the device.
     pub(super) fn close(&mut self, slot: u32) {
         let s = &mut self.slots[slot as usize];
-        self.free_blocks.append(&mut s.blocks);
+        self.blocks.give(&s.blocks);
+        self.map.give_up(&mut s.part);
+        s.blocks.clear();
         (s.open, s.events) = (false, 0);
         self.free_slots.push(slot);
         self.open -= 1;
-        self.changed = true;
     }
 
-    /// Makes sure that every open slot has rows for `ids` keys.
-    pub(super) fn reserve(&mut self, ids: usize) {
-        let had = self.ids;
-        // It may fall: what is in flight could have brought more new keys than it did. Slots opened from now on are
-        // that much smaller.
-        self.ids = ids.max(1).next_multiple_of(BLOCK_IDS);
-        if self.ids <= had {
-            return;
+    /// Makes sure that the slots which the batch names have rows for `ids` keys.
+    pub(super) fn reserve(&mut self, ids: usize, programs: &Programs) {
+        let blocks = ids.div_ceil(BLOCK_IDS);
+        self.named_max = self.named_max.max(self.named.len());
+        let lacks = |&slot: &u32| blocks.saturating_sub(self.slots[slot as usize].blocks.len());
+        let lacking: usize = self.named.iter().map(lacks).sum();
+        if lacking > self.blocks.free() + programs.blocks_free(self.blocks.used()) {
+            self.reclaim(blocks);
         }
-        let blocks = self.ids / BLOCK_IDS;
-        for slot in 0..self.slots.len() {
-            if self.slots[slot].open {
-                self.give(u32::try_from(slot).expect("few slots"), blocks);
-            }
+        let named = std::mem::take(&mut self.named);
+        for &slot in &named {
+            self.slots[slot as usize].named = false;
+            self.give(slot, blocks);
+        }
+        self.named = named;
+        self.named.clear();
+    }
+
+    /// Makes sure that the slot which takes others in has blocks wherever they have; one more than the highest id that
+    /// any of them has rows for.
+    pub(super) fn combine(&mut self, (into, slots): Named) -> usize {
+        let all = slots.into_iter().flatten().chain(into);
+        let blocks = all.map(|slot| self.slots[slot as usize].blocks.len()).max().unwrap_or(0);
+        if let Some(into) = into {
+            self.give(into, blocks);
+        }
+        blocks * BLOCK_IDS
+    }
+
+    /// The header of a walk over the ids `[from, to)` of these slots.
+    pub(super) fn walk(
+        &self,
+        (into, slots): Named,
+        (from, to): (usize, usize),
+    ) -> [u32; WALK_WORDS] {
+        let mut head = [0; WALK_WORDS];
+        head[WALK_GROUPS] = word((to - from).div_ceil(CHUNK_EVENTS));
+        (head[WALK_FROM], head[WALK_TO]) = (word(from), word(to));
+        let into = into.map_or(NO_SLOT, |slot| self.words(slot));
+        head[WALK_INTO..WALK_INTO + 2].copy_from_slice(&into);
+        for slot in slots.into_iter().flatten() {
+            let at = WALK_SLOT + 2 * head[WALK_SLOTS] as usize;
+            head[at..at + 2].copy_from_slice(&self.words(slot));
+            head[WALK_SLOTS] += 1;
+        }
+        head
+    }
+
+    /// Takes back what lies beyond all keys that there can be: what was in flight brought fewer than it could have.
+    fn reclaim(&mut self, blocks: usize) {
+        for s in self.slots.iter_mut().filter(|s| s.blocks.len() > blocks) {
+            self.blocks.give(&s.blocks[blocks..]);
+            s.blocks.truncate(blocks);
+            self.map.put(&mut s.part, blocks, &s.blocks);
         }
     }
 
     fn give(&mut self, slot: u32, blocks: usize) {
-        let have = self.slots[slot as usize].blocks.len();
-        for _ in have..blocks {
-            let block = self.free_blocks.pop().unwrap_or_else(|| {
-                self.blocks += 1;
-                self.blocks - 1
-            });
-            self.slots[slot as usize].blocks.push(block);
-            self.changed = true;
+        let s = &mut self.slots[slot as usize];
+        let have = s.blocks.len();
+        if blocks > have {
+            for column in have..blocks {
+                let block = self.blocks.take(column, self.open);
+                self.crowded |= block.is_none();
+                s.blocks.push(block.unwrap_or(NO_BLOCK));
+            }
+            self.map.put(&mut s.part, have, &s.blocks);
         }
     }
 
-    /// Counts events into a slot and says how many it has taken.
-    pub(super) fn count(&mut self, slot: u32, events: u64) -> u64 {
-        let taken = &mut self.slots[slot as usize].events;
-        *taken += events;
-        *taken
+    /// Counts events of the batch under construction into a slot.
+    pub(super) fn count(&mut self, slot: u32, events: u64) {
+        let s = &mut self.slots[slot as usize];
+        s.events += events;
+        if !s.named {
+            s.named = true;
+            self.named.push(slot);
+        }
     }
 
     /// Events a slot has taken.
@@ -108,18 +157,24 @@ impl Slots {
         self.slots[slot as usize].events
     }
 
-    /// The events, `room` at most, that a batch may have so that rows for all keys it could bring, `bound` of them in
-    /// all, fit one binding for every open slot and as many more as a batch is known to open.
+    /// The slot as headers name it.
+    pub(super) fn words(&self, slot: u32) -> page::Slot {
+        let s = &self.slots[slot as usize];
+        [word(s.part.at), word(s.blocks.len())]
+    }
+
+    /// The events, `room` at most, that a batch may have so that rows for the keys it could bring, of which `new` are
+    /// not known yet, fit one binding for as many slots as a batch is known to name.
     pub(super) fn largest(
         &self,
         room: usize,
-        bound: impl Fn(usize) -> usize,
+        new: impl Fn(usize) -> usize,
         caps: &Caps,
         programs: &Programs,
     ) -> usize {
-        let slots = self.open + self.new_max + 4;
+        let slots = self.named_max + 4;
         let fit = |room| {
-            let blocks = slots * bound(room).div_ceil(BLOCK_IDS);
+            let blocks = slots * new(room).div_ceil(BLOCK_IDS);
             blocks.saturating_mul(programs.block_words()) <= caps.bind_words_max
         };
         let mut room = room;
@@ -134,15 +189,55 @@ impl Slots {
         (0u32..).zip(&self.slots).filter(|(_, s)| s.open).map(|(i, _)| i)
     }
 
-    /// Entries of the block map for each slot.
-    pub(super) fn stride(&self) -> usize {
-        self.stride
+    /// Bytes of all rows and of the map.
+    pub(super) fn bytes(&self, programs: &Programs) -> u64 {
+        (programs.rows_words() + self.map.words()) as u64 * 4
     }
 
-    /// Words of all rows and of the map.
-    pub(super) fn bytes(&self, programs: &Programs) -> u64 {
-        let words: usize = programs.groups.iter().map(|g| g.layout.words).sum();
-        (self.room * BLOCK_IDS * words + self.words.len()) as u64 * 4
+    /// Whether a page has too few blocks for the slots there are.
+    pub(super) const fn crowded(&self) -> bool {
+        self.crowded
+    }
+
+    /// The same slots with their blocks laid out in pages of so many, for a device that knows nothing yet; and which
+    /// block becomes which, in the order of ours.
+    pub(super) fn laid_out(
+        &self,
+        per_page: usize,
+        device: &str,
+    ) -> Result<(Self, Vec<(u32, u32)>)> {
+        let mut there = Self {
+            blocks: Blocks::new(per_page),
+            map: Map::default(),
+            crowded: false,
+            ..self.clone()
+        };
+        let mut moves = Vec::new();
+        for s in there.slots.iter_mut().filter(|s| s.open) {
+            for (column, block) in s.blocks.iter_mut().enumerate() {
+                let Some(new) = there.blocks.take(column, self.open) else {
+                    return Err(Error::unsupported(
+                        device,
+                        format!(
+                            "{} windows or slices are open, one binding has rows for {per_page} of them: a shorter \
+                             lateness or disorder, fewer slices in a window, or another device",
+                            self.open
+                        ),
+                    ));
+                };
+                if *block != NO_BLOCK {
+                    moves.push((*block, new));
+                }
+                *block = new;
+            }
+            s.part = Part::default();
+            there.map.put(&mut s.part, 0, &s.blocks);
+        }
+        for s in there.slots.iter_mut().filter(|s| !s.open) {
+            s.part = Part::default();
+        }
+        moves.sort_unstable();
+        Ok((there, moves))
     }
 
     /// Brings the device's rows and block map up to date.
@@ -152,37 +247,7 @@ impl Slots {
         caps: &Caps,
         programs: &mut Programs,
     ) -> Result<()> {
-        if !self.changed {
-            return Ok(());
-        }
-        (self.new_max, self.new) = (self.new_max.max(self.new), 0);
-        let blocks = self.blocks as usize;
-        if blocks > self.room {
-            // Half as much again, so that growing costs a constant share.
-            let mut room = (blocks + blocks / 2).max(4);
-            let words_max = programs.block_words();
-            if room * words_max > caps.bind_words_max {
-                room = (caps.bind_words_max / words_max).max(blocks);
-            }
-            for g in 0..programs.groups.len() {
-                let (id, words) = (programs.groups[g].rows.id, programs.groups[g].layout.words);
-                programs.resize(queue, caps, id, room * BLOCK_IDS * words)?;
-            }
-            self.room = room;
-        }
-        self.stride = self.ids.div_ceil(BLOCK_IDS).max(self.stride).next_power_of_two();
-        self.words.clear();
-        self.words.resize(self.slots.len() * self.stride, NO_BLOCK);
-        for (slot, map) in self.slots.iter().zip(self.words.chunks_exact_mut(self.stride)) {
-            map[..slot.blocks.len()].copy_from_slice(&slot.blocks);
-        }
-        let map = programs.map.id;
-        let have = programs.memory.decl(map).map_or(0, |d| d.words);
-        if self.words.len() > have {
-            programs.resize(queue, caps, map, self.words.len().next_power_of_two().max(4))?;
-        }
-        queue.write(map, 0, &self.words)?;
-        self.changed = false;
-        Ok(())
+        programs.provide(queue, caps, self.blocks.used())?;
+        self.map.sync(queue, caps, programs)
     }
 }

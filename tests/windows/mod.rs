@@ -56,6 +56,8 @@ pub struct Shape {
     pub seed: [u32; 4],
     /// Whether serial devices elect first and last values as parallel ones must.
     pub elects: bool,
+    /// Pages of rows.
+    pub pages: usize,
 }
 
 /// Events that go to the same spans.
@@ -217,6 +219,7 @@ impl Script {
             dense_keys,
             seed: [0; 4].map(|_| rng.next_u64() as u32),
             elects: rng.below(2) == 0,
+            pages: pick(&mut rng, &[1, 1, 2, 5]),
         };
         let pool = pool(&mut rng, &shape);
         let seqs = [0, 1, 2].map(|_| pick(&mut rng, &[0, (1 << 32) - 300, u64::MAX - (1 << 20)]));

@@ -9,6 +9,7 @@ use pelton::base::limits::{BLOCK_IDS, CHUNK_EVENTS};
 use pelton::base::rng::SplitMix;
 use pelton::device::{Device, Output, ProgramId, Queue, QueueOptions};
 use pelton::ops::batch::{self, Chunk, DROPPED, Span};
+use pelton::ops::page::{self, Page};
 use pelton::ops::row::{FIRST, LAST, Layout};
 use pelton::ops::{ends, expire, fire, fold, keys, merge};
 use pelton::plan::{Buf, Grid, Memory, Plan, Role};
@@ -16,7 +17,7 @@ use pelton::ring::{Lane, LaneOptions, Lease, Tail, lane};
 use std::collections::BTreeMap;
 
 /// Entries of the block map for each slot: one more than there are blocks of ids.
-const MAP_STRIDE: usize = 3;
+const MAP_STRIDE: usize = KEYS_MAX / BLOCK_IDS + 1;
 /// Ids that one fire walks, so that there are several.
 const FIRE_IDS: usize = 700;
 const CHUNKS_MAX: usize = 1 << 13;
@@ -31,7 +32,8 @@ struct Bufs {
     ids: Buf<u32>,
     counts: Buf<u32>,
     map: Buf<u32>,
-    rows: [Buf<u32>; 2],
+    /// Rows of each value, page by page.
+    rows: [Vec<Buf<u32>>; 2],
     emitted: Buf<u32>,
     aside: Buf<u32>,
     fired: Buf<u32>,
@@ -87,7 +89,19 @@ impl Shape {
         }
     }
 
-    fn row_params(&self, value: usize, ends: bool) -> fold::RowParams {
+    /// Blocks of a page.
+    fn page_blocks(&self) -> usize {
+        (KEYS_MAX / BLOCK_IDS).div_ceil(self.pages) * SLOTS as usize
+    }
+
+    fn page(&self, page: usize) -> Page {
+        match self.pages {
+            1 => Page { first: 0, blocks: page::ALONE },
+            _ => Page { first: low(page * self.page_blocks()), blocks: low(self.page_blocks()) },
+        }
+    }
+
+    fn row_params(&self, value: usize, page: usize, ends: bool) -> fold::RowParams {
         let l = self.layout(value);
         fold::RowParams {
             stride: low(STRIDE),
@@ -104,12 +118,12 @@ impl Shape {
             exact: low(l.exact),
             first: low(l.first),
             last: low(l.last),
-            pad0: 0,
-            pad1: 0,
+            first_block: self.page(page).first,
+            blocks: self.page(page).blocks,
         }
     }
 
-    fn fire_params(&self, value: usize) -> fire::FireParams {
+    fn fire_params(&self, value: usize, page: usize) -> fire::FireParams {
         let l = self.layout(value);
         let dense = matches!(self.keys, Keys::Dense(_));
         fire::FireParams {
@@ -126,9 +140,9 @@ impl Shape {
             exact: low(l.exact),
             first: low(l.first),
             last: low(l.last),
+            first_block: self.page(page).first,
+            blocks: self.page(page).blocks,
             pad0: 0,
-            pad1: 0,
-            pad2: 0,
         }
     }
 }
@@ -136,8 +150,8 @@ impl Shape {
 fn memory(shape: &Shape) -> (Memory, Bufs) {
     let mut m = Memory::default();
     let rows = |m: &mut Memory, value: usize| {
-        let words = SLOTS as usize * 2 * BLOCK_IDS * shape.layout(value).words;
-        m.buffer::<u32>("rows", Role::State, words)
+        let words = shape.page_blocks() * BLOCK_IDS * shape.layout(value).words;
+        (0..shape.pages).map(|_| m.buffer::<u32>("rows", Role::State, words)).collect()
     };
     let fired = fire::FIRE_FIXED + FIRE_IDS * shape.out_words();
     let bufs = Bufs {
@@ -174,8 +188,8 @@ fn ingest_plan(shape: &Shape, serial: bool, b: &Bufs) -> Plan {
         plan.step(&keys::RESOLVE, grid, p, &[table, records, ids, counts, out]);
     }
     let elects = !serial || shape.elects;
-    for (value, rows) in b.rows.iter().enumerate() {
-        let (p, binds) = (shape.row_params(value, !elects), [ids, b.map.id, rows.id]);
+    for (value, page, rows) in b.pages() {
+        let (p, binds) = (shape.row_params(value, page, !elects), [ids, b.map.id, rows.id]);
         plan.step(&fold::FOLD, grid, p, &binds);
         if elects && shape.parts[value] & (FIRST | LAST) != 0 {
             plan.step(&ends::ELECT, grid, p, &binds);
@@ -188,17 +202,18 @@ fn ingest_plan(shape: &Shape, serial: bool, b: &Bufs) -> Plan {
 fn fire_plan(shape: &Shape, b: &Bufs) -> Plan {
     let mut plan = Plan::new("fire", merge::WALK_WORDS);
     plan.output = Some(b.fired.id);
-    for (value, rows) in b.rows.iter().enumerate() {
+    for (value, page, rows) in b.pages() {
         let binds = [b.records.id, b.map.id, rows.id, b.emitted.id, b.fired.id];
-        plan.step(&fire::FIRE, Grid::Head(keys::WALK_GROUPS), shape.fire_params(value), &binds);
+        let params = shape.fire_params(value, page);
+        plan.step(&fire::FIRE, Grid::Head(keys::WALK_GROUPS), params, &binds);
     }
     plan
 }
 
 fn walk_plan(shape: &Shape, b: &Bufs, kernel: &'static pelton::plan::Kernel) -> Plan {
     let mut plan = Plan::new(kernel.name, merge::WALK_WORDS);
-    for (value, rows) in b.rows.iter().enumerate() {
-        let (p, binds) = (shape.row_params(value, false), [b.map.id, rows.id]);
+    for (value, page, rows) in b.pages() {
+        let (p, binds) = (shape.row_params(value, page, false), [b.map.id, rows.id]);
         plan.step(kernel, Grid::Head(keys::WALK_GROUPS), p, &binds);
     }
     plan
@@ -206,14 +221,20 @@ fn walk_plan(shape: &Shape, b: &Bufs, kernel: &'static pelton::plan::Kernel) -> 
 
 fn expire_plan(shape: &Shape, b: &Bufs) -> Plan {
     let mut plan = Plan::new("expire", merge::WALK_WORDS);
-    let params = expire::ExpireParams {
-        record_words: low(shape.record_words()),
-        seen_word: low(shape.key_words()),
-        row_words: low(shape.layout(0).words),
-        pad0: 0,
-    };
-    let binds = [b.records.id, b.counts.id, b.map.id, b.rows[0].id];
-    plan.step(&expire::EXPIRE, Grid::Head(keys::WALK_GROUPS), params, &binds);
+    for (_, page, rows) in b.pages().filter(|(value, ..)| *value == 0) {
+        let params = expire::ExpireParams {
+            record_words: low(shape.record_words()),
+            seen_word: low(shape.key_words()),
+            row_words: low(shape.layout(0).words),
+            first_block: shape.page(page).first,
+            blocks: shape.page(page).blocks,
+            pad0: 0,
+            pad1: 0,
+            pad2: 0,
+        };
+        let binds = [b.records.id, b.counts.id, b.map.id, rows.id];
+        plan.step(&expire::EXPIRE, Grid::Head(keys::WALK_GROUPS), params, &binds);
+    }
     plan
 }
 
@@ -223,6 +244,43 @@ fn rehash_plan(shape: &Shape, b: &Bufs, slots: usize) -> Plan {
     let (grid, p) = (Grid::Head(keys::WALK_GROUPS), shape.keys_params());
     plan.step(&keys::REHASH, grid, p, &[b.table.id, b.records.id]);
     plan
+}
+
+impl Bufs {
+    /// Value, page and rows of each step of a row kernel.
+    fn pages(&self) -> impl Iterator<Item = (usize, usize, Buf<u32>)> + '_ {
+        let of = |(value, pages): (usize, &[Buf<u32>])| {
+            pages
+                .iter()
+                .enumerate()
+                .map(move |(page, rows)| (value, page, *rows))
+                .collect::<Vec<_>>()
+        };
+        self.rows.iter().map(Vec::as_slice).enumerate().flat_map(of)
+    }
+}
+
+/// A slot as headers name it.
+fn slot(number: u32) -> page::Slot {
+    [number * low(MAP_STRIDE), low(MAP_STRIDE - 1)]
+}
+
+/// A block for each column of each slot, in any order inside the column's page.
+fn block_map(shape: &Shape) -> Vec<u32> {
+    let (columns, slots) = (MAP_STRIDE - 1, SLOTS as usize);
+    let mut rng = SplitMix::new(u64::from(shape.seed[0]));
+    let mut map = vec![page::NO_BLOCK; slots * MAP_STRIDE];
+    for page in 0..shape.pages {
+        let first = page * shape.page_blocks();
+        let mut blocks: Vec<u32> = (first..first + shape.page_blocks()).map(low).collect();
+        super::shuffle(&mut rng, &mut blocks);
+        for column in (0..columns).filter(|column| column % shape.pages == page) {
+            for slot in 0..slots {
+                map[slot * MAP_STRIDE + column] = blocks.pop().expect("enough in each page");
+            }
+        }
+    }
+    map
 }
 
 impl<'a> Bed<'a> {
@@ -241,10 +299,7 @@ impl<'a> Bed<'a> {
             compile(rehash_plan(shape, &bufs, shape.tables[0]))?,
             compile(rehash_plan(shape, &bufs, shape.tables[1]))?,
         ];
-        let mut rng = SplitMix::new(u64::from(shape.seed[0]));
-        let mut blocks: Vec<u32> = (0..2 * SLOTS).collect();
-        super::shuffle(&mut rng, &mut blocks);
-        let map: Vec<u32> = blocks.chunks(2).flat_map(|pair| [pair[0], pair[1], 0]).collect();
+        let map = block_map(shape);
         queue.write(bufs.map.id, 0, &map)?;
         let (lane, tail) = lane(&LaneOptions { events: 1 << 13, ..LaneOptions::default() })?;
         let ids = if let Keys::Dense(_) = shape.keys { shape.dense_keys as usize } else { 0 };
@@ -314,7 +369,7 @@ impl<'a> Bed<'a> {
         let most = if self.serial { usize::MAX } else { CHUNK_EVENTS };
         for part in &batch.parts {
             let spans_at = low(spans.len());
-            spans.extend(part.spans.iter().map(|&(start, slot)| Span { start, slot }));
+            spans.extend(part.spans.iter().map(|&(start, n)| Span { start, slot: slot(n) }));
             let mut from = part.events.0;
             while from < part.events.1 {
                 let range = bounds.partition_point(|&b| b <= from) - 1;
@@ -343,7 +398,6 @@ impl<'a> Bed<'a> {
         head[batch::SEED..batch::SEED + 4].copy_from_slice(&self.shape.seed);
         head[batch::FROZEN] = u32::from(batch.frozen);
         head[batch::GENERATION] = batch.generation;
-        head[batch::MAP_STRIDE] = low(MAP_STRIDE);
         head[batch::DENSE_KEYS] = self.shape.dense_keys;
         chunks.iter().for_each(|chunk| head.extend(chunk.words()));
         spans.iter().for_each(|span| head.extend(span.words()));
@@ -366,17 +420,18 @@ impl<'a> Bed<'a> {
     }
 
     fn walk(&self, (from, to): (usize, usize), more: &[u32]) -> Vec<u32> {
-        [&[low((to - from).div_ceil(256)), low(from), low(to), low(MAP_STRIDE)], more].concat()
+        [&[low((to - from).div_ceil(256)), low(from), low(to)], more].concat()
     }
 
-    fn slots(into: u32, slots: &[u32]) -> Vec<u32> {
-        [&[into, low(slots.len())], slots].concat()
+    fn slots(into: page::Slot, slots: &[u32]) -> Vec<u32> {
+        let named: Vec<page::Slot> = slots.iter().copied().map(slot).collect();
+        [&into[..], &[low(slots.len())], named.as_flattened()].concat()
     }
 
     fn fire(&mut self, slots: &[u32], into: Option<u32>) -> Result<Seen> {
         let (mut rows, words) = (BTreeMap::new(), self.shape.out_words());
         for from in (0..self.ids).step_by(FIRE_IDS) {
-            let named = Self::slots(into.unwrap_or(merge::NO_SLOT), slots);
+            let named = Self::slots(into.map_or(merge::NO_SLOT, slot), slots);
             let head = self.walk((from, self.ids.min(from + FIRE_IDS)), &named);
             let out = self.submit(self.fire, &head, Vec::new())?.expect("rows come back");
             let used = fire::FIRE_FIXED + out[fire::FIRE_ROWS] as usize * words;
@@ -391,14 +446,14 @@ impl<'a> Bed<'a> {
     }
 
     fn refill(&mut self) -> Result<()> {
-        let mut head = self.walk((0, self.ids), &[low(self.shape.tables[self.grown] - 1)]);
+        let mut head = self.walk((0, self.ids), &[0, low(self.shape.tables[self.grown] - 1)]);
         head.extend(self.shape.seed);
         self.submit(self.rehash[self.grown], &head, Vec::new()).map(|_| ())
     }
 
     fn expire(&mut self, before: u32, live: &[u32]) -> Result<()> {
         self.queue.write(self.bufs.counts.id, 0, &[low(self.ids), 0, 0])?;
-        let head = self.walk((0, self.ids), &Self::slots(before, live));
+        let head = self.walk((0, self.ids), &Self::slots([before, 0], live));
         self.submit(self.expire, &head, Vec::new())?;
         self.refill()
     }
@@ -415,8 +470,13 @@ impl<'a> Bed<'a> {
         let (key_words, record_words) = (self.shape.key_words(), self.shape.record_words());
         let records = self.read(self.bufs.records, KEYS_MAX * record_words)?;
         let words = [0, 1].map(|value| self.shape.layout(value).words);
-        let size = |value: usize| SLOTS as usize * 2 * BLOCK_IDS * words[value];
-        let held = [self.read(self.bufs.rows[0], size(0))?, self.read(self.bufs.rows[1], size(1))?];
+        let mut held = [vec![], vec![]];
+        for value in 0..2 {
+            for page in 0..self.shape.pages {
+                let size = self.shape.page_blocks() * BLOCK_IDS * words[value];
+                held[value].extend(self.read(self.bufs.rows[value][page], size)?);
+            }
+        }
         let (mut rows, mut seen) = (BTreeMap::new(), BTreeMap::new());
         for id in 0..self.ids {
             let record = &records[id * record_words..][..record_words];
@@ -427,9 +487,9 @@ impl<'a> Bed<'a> {
                 assert!(seen.insert(key, record[key_words]).is_none(), "key {key} has two ids");
             }
             for slot in 0..SLOTS {
-                let map = fold::slot_map(&self.map, slot, MAP_STRIDE);
+                let map = page::slot_map(&self.map, self::slot(slot));
                 let row = [0, 1].map(|value| {
-                    let at = fold::row_at(map, low(id), words[value]);
+                    let at = page::row_at(map, low(id), words[value]);
                     &held[value][at..at + words[value]]
                 });
                 let row = row.concat();
@@ -452,7 +512,7 @@ pub fn trace(device: &Device, script: &Script) -> Result<Vec<Seen>> {
             Act::Ingest(batch) => trace.push(bed.ingest(batch)?),
             Act::Fire(slots, into) => trace.push(bed.fire(slots, *into)?),
             Act::Merge(slots, into) => {
-                let head = bed.walk((0, bed.ids), &Bed::slots(*into, slots));
+                let head = bed.walk((0, bed.ids), &Bed::slots(slot(*into), slots));
                 bed.submit(bed.merge, &head, Vec::new())?;
             }
             Act::Clear(slots) => {

@@ -1,0 +1,191 @@
+//! The plans of one window query, recorded from its parameters and the pages of rows there are.
+//!
+//! A kernel binds one page of rows, so it has a step for each; with one page there is one step. Steps of one kernel come
+//! page by page for one value before those for the next, because what the first value emits decides for the others.
+
+use super::options::{Query, ValueSpec};
+use super::programs::{Buffers, EXPIRE_SLOTS_MAX, Group};
+use crate::base::limits::word as u;
+use crate::ops::batch;
+use crate::ops::ends::{ELECT, ENDS};
+use crate::ops::expire::{EXPIRE, EXPIRE_SLOT, ExpireParams};
+use crate::ops::fire::{FIRE, FireParams};
+use crate::ops::fold::{FOLD, RowParams};
+use crate::ops::keys::{DENSE, KEYS, KeysParams, REHASH, RESOLVE, SETTLE, WALK_GROUPS};
+use crate::ops::merge::WALK_WORDS;
+use crate::ops::page::{ALONE, Page};
+use crate::ops::row::{FIRST, LAST, Layout};
+use crate::plan::{BufId, Grid, Kernel, Plan};
+
+/// What the plans are recorded from.
+pub(super) struct Plans {
+    /// The ingest plan up to where keys are looked up: the filter, if there is one.
+    pub(super) opening: Plan,
+    pub(super) dense: bool,
+    /// Whether steps run one thread after another.
+    pub(super) serial: bool,
+    pub(super) keys: KeysParams,
+    /// One for each value.
+    pub(super) rows: Vec<RowParams>,
+    /// Words of an emitted row.
+    pub(super) out_words: usize,
+    /// Blocks in a page.
+    pub(super) page_blocks: usize,
+}
+
+const PER_CHUNK: Grid = Grid::Head(batch::GROUPS);
+const PER_ID: Grid = Grid::Head(WALK_GROUPS);
+
+/// The pages of a value's rows: each with its buffer.
+fn pages(group: &Group, blocks: usize) -> impl Iterator<Item = (Page, BufId)> + '_ {
+    let page = move |i| match group.pages.len() {
+        1 => Page { first: 0, blocks: ALONE },
+        _ => Page { first: u(i * blocks), blocks: u(blocks) },
+    };
+    group.pages.iter().enumerate().map(move |(i, rows)| (page(i), rows.id))
+}
+
+impl Plans {
+    /// The parameters of the row kernels: one for each value and page, with its rows.
+    fn steps<'a>(&'a self, groups: &'a [Group]) -> impl Iterator<Item = (RowParams, BufId)> + 'a {
+        groups.iter().zip(&self.rows).flat_map(|(group, row)| {
+            pages(group, self.page_blocks).map(|(page, rows)| {
+                (RowParams { first_block: page.first, blocks: page.blocks, ..*row }, rows)
+            })
+        })
+    }
+
+    pub(super) fn ingest(&self, b: &Buffers, groups: &[Group]) -> Plan {
+        let mut plan = self.opening.clone();
+        if self.dense {
+            plan.step(&DENSE, PER_CHUNK, self.keys, &[b.ids.id, b.ingested.id]);
+        } else {
+            let (table, keys, ids, counts) = (b.table.id, b.keys.id, b.ids.id, b.counts.id);
+            plan.step(&KEYS, PER_CHUNK, self.keys, &[table, keys, ids, counts, b.ingested.id]);
+            if !self.serial {
+                plan.step(&SETTLE, PER_CHUNK, self.keys, &[table, keys, ids, counts]);
+                plan.step(
+                    &RESOLVE,
+                    PER_CHUNK,
+                    self.keys,
+                    &[table, keys, ids, counts, b.ingested.id],
+                );
+            }
+        }
+        for (row, rows) in self.steps(groups) {
+            let binds = [b.ids.id, b.map.id, rows];
+            plan.step(&FOLD, PER_CHUNK, row, &binds);
+            if !self.serial && row.parts & (FIRST | LAST) != 0 {
+                plan.step(&ELECT, PER_CHUNK, row, &binds);
+                plan.step(&ENDS, PER_CHUNK, row, &binds);
+            }
+        }
+        plan
+    }
+
+    pub(super) fn walk(
+        &self,
+        name: &'static str,
+        kernel: &'static Kernel,
+        (b, groups): (&Buffers, &[Group]),
+    ) -> Plan {
+        let mut plan = Plan::new(name, WALK_WORDS);
+        for (row, rows) in self.steps(groups) {
+            plan.step(kernel, PER_ID, row, &[b.map.id, rows]);
+        }
+        plan
+    }
+
+    pub(super) fn fire(&self, b: &Buffers, groups: &[Group]) -> Plan {
+        let mut plan = Plan { output: Some(b.fired.id), ..Plan::new("fire", WALK_WORDS) };
+        for (i, (group, row)) in groups.iter().zip(&self.rows).enumerate() {
+            for (page, rows) in pages(group, self.page_blocks) {
+                let params = FireParams {
+                    parts: row.parts,
+                    row_words: row.row_words,
+                    out_words: u(self.out_words),
+                    out_at: u(group.out_at),
+                    lead: u32::from(i == 0),
+                    key_words: if self.dense { 0 } else { self.keys.key_words },
+                    record_words: self.keys.record_words,
+                    extremes: row.extremes,
+                    fixed: row.fixed,
+                    squares: row.squares,
+                    exact: row.exact,
+                    first: row.first,
+                    last: row.last,
+                    first_block: page.first,
+                    blocks: page.blocks,
+                    pad0: 0,
+                };
+                let binds = [b.keys.id, b.map.id, rows, b.emitted.id, b.fired.id];
+                plan.step(&FIRE, PER_ID, params, &binds);
+            }
+        }
+        plan
+    }
+
+    pub(super) fn rehash(&self, b: &Buffers) -> Plan {
+        let mut plan = Plan::new("rehash", batch::FIXED);
+        plan.step(&REHASH, PER_ID, self.keys, &[b.table.id, b.keys.id]);
+        plan
+    }
+
+    pub(super) fn expire(&self, b: &Buffers, groups: &[Group]) -> Plan {
+        let mut plan = Plan::new("expire", EXPIRE_SLOT + 2 * EXPIRE_SLOTS_MAX);
+        for (page, rows) in pages(&groups[0], self.page_blocks) {
+            let params = ExpireParams {
+                record_words: self.keys.record_words,
+                seen_word: self.keys.key_words,
+                row_words: self.rows[0].row_words,
+                first_block: page.first,
+                blocks: page.blocks,
+                pad0: 0,
+                pad1: 0,
+                pad2: 0,
+            };
+            plan.step(&EXPIRE, PER_ID, params, &[b.keys.id, b.counts.id, b.map.id, rows]);
+        }
+        plan
+    }
+}
+
+/// What the key kernels are told once.
+pub(super) fn key_params(query: &Query, key_words: usize, record_words: usize) -> KeysParams {
+    KeysParams {
+        stride: u(query.stride),
+        key_word: u(query.key.map_or(0, |c| c.word())),
+        key_words: u(key_words),
+        record_words: u(record_words),
+        filtered: u32::from(query.filter.is_some()),
+        expires: u32::from(query.ttl.is_some()),
+        pad0: 0,
+        pad1: 0,
+    }
+}
+
+/// What the row kernels are told once about each value.
+pub(super) fn row_params(q: &Query, serial: bool) -> Vec<RowParams> {
+    let params = |v: &ValueSpec| {
+        let l = Layout::new(v.parts);
+        RowParams {
+            stride: u(q.stride),
+            time_word: u(q.time.word()),
+            value_word: u(v.word),
+            kind: v.kind as u32,
+            parts: v.parts,
+            fraction: v.fraction,
+            row_words: u(l.words),
+            ends: u32::from(serial),
+            extremes: u(l.extremes),
+            fixed: u(l.fixed),
+            squares: u(l.squares),
+            exact: u(l.exact),
+            first: u(l.first),
+            last: u(l.last),
+            first_block: 0,
+            blocks: ALONE,
+        }
+    };
+    q.values.iter().map(params).collect()
+}
