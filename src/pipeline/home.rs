@@ -61,7 +61,9 @@ impl Home {
                 queue.write(id, at, words)?;
             }
         }
-        let (mut slots, moves) = slots.laid_out(programs.page_blocks(), &caps.name)?;
+        let (mut slots, mut moves) = slots.laid_out(programs.page_blocks(), &caps.name)?;
+        // Blocks handed out since the device there was last told have nothing in them.
+        moves.retain(|&(old, _)| theirs.has_block(old));
         slots.sync(&mut **queue, caps, programs)?;
         let most = PIECE / programs.block_words();
         let pages = (theirs.page_blocks(), programs.page_blocks());

@@ -1,7 +1,7 @@
 //! The plans of one window query, recorded from its parameters and the pages of rows there are.
 //!
-//! A kernel binds one page of rows, so it has a step for each; with one page there is one step. Steps of one kernel come
-//! page by page for one value before those for the next, because what the first value emits decides for the others.
+//! A kernel binds one page of rows, so it has a step for each; with one page there is one step. The steps for one value
+//! come before those for the next, page by page, because what the first value emits decides for the others.
 
 use super::options::{Query, ValueSpec};
 use super::programs::{Buffers, EXPIRE_SLOTS_MAX, Group};

@@ -162,6 +162,13 @@ impl Programs {
         self.plans.page_blocks
     }
 
+    /// Whether there is room for this block now.
+    pub(super) fn has_block(&self, block: u32) -> bool {
+        let (page, within) =
+            (block as usize / self.page_blocks(), block as usize % self.page_blocks());
+        self.rooms.get(page).is_some_and(|&room| within < room)
+    }
+
     /// Blocks that there is room for beyond those used of each page.
     pub(super) fn blocks_free(&self, used: impl Iterator<Item = usize>) -> usize {
         self.rooms.iter().zip(used).map(|(room, used)| room - used).sum()

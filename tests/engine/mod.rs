@@ -15,6 +15,7 @@ use pelton::{
 
 pub mod case;
 pub mod inline;
+pub mod narrow;
 pub mod slow;
 pub mod threads;
 

@@ -6,6 +6,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its own share")]
 #![allow(clippy::cast_possible_truncation, reason = "random words and small numbers")]
 
+pub mod plans;
 pub mod run;
 pub mod spec;
 
