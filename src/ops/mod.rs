@@ -24,7 +24,7 @@ pub mod group;
 pub mod keys;
 pub mod merge;
 pub mod row;
-mod simd;
+pub(crate) mod simd;
 
 use crate::plan::Kernel;
 

@@ -60,7 +60,8 @@ impl Slots {
     /// Closes a slot whose rows have been cleared on the device.
     pub(super) fn close(&mut self, slot: u32) {
         let s = &mut self.slots[slot as usize];
-        self.free_blocks.append(&mut s.blocks);
+        // The last is given out first: so that the next slot has them in this order again, which is cheaper to walk.
+        self.free_blocks.extend(s.blocks.drain(..).rev());
         (s.open, s.events) = (false, 0);
         self.free_slots.push(slot);
         self.open -= 1;
