@@ -9,9 +9,9 @@
 //! Cost per event: 4 bytes of value, 4 of id, one row of 32 bytes read and written for sum, min and max.
 
 use super::batch::{self, ASIDE, Chunk, SPAN};
-use super::page::{ALONE, NO_BLOCK, Page, Slot, row_at, slot_map};
-use super::row::{self, EXACT, EXTREMES, FIRST, FIXED, Kind, LAST, Layout, Place};
-use super::simd::{self, Converted, Source};
+use super::page::{ALONE, NO_BLOCK, NO_SLOT, Page, Slot, row_at, slot_map};
+use super::row::{self, EXACT, EXTREMES, FIRST, FIXED, Kind, LAST, Layout, Place, SQUARES};
+use super::simd::{self, Source};
 use crate::base::limits::{BLOCK_IDS, word};
 use crate::params;
 use crate::plan::{Access, Args, Bind, Kernel};
@@ -78,6 +78,8 @@ pub static FOLD: Kernel = Kernel {
 
 /// Sum, minimum and maximum.
 const USUAL: u32 = EXTREMES | FIXED;
+/// And the variance.
+const USUAL_SQUARES: u32 = USUAL | SQUARES;
 /// The same over the whole range of an f32.
 const USUAL_EXACT: u32 = EXTREMES | EXACT;
 /// Parts or a kind that the compiler does not know.
@@ -91,6 +93,7 @@ fn fold(args: Args<'_>) {
         _ if p.blocks != ALONE => fold_as::<0, ANY>(args, &p),
         (0, _) => fold_as::<4, 0>(args, &p),
         (USUAL, true) => fold_as::<8, USUAL>(args, &p),
+        (USUAL_SQUARES, true) => fold_as::<12, USUAL_SQUARES>(args, &p),
         (FIXED, true) => fold_as::<8, FIXED>(args, &p),
         (EXTREMES, true) => fold_as::<8, EXTREMES>(args, &p),
         (USUAL_EXACT, true) => fold_as::<24, USUAL_EXACT>(args, &p),
@@ -118,36 +121,56 @@ fn add<const WORDS: usize, const PARTS: u32>(
     }
 }
 
-/// Adds events that all go to one slot.
+/// Adds events that all go to one slot, whose rows lie where `map` says, or from `base` on.
 #[inline(always)]
 fn add_to_slot<const WORDS: usize, const PARTS: u32>(
     rows: &mut [u32],
-    map: &[u32],
+    (map, base): (&[u32], Option<u32>),
     p: &RowParams,
     words: &[u32],
     ids: &[u32],
 ) {
     let (stride, value) = (p.stride as usize, p.value_word as usize);
     let row_words = if PARTS == ANY { p.row_words as usize } else { WORDS };
-    let (mut words, mut ids) = (words, ids);
-    if PARTS != ANY && PARTS & EXACT == 0 && PARTS != 0 && simd::available() {
-        let scale = f64::from_bits((1023 + u64::from(p.fraction)) << 52);
-        let mut converted = Converted::default();
-        let base = if map.len() <= ids.len() { in_order(map) } else { None };
-        let (blocks, rest) = ids.as_chunks::<{ simd::TOGETHER }>();
-        let (first, last) = words.split_at(blocks.len() * simd::TOGETHER * stride);
-        for (ids, words) in blocks.iter().zip(first.chunks_exact(simd::TOGETHER * stride)) {
-            let source = Source { words, stride, value, ids, map, base, scale };
-            add_together::<WORDS, PARTS>(rows, &source, p, &mut converted);
+    let one_by_one = |rows: &mut [u32], from: usize, to: usize| {
+        for (event, &id) in words[from * stride..].chunks_exact(stride).zip(&ids[from..to]) {
+            if id < ASIDE
+                && let Some(at) = find::<PARTS>(map, id, row_words, p)
+            {
+                add::<WORDS, PARTS>(rows, at, p, event[value]);
+            }
         }
-        (words, ids) = (last, rest);
+    };
+    let mut done = 0;
+    if simd::adds(PARTS) && simd::available() {
+        let scale = f32::from_bits((127 + p.fraction) << 23);
+        let blocks = ids.as_chunks().0;
+        let whole = blocks.len() * simd::TOGETHER;
+        while done < whole {
+            let (ids, words) = (&blocks[done / simd::TOGETHER..], &words[done * stride..]);
+            done += add_together::<PARTS>(
+                &Source { words, stride, value, ids, map, base, scale },
+                rows,
+            );
+            if done < whole {
+                let to = done + simd::TOGETHER;
+                one_by_one(rows, done, to);
+                done = to;
+            }
+        }
     }
-    for (event, &id) in words.chunks_exact(stride).zip(ids) {
-        if id < ASIDE
-            && let Some(at) = find::<PARTS>(map, id, row_words, p)
-        {
-            add::<WORDS, PARTS>(rows, at, p, event[value]);
-        }
+    one_by_one(rows, done, ids.len());
+}
+
+/// [`simd::add`] for the parts that it knows.
+#[inline(always)]
+fn add_together<const PARTS: u32>(source: &Source<'_>, rows: &mut [u32]) -> usize {
+    match PARTS {
+        FIXED => simd::add::<FIXED>(source, rows),
+        EXTREMES => simd::add::<EXTREMES>(source, rows),
+        USUAL => simd::add::<USUAL>(source, rows),
+        USUAL_SQUARES => simd::add::<USUAL_SQUARES>(source, rows),
+        _ => 0,
     }
 }
 
@@ -168,53 +191,27 @@ fn in_order(map: &[u32]) -> Option<u32> {
     (first != NO_BLOCK && (0..).zip(map).all(follows)).then(|| first * word(BLOCK_IDS))
 }
 
-/// Converts sixteen values side by side, then adds them one by one.
-#[inline(always)]
-fn add_together<const WORDS: usize, const PARTS: u32>(
-    rows: &mut [u32],
-    source: &Source<'_>,
-    p: &RowParams,
-    converted: &mut Converted,
-) {
-    if !simd::convert(source, converted) {
-        // A NaN, an infinity, a value outside the fixed point or an event set aside: one by one.
-        for (event, &id) in source.words.chunks_exact(source.stride).zip(source.ids) {
-            if id < ASIDE {
-                add::<WORDS, PARTS>(rows, row_at(source.map, id, WORDS), p, event[source.value]);
-            }
-        }
-        return;
-    }
-    let layout = const { Layout::new(PARTS) };
-    let rows = rows.as_chunks_mut::<WORDS>().0;
-    for i in 0..simd::TOGETHER {
-        let row = &mut rows[converted.row[i] as usize];
-        row[row::COUNT] = row[row::COUNT].wrapping_add(1);
-        if PARTS & EXTREMES != 0 {
-            let extremes = converted.extremes[i];
-            row[layout.extremes] = row[layout.extremes].max(batch::lo(extremes));
-            row[layout.extremes + 1] = row[layout.extremes + 1].max(batch::hi(extremes));
-        }
-        if PARTS & FIXED != 0 {
-            row::add64(row, layout.fixed, i64::from(converted.fixed[i]).cast_unsigned());
-        }
-    }
-}
-
 #[inline(always)]
 fn fold_as<const WORDS: usize, const PARTS: u32>(args: Args<'_>, p: &RowParams) {
     let (head, events) = (args.head, args.events);
     let [ids, map, rows] = args.binds();
     let (stride, value) = (p.stride as usize, p.value_word as usize);
     let words = if PARTS == ANY { p.row_words as usize } else { WORDS };
+    let many = head[batch::EVENTS] as usize;
     let ends = p.ends != 0 && p.parts & (FIRST | LAST) != 0;
+    // The chunks before mostly went to the same slot.
+    let mut latest = (NO_SLOT, None);
     for chunk in batch::chunks(head) {
         let event_words = batch::event_words(events, &chunk, stride);
         let ids = &ids[chunk.first as usize..][..chunk.events as usize];
         let spans = batch::spans(head, &chunk);
         if spans.len() == 1 && !ends {
-            let map = slot_map(map, batch::span_slot(&spans[0]));
-            add_to_slot::<WORDS, PARTS>(rows, map, p, event_words, ids);
+            let slot = batch::span_slot(&spans[0]);
+            let map = slot_map(map, slot);
+            if latest.0 != slot {
+                latest = (slot, if map.len() <= many { in_order(map) } else { None });
+            }
+            add_to_slot::<WORDS, PARTS>(rows, (map, latest.1), p, event_words, ids);
             continue;
         }
         for (i, (event, &id)) in event_words.chunks_exact(stride).zip(ids).enumerate() {

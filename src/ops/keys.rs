@@ -12,7 +12,7 @@
 //! Cost per event, key known: 4 bytes of key, 8 of table, 4 of id written.
 
 use super::batch::{self, ASIDE, DROPPED, OUT_FIXED, OUT_FREE, OUT_KEYS, OUT_PROBES, PENDING};
-use super::simd;
+use super::simd::{self, Search};
 use crate::base::limits::word;
 use crate::params;
 use crate::plan::{Access, Args, Bind, Kernel};
@@ -217,9 +217,6 @@ impl Table<'_> {
     }
 }
 
-/// Events whose keys are looked up together.
-const TOGETHER: usize = simd::TOGETHER;
-
 #[inline(always)]
 fn keys_of<const WORDS: usize, const CAREFUL: bool>(args: Args<'_>, p: &KeysParams) {
     let (head, events) = (args.head, args.events);
@@ -239,24 +236,25 @@ fn keys_of<const WORDS: usize, const CAREFUL: bool>(args: Args<'_>, p: &KeysPara
     };
     out[0] += OUT_FIXED_WORDS;
     let wide = simd::available();
+    let mut search = Search::new();
     for chunk in batch::chunks(head) {
         let words = batch::event_words(events, &chunk, stride);
         let ids = &mut ids[chunk.first as usize..][..chunk.events as usize];
-        let mut first = chunk.first;
-        for (ids, words) in ids.chunks_mut(TOGETHER).zip(words.chunks(TOGETHER * stride)) {
-            let found = match <&mut [u32; TOGETHER]>::try_from(&mut *ids) {
-                Ok(ids) if WORDS == 1 && !CAREFUL && wide => {
-                    let (slots, seed) = (&*table.slots, table.seed);
-                    simd::lookup(&simd::Keys { words, stride, key_word, slots, seed }, ids)
-                }
-                _ => 0,
-            };
-            if found == u16::MAX {
-                first += const { word(TOGETHER) };
-                continue;
+        let pieces = ids.chunks_mut(simd::PIECE).zip(words.chunks(simd::PIECE * stride));
+        for (first, (ids, words)) in (chunk.first..).step_by(simd::PIECE).zip(pieces) {
+            if WORDS == 1 && !CAREFUL && wide {
+                let (slots, seed) = (&*table.slots, table.seed);
+                simd::lookup(
+                    &simd::Keys { words, stride, key_word, slots, seed },
+                    ids,
+                    &mut search,
+                );
+            } else {
+                search.miss_all(ids.len());
             }
-            for (i, (event, id)) in words.chunks_exact(stride).zip(ids.iter_mut()).enumerate() {
-                if found >> i & 1 == 1 || CAREFUL && p.filtered != 0 && *id == DROPPED {
+            for i in search.missed.iter() {
+                let (id, event) = (&mut ids[i], &words[i * stride..][..stride]);
+                if CAREFUL && p.filtered != 0 && *id == DROPPED {
                     continue;
                 }
                 let high = if WORDS == 2 { event[key_word + 1] } else { 0 };
@@ -267,10 +265,9 @@ fn keys_of<const WORDS: usize, const CAREFUL: bool>(args: Args<'_>, p: &KeysPara
                     }
                 } else {
                     *id = ASIDE;
-                    set_aside(out, first + u32::try_from(i).expect("a chunk's events fit"));
+                    set_aside(out, first + word(i));
                 }
             }
-            first += const { word(TOGETHER) };
         }
     }
     out[OUT_KEYS] = high_water(table.counts);

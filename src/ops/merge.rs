@@ -16,7 +16,7 @@ use crate::plan::{Access, Args, Bind, Kernel};
 use std::ops::Range;
 
 /// Header of the programs that walk over slots (after the words of any walk): the destination slot, of two words (see
-/// `ops::page`), or [`NO_SLOT`].
+/// `ops::page`), or `NO_SLOT`.
 pub const WALK_INTO: usize = 3;
 /// How many slots follow.
 pub const WALK_SLOTS: usize = 5;
@@ -26,8 +26,6 @@ pub const WALK_SLOT: usize = 6;
 pub const WALK_SLOTS_MAX: usize = 10;
 /// Words of such a header.
 pub const WALK_WORDS: usize = WALK_SLOT + 2 * WALK_SLOTS_MAX;
-/// No slot: it has no block for any id.
-pub const NO_SLOT: Slot = [0, 0];
 
 const BINDS: &[Bind] =
     &[Bind { name: "map", access: Access::Read }, Bind { name: "rows", access: Access::Write }];

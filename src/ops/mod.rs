@@ -25,7 +25,7 @@ pub mod keys;
 pub mod merge;
 pub mod page;
 pub mod row;
-mod simd;
+pub(crate) mod simd;
 
 use crate::plan::Kernel;
 

@@ -17,6 +17,8 @@ pub const ALONE: u32 = u32::MAX;
 
 /// A slot as headers name it: where its part of the block map begins, and how many entries that has.
 pub type Slot = [u32; 2];
+/// No slot: it has no block for any id.
+pub const NO_SLOT: Slot = [0, 0];
 
 /// A slot's part of the block map.
 #[inline(always)]

@@ -4,6 +4,7 @@ use super::lanes::MARK_IDLE;
 use super::run::Control;
 use crate::base::error::Result;
 use crate::base::field::Column;
+use crate::ops::simd;
 use crate::ring::{self, Full, Lane, LaneOptions, LaneStats, Policy, Run, Shared};
 use bytemuck::Pod;
 use std::fmt;
@@ -19,24 +20,13 @@ fn times<E: Pod>(events: &[E], time: Column) -> (u64, u64) {
     let words: &[u32] = bytemuck::cast_slice(events);
     let word = time.word();
     assert!(word + 1 < stride, "the time lies inside an event");
-    // Four at a time, so that no comparison waits for the one before it.
-    let (mut lo, mut hi) = ([u64::MAX; 4], [0; 4]);
-    let four = words.chunks_exact(4 * stride);
-    for (i, event) in four.remainder().chunks_exact(stride).enumerate() {
-        let t = time.u64(event);
-        (lo[i], hi[i]) = (t, t);
+    if simd::available() && events.len() > 8 {
+        return simd::times(words, stride, word);
     }
-    for events in four {
-        for i in 0..4 {
-            let at = i * stride + word;
-            let t = u64::from(events[at]) | u64::from(events[at + 1]) << 32;
-            lo[i] = lo[i].min(t);
-            hi[i] = hi[i].max(t);
-        }
-    }
-    let lo = lo[0].min(lo[1]).min(lo[2].min(lo[3]));
-    let hi = hi[0].max(hi[1]).max(hi[2].max(hi[3]));
-    (lo, hi)
+    words
+        .chunks_exact(stride)
+        .map(|event| time.u64(event))
+        .fold((u64::MAX, 0), |(lo, hi), t| (lo.min(t), hi.max(t)))
 }
 
 /// Opens lanes into a pipeline, from any thread. When the last of these is gone and all lanes are closed, the

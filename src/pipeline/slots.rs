@@ -12,8 +12,8 @@ use crate::base::error::{Error, Result};
 use crate::base::limits::{BLOCK_IDS, CHUNK_EVENTS, word};
 use crate::device::{Caps, Queue};
 use crate::ops::keys::{WALK_FROM, WALK_GROUPS, WALK_TO};
-use crate::ops::merge::{NO_SLOT, WALK_INTO, WALK_SLOT, WALK_SLOTS, WALK_WORDS};
-use crate::ops::page::{self, NO_BLOCK};
+use crate::ops::merge::{WALK_INTO, WALK_SLOT, WALK_SLOTS, WALK_WORDS};
+use crate::ops::page::{self, NO_BLOCK, NO_SLOT};
 
 /// One open slot.
 #[derive(Debug, Clone, Default)]

@@ -180,7 +180,7 @@ impl<'a> Bed<'a> {
     fn fire(&mut self, slots: &[u32], into: Option<u32>) -> Result<Seen> {
         let (mut rows, words) = (BTreeMap::new(), self.shape.out_words());
         for from in (0..self.ids).step_by(FIRE_IDS) {
-            let named = Self::slots(into.map_or(merge::NO_SLOT, slot), slots);
+            let named = Self::slots(into.map_or(page::NO_SLOT, slot), slots);
             let head = self.walk((from, self.ids.min(from + FIRE_IDS)), &named);
             let out = self.submit(self.fire, &head, Vec::new())?.expect("rows come back");
             let used = fire::FIRE_FIXED + out[fire::FIRE_ROWS] as usize * words;
@@ -265,7 +265,7 @@ pub fn trace(device: &Device, script: &Script) -> Result<Vec<Seen>> {
                 bed.submit(bed.merge, &head, Vec::new())?;
             }
             Act::Clear(slots) => {
-                let head = bed.walk((0, bed.ids), &Bed::slots(merge::NO_SLOT, slots));
+                let head = bed.walk((0, bed.ids), &Bed::slots(page::NO_SLOT, slots));
                 bed.submit(bed.clear, &head, Vec::new())?;
             }
             Act::Grow if matches!(script.shape.keys, Keys::Hashed(_)) => {

@@ -1,0 +1,141 @@
+//! The hottest loops of the CPU for processors with AVX-512: eight or sixteen events at a time.
+//!
+//! A scalar loop spends its time on instructions, not on memory: comparing times, hashing, converting, and the
+//! parts of a row one after another. These do that work side by side and leave to scalar code what is rare (a new
+//! key, a value that is not finite). They give the same results bit for bit, and the scalar loops stay the
+//! reference: tests run both. Other processors are not [`available`] and run the scalar loops alone.
+
+use super::row::{EXTREMES, FIXED, SQUARES};
+use crate::base::limits::word;
+
+#[cfg(target_arch = "x86_64")]
+mod add;
+#[cfg(target_arch = "x86_64")]
+mod lookup;
+#[cfg(target_arch = "x86_64")]
+mod times;
+#[cfg(target_arch = "x86_64")]
+mod words;
+
+#[cfg(target_arch = "x86_64")]
+pub(crate) use times::times;
+#[cfg(target_arch = "x86_64")]
+pub(super) use {add::add, lookup::lookup};
+
+/// Events that a step of these loops takes.
+pub(super) const TOGETHER: usize = 16;
+
+/// Events that [`lookup`] takes at most: what is looked for further stays in the nearest cache.
+pub(super) const PIECE: usize = 256;
+
+/// Where the keys of a lookup lie.
+#[derive(Clone, Copy)]
+pub(super) struct Keys<'a> {
+    /// The words of the events.
+    pub(super) words: &'a [u32],
+    /// Words of an event.
+    pub(super) stride: usize,
+    /// The word of an event that holds its one-word key.
+    pub(super) key_word: usize,
+    /// The table: tag and check of each slot; a power of two of them.
+    pub(super) slots: &'a [[u32; 2]],
+    /// The table's seed.
+    pub(super) seed: [u32; 4],
+}
+
+/// Numbers of events of a piece, in no order.
+pub(super) struct Events {
+    events: [u32; PIECE + TOGETHER],
+    len: usize,
+}
+
+impl Events {
+    const NONE: Self = Self { events: [0; PIECE + TOGETHER], len: 0 };
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = usize> {
+        self.events[..self.len].iter().map(|&event| event as usize)
+    }
+
+    /// Adds the events from `from` to before `to`.
+    fn add(&mut self, from: usize, to: usize) {
+        for (place, event) in self.events[self.len..].iter_mut().zip(from..to) {
+            *place = word(event);
+        }
+        self.len += to - from;
+    }
+}
+
+/// What a [`lookup`] writes down.
+pub(super) struct Search {
+    /// Events that it did not find.
+    pub(super) missed: Events,
+    /// Events that it goes on looking for.
+    waiting: Events,
+}
+
+impl Search {
+    pub(super) fn new() -> Self {
+        Self { missed: Events::NONE, waiting: Events::NONE }
+    }
+
+    /// Finds none of `events`.
+    pub(super) fn miss_all(&mut self, events: usize) {
+        self.missed.len = 0;
+        self.missed.add(0, events);
+    }
+}
+
+/// Where the values, ids and blocks of additions lie.
+#[derive(Clone, Copy)]
+pub(super) struct Source<'a> {
+    /// The words of the events.
+    pub(super) words: &'a [u32],
+    /// Words of an event.
+    pub(super) stride: usize,
+    /// The word of an event that holds its f32.
+    pub(super) value: usize,
+    /// The events' ids.
+    pub(super) ids: &'a [[u32; TOGETHER]],
+    /// The slot's part of the block map.
+    pub(super) map: &'a [u32],
+    /// The row of id 0, when the slot's blocks lie one after another.
+    pub(super) base: Option<u32>,
+    /// `2^fraction`.
+    pub(super) scale: f32,
+}
+
+/// Whether [`add`] knows rows of these parts, of f32 values.
+pub(super) const fn adds(parts: u32) -> bool {
+    matches!(parts, EXTREMES | FIXED) || parts & !SQUARES == EXTREMES | FIXED
+}
+
+/// Whether this processor runs these loops.
+pub(crate) fn available() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    let available = std::arch::is_x86_feature_detected!("avx512f")
+        && std::arch::is_x86_feature_detected!("avx512dq")
+        && std::arch::is_x86_feature_detected!("avx512vl");
+    #[cfg(not(target_arch = "x86_64"))]
+    let available = false;
+    available
+}
+
+/// Never called: [`available`] says no.
+#[cfg(not(target_arch = "x86_64"))]
+pub(super) fn lookup(_keys: &Keys<'_>, _ids: &mut [u32], _search: &mut Search) {}
+
+/// Never called: [`available`] says no.
+#[cfg(not(target_arch = "x86_64"))]
+pub(super) fn add<const PARTS: u32>(_source: &Source<'_>, _rows: &mut [u32]) -> usize {
+    0
+}
+
+/// Never called: [`available`] says no.
+#[cfg(not(target_arch = "x86_64"))]
+pub(crate) fn times(_words: &[u32], _stride: usize, _word: usize) -> (u64, u64) {
+    (u64::MAX, 0)
+}
+
+#[cfg(all(test, target_arch = "x86_64"))]
+#[allow(clippy::cast_precision_loss, reason = "small numbers")]
+mod tests;
