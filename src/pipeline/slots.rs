@@ -1,8 +1,9 @@
 //! Accumulator slots: which slice or window owns which, and which blocks of rows they own.
 //!
 //! A slot is a place for one row of every key. It has blocks only for the ids that its events can have: a batch in
-//! flight may bring as many new keys as it has events, so the slots it names have rows for all of those, and give back
-//! what was not needed when others need it.
+//! flight may bring as many new keys as it has events, so the slots it names have rows for all of those. A slot that
+//! closes keeps its blocks for the next window, whose part of the map is then written already. What is kept so, or was
+//! made for keys that did not come, is given back when others need it.
 
 use super::blocks::Blocks;
 use super::fire::Named;
@@ -15,10 +16,10 @@ use crate::ops::keys::{WALK_FROM, WALK_GROUPS, WALK_TO};
 use crate::ops::merge::{WALK_INTO, WALK_SLOT, WALK_SLOTS, WALK_WORDS};
 use crate::ops::page::{self, NO_BLOCK, NO_SLOT};
 
-/// One open slot.
+/// One slot.
 #[derive(Debug, Clone, Default)]
 struct Slot {
-    /// Its blocks, by id / `BLOCK_IDS`.
+    /// Its blocks, by id / `BLOCK_IDS`; their rows are empty while it is closed.
     blocks: Vec<u32>,
     part: Part,
     /// Events it has taken, of all keys together.
@@ -37,6 +38,8 @@ pub(super) struct Slots {
     map: Map,
     /// Slots in use.
     open: usize,
+    /// Blocks that a slot can need: those of all ids that there can be.
+    most: usize,
     /// Slots that the batch under construction names, and the most that one ever did.
     named: Vec<u32>,
     named_max: usize,
@@ -64,9 +67,6 @@ impl Slots {
     /// Closes a slot whose rows have been cleared on the device.
     pub(super) fn close(&mut self, slot: u32) {
         let s = &mut self.slots[slot as usize];
-        self.blocks.give(&s.blocks);
-        self.map.give_up(&mut s.part);
-        s.blocks.clear();
         (s.open, s.events) = (false, 0);
         self.free_slots.push(slot);
         self.open -= 1;
@@ -75,11 +75,12 @@ impl Slots {
     /// Makes sure that the slots which the batch names have rows for `ids` keys.
     pub(super) fn reserve(&mut self, ids: usize, programs: &Programs) {
         let blocks = ids.div_ceil(BLOCK_IDS);
+        self.most = blocks;
         self.named_max = self.named_max.max(self.named.len());
         let lacks = |&slot: &u32| blocks.saturating_sub(self.slots[slot as usize].blocks.len());
         let lacking: usize = self.named.iter().map(lacks).sum();
         if lacking > self.blocks.free() + programs.blocks_free(self.blocks.used()) {
-            self.reclaim(blocks);
+            self.reclaim();
         }
         let named = std::mem::take(&mut self.named);
         for &slot in &named {
@@ -90,11 +91,12 @@ impl Slots {
         self.named.clear();
     }
 
-    /// Makes sure that the slot which takes others in has blocks wherever they have; one more than the highest id that
-    /// any of them has rows for.
+    /// Makes sure that the slot which takes others in has blocks wherever they have rows; one more than the highest id
+    /// that any of them has.
     pub(super) fn combine(&mut self, (into, slots): Named) -> usize {
         let all = slots.into_iter().flatten().chain(into);
         let blocks = all.map(|slot| self.slots[slot as usize].blocks.len()).max().unwrap_or(0);
+        let blocks = blocks.min(self.most);
         if let Some(into) = into {
             self.give(into, blocks);
         }
@@ -120,24 +122,31 @@ impl Slots {
         head
     }
 
-    /// Takes back what lies beyond all keys that there can be: what was in flight brought fewer than it could have.
-    fn reclaim(&mut self, blocks: usize) {
-        for s in self.slots.iter_mut().filter(|s| s.blocks.len() > blocks) {
-            self.blocks.give(&s.blocks[blocks..]);
-            s.blocks.truncate(blocks);
-            self.map.put(&mut s.part, blocks, &s.blocks);
+    /// Takes back what closed slots kept, and what lies beyond all keys that there can be: what was in flight brought
+    /// fewer than it could have.
+    fn reclaim(&mut self) {
+        for s in &mut self.slots {
+            let keep = if s.open { self.most.min(s.blocks.len()) } else { 0 };
+            if s.blocks.len() > keep {
+                self.blocks.give(&s.blocks[keep..]);
+                s.blocks.truncate(keep);
+                self.map.put(&mut s.part, keep, &s.blocks);
+            }
         }
     }
 
     fn give(&mut self, slot: u32, blocks: usize) {
-        let s = &mut self.slots[slot as usize];
-        let have = s.blocks.len();
+        let have = self.slots[slot as usize].blocks.len();
+        for column in have..blocks {
+            let block = self.blocks.take(column, self.open).or_else(|| {
+                self.reclaim();
+                self.blocks.take(column, self.open)
+            });
+            self.crowded |= block.is_none();
+            self.slots[slot as usize].blocks.push(block.unwrap_or(NO_BLOCK));
+        }
         if blocks > have {
-            for column in have..blocks {
-                let block = self.blocks.take(column, self.open);
-                self.crowded |= block.is_none();
-                s.blocks.push(block.unwrap_or(NO_BLOCK));
-            }
+            let s = &mut self.slots[slot as usize];
             self.map.put(&mut s.part, have, &s.blocks);
         }
     }
@@ -234,7 +243,7 @@ impl Slots {
             there.map.put(&mut s.part, 0, &s.blocks);
         }
         for s in there.slots.iter_mut().filter(|s| !s.open) {
-            s.part = Part::default();
+            (s.part, s.blocks) = (Part::default(), Vec::new());
         }
         moves.sort_unstable();
         Ok((there, moves))
