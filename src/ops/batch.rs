@@ -27,6 +27,8 @@ pub const FROZEN: usize = 9;
 pub const GENERATION: usize = 10;
 /// Keys of a dense operator.
 pub const DENSE_KEYS: usize = 11;
+/// Ids known to be in use when the batch was sent: few events have others.
+pub const IDS_KNOWN: usize = 12;
 /// Words before the first chunk.
 pub const FIXED: usize = 16;
 

@@ -121,11 +121,12 @@ fn add<const WORDS: usize, const PARTS: u32>(
     }
 }
 
-/// Adds events that all go to one slot, whose rows lie where `map` says, or from `base` on.
+/// Adds events that all go to one slot. Rows lie where `map` says; those of `near`, its beginning, from `base` on if
+/// there is one.
 #[inline(always)]
 fn add_to_slot<const WORDS: usize, const PARTS: u32>(
     rows: &mut [u32],
-    (map, base): (&[u32], Option<u32>),
+    (map, near, base): (&[u32], &[u32], Option<u32>),
     p: &RowParams,
     words: &[u32],
     ids: &[u32],
@@ -149,7 +150,7 @@ fn add_to_slot<const WORDS: usize, const PARTS: u32>(
         while done < whole {
             let (ids, words) = (&blocks[done / simd::TOGETHER..], &words[done * stride..]);
             done += add_together::<PARTS>(
-                &Source { words, stride, value, ids, map, base, scale },
+                &Source { words, stride, value, ids, map: near, base, scale },
                 rows,
             );
             if done < whole {
@@ -198,6 +199,7 @@ fn fold_as<const WORDS: usize, const PARTS: u32>(args: Args<'_>, p: &RowParams) 
     let (stride, value) = (p.stride as usize, p.value_word as usize);
     let words = if PARTS == ANY { p.row_words as usize } else { WORDS };
     let many = head[batch::EVENTS] as usize;
+    let known = (head[batch::IDS_KNOWN] as usize).div_ceil(BLOCK_IDS);
     let ends = p.ends != 0 && p.parts & (FIRST | LAST) != 0;
     // The chunks before mostly went to the same slot.
     let mut latest = (NO_SLOT, None);
@@ -208,10 +210,12 @@ fn fold_as<const WORDS: usize, const PARTS: u32>(args: Args<'_>, p: &RowParams) 
         if spans.len() == 1 && !ends {
             let slot = batch::span_slot(&spans[0]);
             let map = slot_map(map, slot);
+            let near = &map[..known.min(map.len())];
             if latest.0 != slot {
-                latest = (slot, if map.len() <= many { in_order(map) } else { None });
+                latest = (slot, if near.len() <= many { in_order(near) } else { None });
             }
-            add_to_slot::<WORDS, PARTS>(rows, (map, latest.1), p, event_words, ids);
+            let near = if latest.1.is_some() { near } else { map };
+            add_to_slot::<WORDS, PARTS>(rows, (map, near, latest.1), p, event_words, ids);
             continue;
         }
         for (i, (event, &id)) in event_words.chunks_exact(stride).zip(ids).enumerate() {

@@ -300,8 +300,9 @@ impl Engine {
 
     fn send_events(&mut self) -> Result<()> {
         let Self { batch, keys, queue, caps, programs, places, options, .. } = self;
+        let without = keys.bound();
         keys.reserve(&mut **queue, caps, programs, options, batch.events)?;
-        places.slots.reserve(keys.bound(), programs);
+        places.slots.reserve(without, keys.bound(), programs);
         self.sync_slots()?;
         let Self { batch, keys, queue, programs, places, .. } = self;
         keys.write_head(&mut batch.head);

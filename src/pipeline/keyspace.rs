@@ -159,6 +159,7 @@ impl Keyspace {
         head[batch::FROZEN] = u32::from(self.dense.is_none() && self.held() >= self.keys_max);
         head[batch::GENERATION] = self.generation;
         head[batch::DENSE_KEYS] = self.dense.unwrap_or(0);
+        head[batch::IDS_KNOWN] = self.ids_u32();
     }
 
     /// A batch of `events` has retired and reported `out`: nothing when no event reached a kernel.

@@ -38,8 +38,8 @@ pub(super) struct Slots {
     map: Map,
     /// Slots in use.
     open: usize,
-    /// Blocks that a slot can need: those of all ids that there can be.
-    most: usize,
+    /// Blocks that a slot can need: those of all ids there can be, without the batch under construction and with it.
+    most: [usize; 2],
     /// Slots that the batch under construction names, and the most that one ever did.
     named: Vec<u32>,
     named_max: usize,
@@ -72,23 +72,24 @@ impl Slots {
         self.open -= 1;
     }
 
-    /// Makes sure that the slots which the batch names have rows for `ids` keys.
-    pub(super) fn reserve(&mut self, ids: usize, programs: &Programs) {
-        let blocks = ids.div_ceil(BLOCK_IDS);
-        self.most = blocks;
+    /// Makes sure that the slots which the batch names have rows for all ids there can be with it; others need them for
+    /// those there can be without it.
+    pub(super) fn reserve(&mut self, without: usize, with: usize, programs: &Programs) {
+        self.most = [without, with].map(|ids| ids.div_ceil(BLOCK_IDS));
+        let blocks = self.most[1];
         self.named_max = self.named_max.max(self.named.len());
         let lacks = |&slot: &u32| blocks.saturating_sub(self.slots[slot as usize].blocks.len());
         let lacking: usize = self.named.iter().map(lacks).sum();
         if lacking > self.blocks.free() + programs.blocks_free(self.blocks.used()) {
             self.reclaim();
         }
-        let named = std::mem::take(&mut self.named);
-        for &slot in &named {
-            self.slots[slot as usize].named = false;
-            self.give(slot, blocks);
+        for i in 0..self.named.len() {
+            self.give(self.named[i], blocks);
         }
-        self.named = named;
-        self.named.clear();
+        for slot in self.named.drain(..) {
+            self.slots[slot as usize].named = false;
+        }
+        self.most[0] = blocks;
     }
 
     /// Makes sure that the slot which takes others in has blocks wherever they have rows; one more than the highest id
@@ -96,7 +97,7 @@ impl Slots {
     pub(super) fn combine(&mut self, (into, slots): Named) -> usize {
         let all = slots.into_iter().flatten().chain(into);
         let blocks = all.map(|slot| self.slots[slot as usize].blocks.len()).max().unwrap_or(0);
-        let blocks = blocks.min(self.most);
+        let blocks = blocks.min(self.most[0]);
         if let Some(into) = into {
             self.give(into, blocks);
         }
@@ -126,7 +127,7 @@ impl Slots {
     /// fewer than it could have.
     fn reclaim(&mut self) {
         for s in &mut self.slots {
-            let keep = if s.open { self.most.min(s.blocks.len()) } else { 0 };
+            let keep = if s.open { self.most[usize::from(s.named)].min(s.blocks.len()) } else { 0 };
             if s.blocks.len() > keep {
                 self.blocks.give(&s.blocks[keep..]);
                 s.blocks.truncate(keep);

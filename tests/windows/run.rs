@@ -148,6 +148,7 @@ impl<'a> Bed<'a> {
         head[batch::FROZEN] = u32::from(batch.frozen);
         head[batch::GENERATION] = batch.generation;
         head[batch::DENSE_KEYS] = self.shape.dense_keys;
+        head[batch::IDS_KNOWN] = low(self.ids);
         chunks.iter().for_each(|chunk| head.extend(chunk.words()));
         spans.iter().for_each(|span| head.extend(span.words()));
         head
