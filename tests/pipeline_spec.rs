@@ -19,7 +19,8 @@ use std::time::Duration;
 /// A random scenario whose lanes are all there from beginning to end, so that no interleaving shows.
 fn steady(seed: u64, events: usize) -> Case {
     let mut scenario = Scenario::random_of(seed, events);
-    (scenario.stream.idles, scenario.stream.joins) = (0, false);
+    let stream = &mut scenario.stream;
+    (stream.idles, stream.advances, stream.joins) = (0, 0.0, false);
     Case::new(format!("steady {seed}"), &scenario)
 }
 

@@ -38,7 +38,7 @@ fn assert_well_formed(scenario: &Scenario, actions: &[Action]) {
                 assert!(lanes.keys().all(|other| other < lane), "lanes open in order");
                 lanes.insert(*lane, "active");
             }
-            Action::Event(lane, _) => {
+            Action::Event(lane, _) | Action::Advance(lane, _) => {
                 assert_ne!(lanes[lane], "closed");
                 lanes.insert(*lane, "active");
             }

@@ -177,6 +177,21 @@ fn a_lane_that_returns_joins_at_the_watermark() {
 }
 
 #[test]
+fn a_lane_s_time_can_be_told_without_an_event() {
+    let query = Query { disorder: 5, horizon: 100, ..tumbling() };
+    let begin = [Action::Open(0), Action::Open(1), event(1, 20), event(0, 97)];
+    // Told to be at 300, beyond the horizon, lane 1 has M = 300, cut 295; told less than it has, it stays.
+    let told = [Action::Advance(1, 300), Action::Advance(1, 7), event(1, 289), event(1, 290)];
+    let out = answer(&query, &[&begin[..], &told[..]].concat());
+    assert_eq!(asides(&out), [(289, Reason::Late)]);
+    // It ends idleness as an event does: lane 1 returns at W = 92, and so does a lane that joins.
+    let back = [Action::Idle(1), Action::Advance(1, 21), event(0, 190), Action::Open(2)];
+    let joins = [event(2, 89), event(2, 90)];
+    let out = answer(&query, &[&begin[..], &back[..], &joins[..]].concat());
+    assert_eq!(asides(&out), [(89, Reason::Late)], "W never falls");
+}
+
+#[test]
 fn a_lane_alone_keeps_its_place_when_idle() {
     let query = Query { disorder: 5, lateness: 5, ..tumbling() };
     // W = 25 stays; M = 30, cut 20.

@@ -98,6 +98,14 @@ impl Clock {
         }
     }
 
+    /// The producer says that its time has come to `t`, as an accepted event would.
+    pub(super) fn advance(&mut self, t: Ticks) {
+        if self.max.is_none_or(|max| max < t) {
+            (self.max, self.put) = (Some(t), false);
+        }
+        self.agreeing = 0;
+    }
+
     /// The lane's own watermark; `None` before its first event.
     pub(super) fn watermark(&self, rules: &Rules) -> Option<Ticks> {
         self.max.map(|max| max.saturating_sub(rules.disorder))

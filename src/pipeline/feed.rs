@@ -1,6 +1,6 @@
 //! Producers: typed lanes that know which field is the event's time.
 
-use super::lanes::MARK_IDLE;
+use super::lanes::{MARK_ADVANCE, MARK_IDLE};
 use super::run::Control;
 use crate::base::error::Result;
 use crate::base::field::Column;
@@ -164,6 +164,15 @@ impl<E: Pod> Feed<E> {
     pub fn dropped(&mut self, events: &[E]) {
         let (lo, hi) = times(events, self.time);
         self.lane.dropped(events.len() as u64, lo, hi);
+    }
+
+    /// Says that event time has come to `time`, in ticks of the time field, as an event at that time would: windows
+    /// that a quiet lane would hold up close. What the lane sends later is judged by it. Unlike an event's time it is
+    /// believed however far it lies ahead. Ends idleness, as an event does.
+    ///
+    /// Like [`Self::idle`], it travels in order with the events and waits for a place among the runs.
+    pub fn advance(&mut self, time: u64) {
+        self.lane.mark(MARK_ADVANCE, time, time);
     }
 
     /// Says that no events come for now: windows stop waiting for this lane. Its next event ends that.

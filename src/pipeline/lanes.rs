@@ -11,6 +11,8 @@ use std::collections::VecDeque;
 
 /// The mark by which a lane says that it has no events for now.
 pub(super) const MARK_IDLE: u32 = 1;
+/// The mark by which a lane says that its event time has come to the mark's first word, without an event.
+pub(super) const MARK_ADVANCE: u32 = 2;
 /// Gaps told apart; when more are remembered, the oldest grow together.
 const GAPS_MAX: usize = 1 << 10;
 
@@ -192,15 +194,13 @@ impl Lanes {
             else {
                 break;
             };
-            if let Some(code) = note.mark {
+            if note.mark == Some(MARK_IDLE) {
                 progress = true;
-                if code == MARK_IDLE {
-                    self.raise(rules);
-                    self.lanes[index].idle = true;
-                }
+                self.raise(rules);
+                self.lanes[index].idle = true;
                 continue;
             }
-            if full {
+            if full && note.mark.is_none() {
                 lane.rest = Some(note);
                 break;
             }
@@ -208,6 +208,11 @@ impl Lanes {
                 && let Some(watermark) = self.watermark
             {
                 lane.clock.join(watermark, rules);
+            }
+            if note.mark == Some(MARK_ADVANCE) {
+                progress = true;
+                lane.clock.advance(note.lo);
+                continue;
             }
             let (from, fits) = (note.from, (until - events) as u64);
             let to = note.to.min(from + fits);

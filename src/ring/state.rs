@@ -17,17 +17,19 @@ use std::sync::Arc;
 pub(super) const LEASES: usize = if cfg!(loom) { 2 } else { LANE_LEASES_MAX };
 /// Runs that may await the consumer in a private lane, at most; fewer when the lane holds fewer events.
 const NOTES_MAX: usize = 1 << 16;
-/// Binary logarithm of the run length at which the notes of a shared lane lie side by side.
-const SPREAD: u32 = 6;
+/// Binary logarithm of the run length at which the notes of a shared lane lie two cache lines apart, less one.
+const SPREAD: u32 = 5;
 /// Gaps told apart. When more await the consumer, the newest grow together: none is lost.
 const GAPS_MAX: usize = 64;
 
-/// One published run, as it lies in memory: two to a cache line.
+/// One published run, as it lies in memory: a cache line of its own. The notes of runs that follow each other lie two
+/// lines apart (see [`State::note_index`]), because processors fetch lines in pairs: the consumer, which looks for the
+/// next note before it is written, would take its line away from the producer.
 ///
 /// `word` is `(events + marks published, this run included) << 1 | is a mark`. It grows with every run, so
 /// that what a slot held one lap ago can never be taken for the run that is awaited there: no slot needs to
 /// be reset. The other words are covered by the Release store of `word`.
-#[repr(align(32))]
+#[repr(align(64))]
 pub(super) struct NoteSlot {
     pub(super) word: AtomicU64,
     pub(super) stamp_ns: AtomicU64,
@@ -109,7 +111,7 @@ pub(super) struct State {
     pub(super) mask: u64,
     /// Notes are found by the sequence of their first event (shared lane) and not by their number.
     pub(super) by_sequence: bool,
-    /// `SPREAD`, or less in a lane of fewer events.
+    /// Bits by which numbers of notes are turned to find their places.
     spread: u32,
     pub(super) notes: Box<[NoteSlot]>,
     /// Codes of marks, beside the notes because few notes are marks.
@@ -158,12 +160,13 @@ impl State {
         let word = || AtomicU64::new(0);
         let note = || NoteSlot { word: word(), stamp_ns: word(), lo: word(), hi: word() };
         let codes = if by_sequence { 0 } else { notes };
+        let bits = notes.ilog2();
         Ok(Arc::new(Self {
             slab: Slab::new(capacity.saturating_mul(event_bytes / 4))?,
             stride: event_bytes / 4,
             mask: capacity as u64 - 1,
             by_sequence,
-            spread: SPREAD.min(notes.ilog2()),
+            spread: if by_sequence { SPREAD.min(bits) } else { bits.saturating_sub(1) },
             notes: boxed(notes, note)?,
             codes: boxed(codes, || AtomicU32::new(0))?,
             leases: boxed(LEASES, || AtomicBool::new(false))?,
@@ -207,18 +210,14 @@ impl State {
     }
 
     /// The place in their ring of the note with this number, or (shared lane) of the note of the run whose
-    /// first event has this sequence. There the low bits go to the top, so that the notes of runs of
-    /// `1 << SPREAD` events lie side by side and not a page apart.
+    /// first event has this sequence. The bits are turned so that notes which follow each other lie two places apart;
+    /// in a shared lane those of runs of `2 << SPREAD` events, which would otherwise lie a page apart.
     #[inline]
     #[allow(clippy::cast_possible_truncation, reason = "masked to a length, which is a usize")]
     pub(super) fn note_index(&self, note: u64) -> usize {
         let mask = self.notes.len() - 1;
         let at = note as usize & mask;
-        if self.by_sequence {
-            (at >> self.spread) | (at << (mask.count_ones() - self.spread)) & mask
-        } else {
-            at
-        }
+        (at >> self.spread) | (at << (mask.count_ones() - self.spread)) & mask
     }
 
     /// Publishes one run: a single Release store makes its note and its events visible.

@@ -58,7 +58,10 @@ pub fn run(
     };
     let idlers: BTreeSet<u32> = actions
         .iter()
-        .filter_map(|a| if let Action::Idle(l) = a { Some(*l) } else { None })
+        .filter_map(|a| match a {
+            Action::Idle(l) | Action::Advance(l, _) => Some(*l),
+            _ => None,
+        })
         .collect();
     let (mut idle, mut events) = (BTreeSet::new(), 0);
     for action in actions {
@@ -75,8 +78,10 @@ pub fn run(
         } else {
             runner.settle()?;
             runner.happen(action, &idlers)?;
-            if let Action::Idle(lane) = action {
-                idle.insert(*lane);
+            match action {
+                Action::Idle(lane) => _ = idle.insert(*lane),
+                Action::Advance(lane, _) => _ = idle.remove(lane),
+                _ => {}
             }
         }
         runner.settle()?;
@@ -102,6 +107,10 @@ impl Runner<'_> {
             }
             Action::Idle(name) => match self.lanes.get_mut(name) {
                 Some((Lane::Own(lane), _)) => lane.idle(),
+                _ => panic!("lane {name} is its producer's own"),
+            },
+            Action::Advance(name, at) => match self.lanes.get_mut(name) {
+                Some((Lane::Own(lane), _)) => lane.advance(*at),
                 _ => panic!("lane {name} is its producer's own"),
             },
             Action::Close(name) => {

@@ -42,6 +42,8 @@ pub enum Action {
     Open(u32),
     Event(u32, Reading),
     Idle(u32),
+    /// The lane's time has come so far, without an event.
+    Advance(u32, u64),
     Close(u32),
 }
 

@@ -194,6 +194,7 @@ fn stream(rng: &mut SplitMix, seed: u64, events: usize, place: Place, query: &mu
         horizon: query.horizon,
         jumps: if bounded { pick(rng, &[0, 1, 3]) } else { 0 },
         idles: pick(rng, &[0, 1, 4]),
+        advances: pick(rng, &[0.0, 0.0, 0.001, 0.05]),
         all_idle: rng.below(8) == 0,
         joins: rng.below(2) == 0,
         aliases: if place == Place::Aliases { 0.3 } else { 0.0 },

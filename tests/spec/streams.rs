@@ -70,6 +70,8 @@ pub struct Stream {
     pub jumps: usize,
     /// Idle phases.
     pub idles: usize,
+    /// Share of events after which a lane's time is told, up to a little beyond its front.
+    pub advances: f64,
     /// Whether all open lanes may be idle at once.
     pub all_idle: bool,
     /// Whether lanes other than the first open and close in the middle.
@@ -101,6 +103,7 @@ impl Default for Stream {
             horizon: u64::MAX,
             jumps: 0,
             idles: 0,
+            advances: 0.0,
             all_idle: false,
             joins: false,
             aliases: 0.0,
@@ -121,6 +124,7 @@ impl Stream {
             let at = maker.time(i, lane);
             let reading = maker.reading(at);
             maker.out.push(Action::Event(lane, reading));
+            maker.advance(i);
         }
         maker.close_all();
         maker.out
@@ -135,7 +139,7 @@ pub fn settle_before(actions: &[Action]) -> Vec<usize> {
     for (i, action) in actions.iter().enumerate() {
         let joins = match action {
             Action::Open(_) => true,
-            Action::Event(lane, _) => idle.remove(lane),
+            Action::Event(lane, _) | Action::Advance(lane, _) => idle.remove(lane),
             Action::Idle(lane) => {
                 idle.insert(*lane);
                 false
@@ -253,6 +257,20 @@ impl<'s> Maker<'s> {
         if self.active(lane) && (self.stream.all_idle || self.others_active(lane)) {
             self.tracks[lane].idle_until = Some(i + pause);
             self.out.push(Action::Idle(u32::try_from(lane).expect("few lanes")));
+        }
+    }
+
+    /// Now and then some open lane, perhaps an idle one, says how far its time has come.
+    fn advance(&mut self, i: usize) {
+        if self.rng.unit() >= self.stream.advances {
+            return;
+        }
+        let lane = index(&mut self.rng, self.tracks.len());
+        if self.tracks[lane].open {
+            self.tracks[lane].idle_until = None;
+            let ahead = self.rng.below(self.stream.disorder.saturating_add(2));
+            let at = self.front(i, lane).saturating_add(ahead);
+            self.out.push(Action::Advance(u32::try_from(lane).expect("few lanes"), at));
         }
     }
 

@@ -84,6 +84,10 @@ impl Windows<'_> {
             Action::Open(lane) => self.open(lane),
             Action::Event(lane, ref reading) => self.event(lane, reading),
             Action::Idle(lane) => self.leave(lane, Presence::Idle),
+            Action::Advance(lane, at) => {
+                let lane = self.active(lane);
+                (lane.max, lane.run) = (lane.max.max(Some(at)), 0);
+            }
             Action::Close(lane) => self.leave(lane, Presence::Closed),
         }
         self.raise_watermark();
@@ -101,15 +105,21 @@ impl Windows<'_> {
         lane.presence = presence;
     }
 
-    fn event(&mut self, name: u32, reading: &Reading) {
-        let query = self.query;
+    /// A lane that has something to say, so that it is not idle any more.
+    fn active(&mut self, name: u32) -> &mut Lane {
         let lane = self.lanes.get_mut(&name).expect("an open lane");
         match lane.presence {
             Presence::Active => {}
-            Presence::Idle => lane.max = joined(lane.max, self.watermark, query.disorder),
+            Presence::Idle => lane.max = joined(lane.max, self.watermark, self.query.disorder),
             Presence::Closed => panic!("lane {name} is closed"),
         }
         lane.presence = Presence::Active;
+        lane
+    }
+
+    fn event(&mut self, name: u32, reading: &Reading) {
+        let query = self.query;
+        let lane = self.active(name);
         let stamp = (reading.at, name, lane.position);
         lane.position += 1;
         match judge(query, lane, reading.at) {
