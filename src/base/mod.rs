@@ -6,5 +6,6 @@ pub mod error;
 pub mod field;
 pub mod hist;
 pub mod limits;
+pub(crate) mod pages;
 pub mod rng;
 pub mod time;

@@ -1,18 +1,14 @@
 //! What a batch returns: host memory from a fixed pool, lent out and given back on drop.
 
+use crate::base::pages::Pages;
 use std::fmt;
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// One cache line of words, so that buffers of these are aligned for wide loads.
-#[repr(C, align(64))]
-#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
-pub(super) struct Line([u32; 16]);
-
-/// Zeroed words on whole cache lines.
+/// Zeroed words on whole pages.
 #[derive(Default)]
 pub(super) struct Words {
-    lines: Vec<Line>,
+    pages: Pages,
     len: usize,
 }
 
@@ -25,30 +21,23 @@ impl Words {
 
     /// Keeps what fits, zeroes what is new; `false`, and nothing changed, when the memory cannot be had.
     pub(super) fn resize(&mut self, len: usize) -> bool {
-        let lines = len.div_ceil(16);
-        if lines > self.lines.capacity() {
-            // Asked for zeroed, so that memory which nobody ever writes to is never really there.
-            let Ok(mut grown) = bytemuck::allocation::try_zeroed_vec::<Line>(lines) else {
-                return false;
-            };
-            grown[..self.lines.len()].copy_from_slice(&self.lines);
-            self.lines = grown;
-        } else {
-            self.lines.resize(lines, Line([0; 16]));
-            let kept = len.min(self.len);
-            let all: &mut [u32] = bytemuck::cast_slice_mut(&mut self.lines);
-            all[kept..].fill(0);
+        if !self.pages.grow(len) {
+            return false;
+        }
+        // What is cut off is zeroed at once, so that it is zero when it comes back.
+        if len < self.len {
+            self.pages.words_mut()[len..self.len].fill(0);
         }
         self.len = len;
         true
     }
 
     pub(super) fn slice(&self) -> &[u32] {
-        &bytemuck::cast_slice(&self.lines)[..self.len]
+        &self.pages.words()[..self.len]
     }
 
     pub(super) fn slice_mut(&mut self) -> &mut [u32] {
-        &mut bytemuck::cast_slice_mut(&mut self.lines)[..self.len]
+        &mut self.pages.words_mut()[..self.len]
     }
 }
 

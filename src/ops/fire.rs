@@ -14,7 +14,7 @@
 use super::keys::WALK_FROM;
 use super::merge::{WALK_SLOTS_MAX, blocks, into, slots};
 use super::page::{Page, slot_map};
-use super::row::{self, COUNT, FIRED, Layout};
+use super::row::{self, ANY, COUNT, FIRED, Layout, with_parts};
 use crate::base::limits::{BLOCK_IDS, word};
 use crate::params;
 use crate::plan::{Access, Args, Bind, Kernel};
@@ -85,9 +85,15 @@ const ROW_MAX: usize = Layout::new(63).words;
 
 fn fire(args: Args<'_>) {
     let p: FireParams = args.params();
+    with_parts!(p.parts, fire_as(args, &p));
+}
+
+fn fire_as<const WORDS: usize, const PARTS: u32>(args: Args<'_>, p: &FireParams) {
     let head = args.head;
     let [keys, map, rows, emitted, out] = args.binds();
-    let (layout, words) = (Layout::new(p.parts), p.row_words as usize);
+    let any = PARTS == ANY;
+    let words = if any { p.row_words as usize } else { WORDS };
+    let layout = if any { Layout::new(p.parts) } else { const { Layout::new(PARTS) } };
     let page = Page { first: p.first_block, blocks: p.blocks };
     let into = slot_map(map, into(head));
     let (mut row, mut count) = ([0u32; ROW_MAX], out[FIRE_ROWS]);

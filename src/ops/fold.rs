@@ -10,7 +10,9 @@
 
 use super::batch::{self, ASIDE, Chunk, SPAN};
 use super::page::{ALONE, NO_BLOCK, NO_SLOT, Page, Slot, row_at, slot_map};
-use super::row::{self, EXACT, EXTREMES, FIRST, FIXED, Kind, LAST, Layout, Place, SQUARES};
+use super::row::{
+    self, ANY, EXTREMES, FIRST, FIXED, Kind, LAST, Layout, Place, USUAL, USUAL_SQUARES, with_parts,
+};
 use super::simd::{self, Source};
 use crate::base::limits::{BLOCK_IDS, word};
 use crate::params;
@@ -76,30 +78,11 @@ pub static FOLD: Kernel = Kernel {
     cpu: fold,
 };
 
-/// Sum, minimum and maximum.
-const USUAL: u32 = EXTREMES | FIXED;
-/// And the variance.
-const USUAL_SQUARES: u32 = USUAL | SQUARES;
-/// The same over the whole range of an f32.
-const USUAL_EXACT: u32 = EXTREMES | EXACT;
-/// Parts or a kind that the compiler does not know.
-const ANY: u32 = u32::MAX;
-
 fn fold(args: Args<'_>) {
     let p: RowParams = args.params();
-    let float = p.kind == Kind::F32 as u32;
-    // The usual shapes get code of their own: the compiler sees their constants, and rows are in the one page.
-    match (p.parts, float) {
-        _ if p.blocks != ALONE => fold_as::<0, ANY>(args, &p),
-        (0, _) => fold_as::<4, 0>(args, &p),
-        (USUAL, true) => fold_as::<8, USUAL>(args, &p),
-        (USUAL_SQUARES, true) => fold_as::<12, USUAL_SQUARES>(args, &p),
-        (FIXED, true) => fold_as::<8, FIXED>(args, &p),
-        (EXTREMES, true) => fold_as::<8, EXTREMES>(args, &p),
-        (USUAL_EXACT, true) => fold_as::<24, USUAL_EXACT>(args, &p),
-        (EXACT, true) => fold_as::<24, EXACT>(args, &p),
-        _ => fold_as::<0, ANY>(args, &p),
-    }
+    // The vector loops know f32 values alone, and rows in the one page.
+    let known = p.blocks == ALONE && (p.parts == 0 || p.kind == Kind::F32 as u32);
+    with_parts!(if known { p.parts } else { ANY }, fold_as(args, &p));
 }
 
 /// Adds one event's value to its row. `WORDS` and `PARTS` are those of an f32's row, or 0 and [`ANY`].

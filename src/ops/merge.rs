@@ -9,7 +9,7 @@
 use super::fold::RowParams;
 use super::keys::{WALK_FROM, WALK_TO};
 use super::page::{Slot, slot_map};
-use super::row::{self, Layout};
+use super::row::{self, ANY, Layout, with_parts};
 use crate::base::limits::BLOCK_IDS;
 use crate::params;
 use crate::plan::{Access, Args, Bind, Kernel};
@@ -95,9 +95,15 @@ pub fn blocks(head: &[u32]) -> impl Iterator<Item = (usize, Range<usize>)> + use
 
 fn merge(args: Args<'_>) {
     let p: RowParams = args.params();
+    with_parts!(p.parts, merge_as(args, &p));
+}
+
+fn merge_as<const WORDS: usize, const PARTS: u32>(args: Args<'_>, p: &RowParams) {
     let head = args.head;
     let [map, rows] = args.binds();
-    let (layout, words) = (Layout::new(p.parts), p.row_words as usize);
+    let any = PARTS == ANY;
+    let words = if any { p.row_words as usize } else { WORDS };
+    let layout = if any { Layout::new(p.parts) } else { const { Layout::new(PARTS) } };
     let into = slot_map(map, into(head));
     for &slot in slots(head) {
         let from = slot_map(map, slot);

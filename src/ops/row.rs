@@ -109,6 +109,37 @@ impl Layout {
     }
 }
 
+/// Sum, minimum and maximum.
+pub const USUAL: u32 = EXTREMES | FIXED;
+/// And the variance.
+pub const USUAL_SQUARES: u32 = USUAL | SQUARES;
+/// Sum, minimum and maximum over the whole range of an f32.
+pub const USUAL_EXACT: u32 = EXTREMES | EXACT;
+/// Parts that the compiler does not know.
+pub const ANY: u32 = u32::MAX;
+
+/// Calls `f::<WORDS, PARTS>(args)` for rows of these parts. The usual rows get code of their own, in which the compiler
+/// sees their constants; for all others `WORDS` is 0 and `PARTS` is [`ANY`].
+macro_rules! with_parts {
+    ($parts:expr, $f:ident($($arg:expr),*)) => {
+        match $parts {
+            0 => $f::<4, 0>($($arg),*),
+            $crate::ops::row::USUAL => $f::<8, { $crate::ops::row::USUAL }>($($arg),*),
+            $crate::ops::row::USUAL_SQUARES => {
+                $f::<12, { $crate::ops::row::USUAL_SQUARES }>($($arg),*)
+            }
+            $crate::ops::row::FIXED => $f::<8, { $crate::ops::row::FIXED }>($($arg),*),
+            $crate::ops::row::EXTREMES => $f::<8, { $crate::ops::row::EXTREMES }>($($arg),*),
+            $crate::ops::row::USUAL_EXACT => {
+                $f::<24, { $crate::ops::row::USUAL_EXACT }>($($arg),*)
+            }
+            $crate::ops::row::EXACT => $f::<24, { $crate::ops::row::EXACT }>($($arg),*),
+            _ => $f::<0, { $crate::ops::row::ANY }>($($arg),*),
+        }
+    };
+}
+pub(super) use with_parts;
+
 /// How a value lies in an event's word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]
@@ -343,6 +374,7 @@ pub fn add_ends(row: &mut [u32], l: &Layout, parts: u32, place: Place, bits: u32
 }
 
 /// Adds all that `from` holds to `into`, `fired` aside.
+#[inline(always)]
 pub fn merge(into: &mut [u32], from: &[u32], l: &Layout) {
     if from[COUNT] == 0 {
         return;

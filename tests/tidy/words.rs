@@ -7,6 +7,7 @@ pub(crate) const UNSAFE_FILES: &[&str] = &[
     "benches/peers/windows/src/rival.rs",
     "benches/wgpu_seam.rs",
     "src/device/cuda.rs",
+    "src/base/pages.rs",
     "src/ops/simd/add.rs",
     "src/ops/simd/lookup.rs",
     "src/ops/simd/times.rs",

@@ -1,0 +1,194 @@
+//! Zeroed memory of the host that grows without being copied, where the system can do that.
+//!
+//! State grows by half or to its double, again and again, to gigabytes. A copy each time costs more than what is done
+//! with the memory, and needs twice of it for a moment; moving pages costs nothing. Pages that nobody has touched are
+//! not there. Large memory is asked for in large pages, since keys and rows are met in no order.
+//!
+//! This file holds the calls to the system. Everywhere else than on Linux, and with `--cfg pelton_portable`, the
+//! allocator does what it can.
+
+use std::ptr::NonNull;
+
+/// Whole pages of zeroed words; none at first.
+pub(crate) struct Pages {
+    base: NonNull<u32>,
+    bytes: usize,
+}
+
+// SAFETY: memory without a thread of its own, reached through references to this value only.
+unsafe impl Send for Pages {}
+// SAFETY: as for `Send`: a shared reference only reads.
+unsafe impl Sync for Pages {}
+
+/// Bytes that memory is a multiple of: a page nearly everywhere, and what a larger one is made of.
+const PAGE: usize = 1 << 12;
+
+impl Pages {
+    /// Makes it at least `words` long. What is there stays, what is new is zero; false, and nothing changed, when the
+    /// memory cannot be had.
+    pub(crate) fn grow(&mut self, words: usize) -> bool {
+        let bytes = words.checked_mul(4).and_then(|bytes| bytes.checked_next_multiple_of(PAGE));
+        let Some(bytes) = bytes.filter(|&bytes| isize::try_from(bytes).is_ok()) else {
+            return false;
+        };
+        if bytes <= self.bytes {
+            return true;
+        }
+        let base = match self.bytes {
+            0 => system::map(bytes),
+            // SAFETY: so many bytes were mapped there, by this value alone, and no reference to them lives.
+            old => unsafe { system::remap(self.base.cast(), old, bytes) },
+        };
+        let Some(base) = base else { return false };
+        (self.base, self.bytes) = (base.cast(), bytes);
+        true
+    }
+
+    /// All words that are there.
+    pub(crate) fn words(&self) -> &[u32] {
+        // SAFETY: so many bytes are mapped there, aligned to a page, zero at first and plain words since; a dangling
+        // pointer, aligned as words are, stands for none.
+        unsafe { std::slice::from_raw_parts(self.base.as_ptr(), self.bytes / 4) }
+    }
+
+    /// All words that are there, to write to.
+    pub(crate) fn words_mut(&mut self) -> &mut [u32] {
+        // SAFETY: as for `words`, and `&mut self` makes this the only reference.
+        unsafe { std::slice::from_raw_parts_mut(self.base.as_ptr(), self.bytes / 4) }
+    }
+}
+
+impl Default for Pages {
+    fn default() -> Self {
+        Self { base: NonNull::dangling(), bytes: 0 }
+    }
+}
+
+impl Drop for Pages {
+    fn drop(&mut self) {
+        if self.bytes > 0 {
+            // SAFETY: mapped by this value alone and not used any more.
+            unsafe { system::unmap(self.base.cast(), self.bytes) };
+        }
+    }
+}
+
+#[cfg(all(target_os = "linux", not(any(miri, pelton_portable))))]
+mod system {
+    use std::ptr::{NonNull, null_mut};
+
+    /// From here on large pages are asked for: two of them, so that one is whole wherever they begin.
+    const LARGE: usize = 2 << 21;
+
+    /// Zeroed memory.
+    pub(super) fn map(bytes: usize) -> Option<NonNull<u8>> {
+        let (access, kind) =
+            (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+        // SAFETY: asks for fresh memory at an address of the system's choice.
+        let at = unsafe { libc::mmap(null_mut(), bytes, access, kind, -1, 0) };
+        found(at, bytes)
+    }
+
+    /// The same memory, longer, perhaps elsewhere.
+    ///
+    /// # Safety
+    /// `old` bytes are mapped at `at`, and nothing refers to them.
+    pub(super) unsafe fn remap(at: NonNull<u8>, old: usize, new: usize) -> Option<NonNull<u8>> {
+        // SAFETY: as promised; on failure everything stays as it is.
+        let at = unsafe { libc::mremap(at.as_ptr().cast(), old, new, libc::MREMAP_MAYMOVE) };
+        found(at, new)
+    }
+
+    /// # Safety
+    /// `bytes` bytes are mapped at `at` and not used any more.
+    pub(super) unsafe fn unmap(at: NonNull<u8>, bytes: usize) {
+        // SAFETY: as promised.
+        unsafe { libc::munmap(at.as_ptr().cast(), bytes) };
+    }
+
+    fn found(at: *mut libc::c_void, bytes: usize) -> Option<NonNull<u8>> {
+        if at == libc::MAP_FAILED {
+            return None;
+        }
+        if bytes >= LARGE {
+            // SAFETY: advice about memory of our own; whether it is taken makes no difference to what is read.
+            unsafe { libc::madvise(at, bytes, libc::MADV_HUGEPAGE) };
+        }
+        NonNull::new(at.cast())
+    }
+}
+
+#[cfg(not(all(target_os = "linux", not(any(miri, pelton_portable)))))]
+mod system {
+    use super::PAGE;
+    use std::alloc::{Layout, alloc_zeroed, dealloc};
+    use std::ptr::NonNull;
+
+    /// Cache lines are what wide loads need; memory aligned to pages would be zeroed by hand.
+    fn layout(bytes: usize) -> Layout {
+        Layout::from_size_align(bytes, 64)
+            .expect("checked by `grow`: whole pages within the address space")
+    }
+
+    /// Zeroed memory.
+    pub(super) fn map(bytes: usize) -> Option<NonNull<u8>> {
+        assert!(bytes >= PAGE);
+        // SAFETY: the size is not zero.
+        NonNull::new(unsafe { alloc_zeroed(layout(bytes)) })
+    }
+
+    /// The same memory, longer, elsewhere.
+    ///
+    /// # Safety
+    /// `old` bytes were allocated at `at`, and nothing refers to them.
+    pub(super) unsafe fn remap(at: NonNull<u8>, old: usize, new: usize) -> Option<NonNull<u8>> {
+        let to = map(new)?;
+        // SAFETY: two allocations, each at least `old` bytes; the first is not used any more.
+        unsafe {
+            to.copy_from_nonoverlapping(at, old);
+            unmap(at, old);
+        }
+        Some(to)
+    }
+
+    /// # Safety
+    /// `bytes` bytes were allocated at `at` and are not used any more.
+    pub(super) unsafe fn unmap(at: NonNull<u8>, bytes: usize) {
+        // SAFETY: as promised, with the layout of `map`.
+        unsafe { dealloc(at.as_ptr(), layout(bytes)) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Pages;
+
+    #[test]
+    fn what_is_there_stays_and_what_is_new_is_zero() {
+        let mut pages = Pages::default();
+        assert!(pages.words().is_empty());
+        let mut had = 0;
+        // Past the size from which large pages are asked for.
+        for words in [1, 1024, 1025, 5000, 1 << 16, (1 << 20) + 1, 3 << 20] {
+            assert!(pages.grow(words));
+            let all = pages.words_mut();
+            assert!(all.len() >= words && all.as_ptr().addr().is_multiple_of(64));
+            assert!(all[..had].iter().zip(1..).all(|(&word, want)| word == want), "{words}");
+            assert!(all[had..].iter().all(|&word| word == 0), "{words}");
+            all.iter_mut().zip(1..).for_each(|(word, number)| *word = number);
+            had = all.len();
+        }
+        assert!(pages.grow(1), "it never shrinks");
+        assert_eq!(pages.words().len(), had);
+    }
+
+    #[test]
+    fn memory_that_cannot_be_had_changes_nothing() {
+        let mut pages = Pages::default();
+        assert!(!pages.grow(usize::MAX) && !pages.grow(usize::MAX / 4) && !pages.grow(1 << 56));
+        assert!(pages.grow(10));
+        pages.words_mut()[9] = 7;
+        assert!(!pages.grow(1 << 56));
+        assert_eq!(pages.words()[9], 7);
+    }
+}
