@@ -24,6 +24,7 @@ CHECKS=(
   "wgsl-4         src/device/wgpu              wgsl 128"
   "wgsl-8         src/device/wgpu              wgsl 256"
   "wgsl-16        src/device/wgpu              wgsl 512"
+  "portable       src/base/pages.rs            portable"
   "loom           tests/loom.rs                loom"
   "tsan           tests/stress.rs              tsan"
   "first-none     examples/quickstart/main.rs  first_minutes S7-none"
@@ -62,6 +63,12 @@ wgsl() {
   driver=$(lavapipe) || { skip "no lavapipe"; return; }
   VK_DRIVER_FILES=$driver VK_ICD_FILENAMES=$driver LP_NATIVE_VECTOR_WIDTH=$1 \
     cargo test --no-fail-fast --features tokio --lib --tests -- wgsl | some_ran
+}
+
+# What stands in for calls to the system elsewhere.
+portable() {
+  RUSTFLAGS="--cfg pelton_portable" \
+    cargo test --profile dev --target-dir "$TARGET/portable" --no-default-features --lib -- pages slab | some_ran
 }
 
 loom() {

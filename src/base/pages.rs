@@ -4,8 +4,8 @@
 //! with the memory, and needs twice of it for a moment; moving pages costs nothing. Pages that nobody has touched are
 //! not there. Large memory is asked for in large pages, since keys and rows are met in no order.
 //!
-//! This file holds the calls to the system. Everywhere else than on Linux, and with `--cfg pelton_portable`, the
-//! allocator does what it can.
+//! This file holds the calls to the system. Everywhere else than on Linux on x86-64 and AArch64, and with
+//! `--cfg pelton_portable`, the allocator does what it can.
 
 use std::ptr::NonNull;
 
@@ -73,19 +73,42 @@ impl Drop for Pages {
     }
 }
 
-#[cfg(all(target_os = "linux", not(any(miri, pelton_portable))))]
+#[cfg(all(
+    target_os = "linux",
+    any(target_arch = "x86_64", target_arch = "aarch64"),
+    not(any(miri, pelton_portable))
+))]
 mod system {
+    use std::ffi::{c_int, c_void};
     use std::ptr::{NonNull, null_mut};
+
+    // Four calls of the C library that every program of ours is linked with, and the kernel's numbers for these two
+    // architectures (`mman-common.h`): a package of bindings would take longer to build than all of `base`.
+    const PROT_READ_WRITE: c_int = 1 | 2;
+    const MAP_PRIVATE_ANONYMOUS: c_int = 0x02 | 0x20;
+    const MREMAP_MAYMOVE: c_int = 1;
+    const MADV_HUGEPAGE: c_int = 14;
+    unsafe extern "C" {
+        fn mmap(
+            at: *mut c_void,
+            len: usize,
+            access: c_int,
+            flags: c_int,
+            file: c_int,
+            offset: i64,
+        ) -> *mut c_void;
+        fn mremap(at: *mut c_void, old: usize, new: usize, flags: c_int, ...) -> *mut c_void;
+        fn munmap(at: *mut c_void, len: usize) -> c_int;
+        fn madvise(at: *mut c_void, len: usize, advice: c_int) -> c_int;
+    }
 
     /// From here on large pages are asked for: two of them, so that one is whole wherever they begin.
     const LARGE: usize = 2 << 21;
 
     /// Zeroed memory.
     pub(super) fn map(bytes: usize) -> Option<NonNull<u8>> {
-        let (access, kind) =
-            (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
         // SAFETY: asks for fresh memory at an address of the system's choice.
-        let at = unsafe { libc::mmap(null_mut(), bytes, access, kind, -1, 0) };
+        let at = unsafe { mmap(null_mut(), bytes, PROT_READ_WRITE, MAP_PRIVATE_ANONYMOUS, -1, 0) };
         found(at, bytes)
     }
 
@@ -95,7 +118,7 @@ mod system {
     /// `old` bytes are mapped at `at`, and nothing refers to them.
     pub(super) unsafe fn remap(at: NonNull<u8>, old: usize, new: usize) -> Option<NonNull<u8>> {
         // SAFETY: as promised; on failure everything stays as it is.
-        let at = unsafe { libc::mremap(at.as_ptr().cast(), old, new, libc::MREMAP_MAYMOVE) };
+        let at = unsafe { mremap(at.as_ptr().cast(), old, new, MREMAP_MAYMOVE) };
         found(at, new)
     }
 
@@ -103,22 +126,27 @@ mod system {
     /// `bytes` bytes are mapped at `at` and not used any more.
     pub(super) unsafe fn unmap(at: NonNull<u8>, bytes: usize) {
         // SAFETY: as promised.
-        unsafe { libc::munmap(at.as_ptr().cast(), bytes) };
+        unsafe { munmap(at.as_ptr().cast(), bytes) };
     }
 
-    fn found(at: *mut libc::c_void, bytes: usize) -> Option<NonNull<u8>> {
-        if at == libc::MAP_FAILED {
+    fn found(at: *mut c_void, bytes: usize) -> Option<NonNull<u8>> {
+        // What stands for no memory is the last address.
+        if at.addr() == usize::MAX {
             return None;
         }
         if bytes >= LARGE {
             // SAFETY: advice about memory of our own; whether it is taken makes no difference to what is read.
-            unsafe { libc::madvise(at, bytes, libc::MADV_HUGEPAGE) };
+            unsafe { madvise(at, bytes, MADV_HUGEPAGE) };
         }
         NonNull::new(at.cast())
     }
 }
 
-#[cfg(not(all(target_os = "linux", not(any(miri, pelton_portable)))))]
+#[cfg(not(all(
+    target_os = "linux",
+    any(target_arch = "x86_64", target_arch = "aarch64"),
+    not(any(miri, pelton_portable))
+)))]
 mod system {
     use super::PAGE;
     use std::alloc::{Layout, alloc_zeroed, dealloc};
