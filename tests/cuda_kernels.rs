@@ -140,6 +140,7 @@ fn mistakes_are_named() {
             ("lane_has_left", "checks.cu"),
             ("wrong_width", "width 12"),
             ("index_outside", "words 1024 to 1025 of a buffer of 1024"),
+            ("memory_not_there", "which is not there"),
             ("waits_forever", "waits for something that never comes"),
         ] {
             let why = check_on(&shim, name, 1, seed, 1024).expect_err(name);

@@ -1,5 +1,6 @@
 //! Random filters over hostile values: every device drops what a closure in plain Rust drops.
 
+mod cuda_host;
 mod hand;
 
 use half::{bf16, f16};

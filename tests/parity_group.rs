@@ -1,5 +1,6 @@
 //! Grouping by id: every device gives the order and the segments that a stable sort gives.
 
+mod cuda_host;
 mod hand;
 
 use hand::{Piece, devices, head, run, whole};
