@@ -3,13 +3,13 @@
 #
 #   ./gpu.sh pack DIR    builds and strips the programs; copied to that machine, DIR/run.sh OUT.json runs all of it
 #
-# Packed are the tests whose names say cuda, of every file that needs no sources, and every bench. The programs run on
-# a Linux of the same architecture whose C library is not older than the newest symbol they ask for, which is printed.
+# Packed are the tests whose names begin with cuda_, of every file that needs no sources, and every bench. They run on a
+# Linux of the same architecture whose C library is not older than the newest symbol they ask for, which is printed.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
-# Files whose tests read sources or build something.
-NEEDS_SOURCES="cuda_image shaders tidy"
+# Files whose tests read sources.
+NEEDS_SOURCES="shaders"
 BYTES_MAX=$((60 << 20))
 SECONDS_PER_TEST=600
 SECONDS_PER_BENCH=600
@@ -20,12 +20,12 @@ built() {
     sed -nE 's/.*"kind":\["([a-z]+)".*"name":"([^"]+)".*"executable":"([^"]+)".*/\1 \2 \3/p'
 }
 
-# Every test file with a test that says cuda, as arguments for cargo.
+# Every test file with such a test, as arguments for cargo.
 test_files() {
   local file name
   for file in tests/*.rs tests/*/main.rs; do
     name=${file#tests/} name=${name%/main.rs} name=${name%.rs}
-    [[ " $NEEDS_SOURCES " == *" $name "* ]] || ! grep -qE '^ *fn [a-z0-9_]*cuda' "$file" || echo "--test $name"
+    [[ " $NEEDS_SOURCES " == *" $name "* ]] || ! grep -q '^ *fn cuda_' "$file" || echo "--test $name"
   done
 }
 
@@ -35,19 +35,18 @@ programs() {
   files=$(test_files)
   # shellcheck disable=SC2086 # one word each
   {
-    built test --no-run --lib $files
+    built test --no-run $files
     built build --example bench_devices
     built test --no-run --bench '*'
   } | sort -u | while read -r kind name path; do
-    [[ $kind != lib ]] || kind=test
     cp "$path" "$dir/bin/$name"
     strip "$dir/bin/$name"
     if [[ $kind != test ]]; then
       echo "$kind $name - $SECONDS_PER_BENCH"
       continue
     fi
-    ("$path" --list --format terse 2>/dev/null || true) | sed -n 's/: test$//p' | grep cuda |
-      sed "s/.*/test $name & $SECONDS_PER_TEST/" || rm "$dir/bin/$name"
+    ("$path" --list --format terse 2>/dev/null || true) | sed -nE 's/^((.*::)?cuda_.*): test$/\1/p' |
+      sed "s/.*/test $name & $SECONDS_PER_TEST/"
   done >"$dir/parts"
 }
 
@@ -57,7 +56,7 @@ pack() {
   mkdir -p "$dir/bin"
   dir=$(cd "$dir" && pwd)
   programs
-  grep -q '^test ' "$dir/parts" || { echo "no test says cuda: there is nothing to prove there" >&2; return 1; }
+  grep -q '^test ' "$dir/parts" || { echo "no test begins with cuda_: there is nothing to prove there" >&2; return 1; }
   cp benches/gpu_run.sh "$dir/run.sh"
   cat >"$dir/built" <<END
 PELTON_COMMIT=$(git rev-parse HEAD)
