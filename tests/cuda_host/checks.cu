@@ -170,7 +170,9 @@ extern "C" __global__ void waits_forever(Words words) {
 }
 
 // In which order threads come.
-extern "C" __global__ void order(Words words) { words[1 + atomicAdd(&words[0], 1u)] = blockIdx.x * BLOCK + threadIdx.x; }
+extern "C" __global__ void order(Words words) {
+    words[1 + atomicAdd(&words[0], 1u)] = blockIdx.x * BLOCK + threadIdx.x;
+}
 
 static unsigned nested(unsigned depth) {
     volatile unsigned kept[256];

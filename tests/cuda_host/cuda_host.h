@@ -42,7 +42,9 @@ struct Index { unsigned x, y, z; };
 struct Site {
     const char* file;
     int line;
-    static constexpr Site here(const char* file = __builtin_FILE(), int line = __builtin_LINE()) { return {file, line}; }
+    static constexpr Site here(const char* file = __builtin_FILE(), int line = __builtin_LINE()) {
+        return {file, line};
+    }
 };
 
 // What the fiber that runs now is to its kernel.
@@ -54,7 +56,9 @@ extern Current current;
 
 // Warp operations. What a lane brings and what it takes away are bits of at most 64; `lane` is a lane's number or a
 // distance, as the operation says.
-enum class Warp : uint8_t { sync, shuffle, up, down, exclusive, ballot, all, any, match, add, least, most, both, either };
+enum class Warp : uint8_t {
+    sync, shuffle, up, down, exclusive, ballot, all, any, match, add, least, most, both, either
+};
 
 [[noreturn]] void fail(const char* format, ...) __attribute__((format(printf, 1, 2)));
 void block_barrier(Site site);

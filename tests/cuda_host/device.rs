@@ -119,7 +119,7 @@ fn launch<const N: usize>(kernel: &Kernel, args: Args<'_>) {
         if kernel.events {
             all.push(Arg::Read(&bytemuck::cast_slice(&replay.events)[..replay.words]));
         }
-        all.extend(args.binds::<N>().map(|bind| Arg::Write(bind)));
+        all.extend(args.binds::<N>().map(Arg::Write));
         // Each step an order of its own, unless it is by number.
         let seed = replay.seed.wrapping_mul(0x9E37_79B9).wrapping_add(replay.step as u64);
         let seed = if replay.seed == 0 { 0 } else { seed.max(1) };

@@ -55,7 +55,7 @@ pub struct Library<'a> {
 /// The crate's kernels.
 pub const KERNELS: Library<'_> = Library {
     name: "libpelton_kernels.so",
-    sources: &["runtime.cpp", "kernels.cpp"],
+    sources: &["runtime.cpp", "warp.cpp", "kernels.cpp"],
     flags: &[],
     sanitized: false,
 };
@@ -63,7 +63,7 @@ pub const KERNELS: Library<'_> = Library {
 /// Kernels that show what the shim finds.
 pub const CHECKS: Library<'_> = Library {
     name: "libpelton_checks.so",
-    sources: &["runtime.cpp", "checks.cpp"],
+    sources: &["runtime.cpp", "warp.cpp", "checks.cpp"],
     flags: &[],
     sanitized: false,
 };
