@@ -26,6 +26,8 @@ BENCHES=(
   "S5-wgpu    | bench wgpu_seam S5-wgpu      | a batch through the wgpu seam, against wgpu by hand"
   "S5-wgpu-one | bench wgpu_seam S5-wgpu-one | the same with one batch in flight: a round trip"
   "S5-wgpu-alloc | bench wgpu_seam S5-wgpu-alloc | the same: allocations of a batch"
+  "C6-ingest-uniform | bench ingest C6-ingest-uniform | the ingest kernels alone on the best device; on CUDA against the bus"
+  "C6-ingest-zipf | bench ingest C6-ingest-zipf | the same, skewed keys"
   "C6-256-p50 | bench round_trip C6-256-p50  | a batch of 256 events on an idle pipeline of the best device, commit to done"
   "C6-256-p99 | bench round_trip C6-256-p99  | the same, of a hundred the slowest but one"
   "C6-4096-p50 | bench round_trip C6-4096-p50 | the same with 4,096 events"
