@@ -10,9 +10,9 @@
 # The compiler lies in $PELTON_TOOLKIT, or in target/toolkit. Exit code 77: it is not there.
 #
 # The sources are compiled once, to PTX for compute_80 at the lowest version that assembles; from it ptxas makes the
-# machine code of each architecture. The assembler is the one of CUDA 12.8, the oldest driver that pelton takes:
-# machine code of a newer one has another ABI, which that driver is not promised to load. So nothing may use what only
-# a newer architecture has; a kernel that needs sm_90a gets PTX of its own here.
+# machine code of each architecture. The assembler is the one of CUDA 12.8, the first that knows all of them: drivers of
+# CUDA 12 load what another 12 has made, but are not promised to load that of CUDA 13, whose ABI is another. So nothing
+# may use what only a newer architecture has; a kernel that needs sm_90a gets PTX of its own here.
 #
 # The same sources give the same bytes, wherever and whenever they are built.
 set -euo pipefail
