@@ -19,6 +19,7 @@ set -euo pipefail
 export LC_ALL=C
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 toolkit=${PELTON_TOOLKIT:-${CARGO_TARGET_DIR:-${here%/*}/target}/toolkit}
+[[ $toolkit == /* ]] || toolkit=$PWD/$toolkit
 CUDA=$toolkit/nvidia/cu13/bin
 ASSEMBLER=$toolkit/nvidia/cuda_nvcc/bin/ptxas
 ARCHITECTURES="80 86 89 90 100 120"
@@ -53,7 +54,7 @@ install() {
   [[ $(uname -sm) == "Linux x86_64" ]] || { echo "the pinned compiler runs on Linux on x86-64 only" >&2; return 1; }
   mkdir -p "$(dirname "$toolkit")"
   temporary=$toolkit.$$
-  python3 -m pip install --quiet --root-user-action ignore --no-deps --only-binary :all: --require-hashes --no-compile \
+  PIP_ROOT_USER_ACTION=ignore python3 -m pip install --quiet --no-deps --only-binary :all: --require-hashes --no-compile \
     --requirement "$here/toolkit.txt" --target "$temporary"
   rm -rf "$toolkit"
   mv "$temporary" "$toolkit"
