@@ -4,10 +4,9 @@
 mod cuda_host;
 
 use cuda_host::shim::{Arg, Launch, Shim};
-use cuda_host::{CHECKS, KERNELS, Library, compiler, skip};
+use cuda_host::{CHECKS, KERNELS, Library, SANITIZED, skip, under_sanitizer};
 use pelton::ops;
 use std::path::Path;
-use std::process::Command;
 
 /// A library of kernels, or a line in the list of what was not run.
 fn open(library: &Library<'_>, test: &str) -> Option<Shim> {
@@ -277,30 +276,11 @@ fn atomics_lose_nothing_beside_other_launches() {
     assert!(check_on(&shim, "deep", 1, 1, BLOCK).is_ok());
 }
 
-/// Names what a child of this test runs, under the sanitizer.
-const CHILD: &str = "PELTON_SANITIZED_CHECK";
-
-/// What AddressSanitizer says when this test's own program runs a check under it.
-fn sanitized(compiler: &std::ffi::OsStr, check: &str) -> Option<(bool, String)> {
-    let out = Command::new(compiler).arg("-print-file-name=libasan.so").output().ok()?;
-    let runtime = String::from_utf8_lossy(&out.stdout).trim().to_owned();
-    if !Path::new(&runtime).is_absolute() {
-        return None;
-    }
-    let out = Command::new(std::env::current_exe().expect("a test is a program"))
-        .args(["--exact", "a_check_under_the_sanitizer", "--nocapture"])
-        .envs([(CHILD, check), ("LD_PRELOAD", &runtime), ("ASAN_OPTIONS", "detect_leaks=0")])
-        .output()
-        .expect("it starts again");
-    Some((out.status.success(), String::from_utf8_lossy(&out.stderr).into_owned()))
-}
-
 /// Does nothing but in the child that `an_index_outside_shared_memory_is_found` starts.
 #[test]
 fn a_check_under_the_sanitizer() {
-    let Ok(check) = std::env::var(CHILD) else { return };
-    let library = Library { name: "libpelton_checks_asan.so", sanitized: true, ..CHECKS };
-    let shim = open(&library, "a_check_under_the_sanitizer").expect("the parent has a compiler");
+    let Ok(check) = std::env::var(SANITIZED) else { return };
+    let shim = open(&CHECKS, "a_check_under_the_sanitizer").expect("the parent has a compiler");
     for seed in 0..10 {
         let found = check_on(&shim, &check, 2, seed, 1024);
         // Errors that abandon threads must not confuse the sanitizer either.
@@ -312,8 +292,7 @@ fn a_check_under_the_sanitizer() {
 #[test]
 fn an_index_outside_shared_memory_is_found() {
     let test = "an_index_outside_shared_memory_is_found";
-    let Some((name, _)) = compiler() else { return skip(test, "no C++ compiler") };
-    let run = |check| sanitized(name, check);
+    let run = |check| under_sanitizer("a_check_under_the_sanitizer", check);
     let Some((good, said)) = run("add_up") else { return skip(test, "no AddressSanitizer") };
     assert!(good, "{said}");
     let (good, said) = run("index_outside_shared").expect("the sanitizer is there");

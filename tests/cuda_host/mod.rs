@@ -48,8 +48,6 @@ pub struct Library<'a> {
     pub sources: &'a [&'a str],
     /// Flags of its own.
     pub flags: &'a [&'a str],
-    /// Whether AddressSanitizer watches it.
-    pub sanitized: bool,
 }
 
 /// The crate's kernels.
@@ -57,7 +55,6 @@ pub const KERNELS: Library<'_> = Library {
     name: "libpelton_kernels.so",
     sources: &["runtime.cpp", "warp.cpp", "kernels.cpp"],
     flags: &[],
-    sanitized: false,
 };
 
 /// Kernels that show what the shim finds.
@@ -65,7 +62,6 @@ pub const CHECKS: Library<'_> = Library {
     name: "libpelton_checks.so",
     sources: &["runtime.cpp", "warp.cpp", "checks.cpp"],
     flags: &[],
-    sanitized: false,
 };
 
 /// What the compiler calls itself; `None` where there is none.
@@ -94,7 +90,8 @@ pub fn library(library: &Library<'_>) -> Option<PathBuf> {
     let (compiler, version) = compiler()?;
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let here = root.join("tests/cuda_host");
-    let sanitizer = if library.sanitized { SANITIZER_FLAGS } else { &[] };
+    let sanitized = std::env::var_os(SANITIZED).is_some();
+    let sanitizer = if sanitized { SANITIZER_FLAGS } else { &[] };
     let flags = [FLAGS, sanitizer, library.flags].concat();
     let mut hasher = DefaultHasher::new();
     (version, &flags, library.sources).hash(&mut hasher);
@@ -119,6 +116,28 @@ pub fn library(library: &Library<'_>) -> Option<PathBuf> {
     assert!(out.status.success(), "{command:?}\n{errors}");
     fs::rename(&unfinished, &built).expect("the target folder can be written");
     Some(built)
+}
+
+/// Set in what runs under AddressSanitizer; holds what it is asked to run.
+pub const SANITIZED: &str = "PELTON_SANITIZED";
+
+/// Runs one test of this program again, as a child under AddressSanitizer: whether it passed, and what it wrote.
+/// `None` without a compiler or its sanitizer. The child finds `what` under [`SANITIZED`] and loads libraries that
+/// are built with the sanitizer.
+pub fn under_sanitizer(test: &str, what: &str) -> Option<(bool, String)> {
+    let (compiler, _) = compiler()?;
+    let out = Command::new(compiler).arg("-print-file-name=libasan.so").output().ok()?;
+    let runtime = String::from_utf8_lossy(&out.stdout).trim().to_owned();
+    if !Path::new(&runtime).is_absolute() {
+        return None;
+    }
+    let out = Command::new(std::env::current_exe().expect("a test is a program"))
+        .args(["--exact", test, "--nocapture"])
+        .envs([(SANITIZED, what), ("LD_PRELOAD", &runtime), ("ASAN_OPTIONS", "detect_leaks=0")])
+        .output()
+        .expect("it starts again");
+    let text = [out.stdout, out.stderr].concat();
+    Some((out.status.success(), String::from_utf8_lossy(&text).into_owned()))
 }
 
 /// The C++ and CUDA files of a folder, by name.
