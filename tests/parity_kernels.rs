@@ -3,6 +3,7 @@
 //! Random scripts of batches, merges, fires, clears, growth and expiry run through plans made by hand. Ids, row order
 //! and slots of the key table may differ between devices; nothing else may.
 
+mod cuda_host;
 mod kernels;
 mod windows;
 
@@ -67,6 +68,21 @@ fn an_adapter_does_what_the_processor_does() {
         let here = run::trace(&cpu, &script).expect("the processor is always there");
         let there = run::trace(&gpu, &script).expect("the adapter works");
         same("adapter and cpu", &script, &there, &here);
+    }
+}
+
+/// Ten orders of threads, the first by number; each with scripts of its own.
+#[test]
+fn the_cuda_kernels_do_what_the_processor_does() {
+    let cpu = Device::cpu();
+    for order in 0..10 {
+        let test = "the_cuda_kernels_do_what_the_processor_does";
+        let Some(cuda) = cuda_host::device::open(test, order) else { return };
+        for script in scripts(1).map(|s| Script::new(s.seed + order * 5000, s.shape.parts[0])) {
+            let here = run::trace(&cpu, &script).expect("the processor is always there");
+            let there = run::trace(&cuda, &script).expect("the kernels run");
+            same("CUDA kernels and cpu", &script, &there, &here);
+        }
     }
 }
 

@@ -1,0 +1,144 @@
+//! Builds what is C++ under this folder with the system's compiler, and runs kernels in it.
+//!
+//! `library` makes a shared library under `target` and makes it again when its sources, its flags or the compiler have
+//! changed. A machine without a compiler is told so, in the list of what was not run; a source that does not compile
+//! fails the test.
+
+#![allow(dead_code, unreachable_pub, reason = "each test binary uses its own part of the module")]
+
+pub mod device;
+pub mod shim;
+
+use std::collections::hash_map::DefaultHasher;
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::hash::{Hash, Hasher};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+/// The same for every library: what the kernels promise bit for bit must not depend on the host's compiler.
+const FLAGS: &[&str] = &[
+    "-std=c++17",
+    "-O2",
+    "-g1",
+    "-fPIC",
+    "-shared",
+    "-pthread",
+    "-fvisibility=hidden",
+    "-ffp-contract=off",
+    // Kernels read words as quads.
+    "-fno-strict-aliasing",
+    "-Wall",
+    "-Wextra",
+    "-Werror",
+    "-Wno-unused-function",
+];
+
+/// So that an index outside an array in shared memory is found, too.
+const SANITIZER_FLAGS: &[&str] =
+    &["-fsanitize=address", "-fsanitize-sections=cuda_shared", "-fno-omit-frame-pointer"];
+
+/// A shared library to be built of files in this folder.
+#[derive(Debug, Clone, Copy)]
+pub struct Library<'a> {
+    /// Its file's name.
+    pub name: &'a str,
+    /// Its C++ files; `runtime.cpp` is one of them where kernels are to run.
+    pub sources: &'a [&'a str],
+    /// Flags of its own.
+    pub flags: &'a [&'a str],
+    /// Whether AddressSanitizer watches it.
+    pub sanitized: bool,
+}
+
+/// The crate's kernels.
+pub const KERNELS: Library<'_> = Library {
+    name: "libpelton_kernels.so",
+    sources: &["runtime.cpp", "kernels.cpp"],
+    flags: &[],
+    sanitized: false,
+};
+
+/// Kernels that show what the shim finds.
+pub const CHECKS: Library<'_> = Library {
+    name: "libpelton_checks.so",
+    sources: &["runtime.cpp", "checks.cpp"],
+    flags: &[],
+    sanitized: false,
+};
+
+/// What the compiler calls itself; `None` where there is none.
+pub fn compiler() -> Option<&'static (OsString, String)> {
+    static FOUND: OnceLock<Option<(OsString, String)>> = OnceLock::new();
+    let version = |name: OsString| {
+        let out = Command::new(&name).arg("--version").output().ok()?;
+        let text = String::from_utf8_lossy(&out.stdout).into_owned();
+        out.status.success().then_some((name, text))
+    };
+    FOUND
+        .get_or_init(|| {
+            let asked = std::env::var_os("CXX").into_iter();
+            asked.chain(["c++", "g++", "clang++"].map(OsString::from)).find_map(version)
+        })
+        .as_ref()
+}
+
+/// Builds a library unless it is there already; where it lies. `None` without a compiler.
+///
+/// # Panics
+/// When it does not compile.
+pub fn library(library: &Library<'_>) -> Option<PathBuf> {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let (compiler, version) = compiler()?;
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let here = root.join("tests/cuda_host");
+    let sanitizer = if library.sanitized { SANITIZER_FLAGS } else { &[] };
+    let flags = [FLAGS, sanitizer, library.flags].concat();
+    let mut hasher = DefaultHasher::new();
+    (version, &flags, library.sources).hash(&mut hasher);
+    for folder in [&here, &root.join("kernels")] {
+        for file in c_files(folder) {
+            (file.file_name(), fs::read(&file).expect("sources can be read")).hash(&mut hasher);
+        }
+    }
+    // A folder for each state of the sources: another process may hold the library of an earlier one.
+    let folders = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cuda_host");
+    let folder = folders.join(format!("{:016x}", hasher.finish()));
+    let built = folder.join(library.name);
+    if built.exists() {
+        return Some(built);
+    }
+    fs::create_dir_all(&folder).expect("the target folder can be written");
+    let unfinished = folder.join(format!("{}.{}", library.name, std::process::id()));
+    let mut command = Command::new(compiler);
+    command.args(&flags).args(library.sources.iter().map(|source| here.join(source)));
+    let out = command.arg("-o").arg(&unfinished).output().expect("the compiler runs");
+    let errors = String::from_utf8_lossy(&out.stderr);
+    assert!(out.status.success(), "{command:?}\n{errors}");
+    fs::rename(&unfinished, &built).expect("the target folder can be written");
+    Some(built)
+}
+
+/// The C++ and CUDA files of a folder, by name.
+fn c_files(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).expect("the sources are there");
+    let mut files: Vec<PathBuf> =
+        entries.map(|entry| entry.expect("the sources are there").path()).collect();
+    let ours = ["h", "cpp", "cu", "cuh"].map(OsStr::new);
+    files.retain(|file| file.extension().is_some_and(|end| ours.contains(&end)));
+    files.sort();
+    files
+}
+
+/// Appends to the file that `PELTON_SKIPS` names: a test that could not run must not look like one that passed.
+pub fn skip(test: &str, why: &str) {
+    use std::io::Write;
+    let line = format!("SKIP {test}: {why}\n");
+    eprint!("{line}");
+    if let Some(path) = std::env::var_os("PELTON_SKIPS") {
+        let file = fs::OpenOptions::new().create(true).append(true).open(path);
+        file.and_then(|mut file| file.write_all(line.as_bytes())).expect("the list can be written");
+    }
+}
