@@ -26,6 +26,8 @@ BENCHES=(
   "S5-wgpu    | bench wgpu_seam S5-wgpu      | a batch through the wgpu seam, against wgpu by hand"
   "S5-wgpu-one | bench wgpu_seam S5-wgpu-one | the same with one batch in flight: a round trip"
   "S5-wgpu-alloc | bench wgpu_seam S5-wgpu-alloc | the same: allocations of a batch"
+  "C6-bus     | bench cuda_bus C6-bus        | page-locked memory copied to a CUDA card: the bus's rate"
+  "C6-bus-back | bench cuda_bus C6-bus-back  | the same, from the card to the host"
   "S7-default | first_minutes S7-default 250 | CPU seconds of a clean build and run of the quickstart"
   "S7-none    | first_minutes S7-none 40 --no-default-features | the same with no features"
 )
