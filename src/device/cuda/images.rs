@@ -8,6 +8,7 @@
 struct Image<T: ?Sized>(T);
 
 static IMAGE: &Image<[u8]> = &Image(*include_bytes!("../../../kernels/image/pelton.fatbin"));
+#[cfg(test)]
 const MANIFEST: &str = include_str!("../../../kernels/image/manifest.txt");
 
 /// The fat binary of all kernels.
@@ -16,6 +17,7 @@ pub(super) fn image() -> &'static [u8] {
 }
 
 /// The names of the kernels in it, sorted.
+#[cfg(test)]
 pub(super) fn names() -> Vec<&'static str> {
     let rows = MANIFEST.lines().filter(|line| !line.starts_with('#'));
     // A kernel's row is its name and six numbers; every other line has fewer or other words.
