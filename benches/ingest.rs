@@ -229,22 +229,18 @@ fn bus_events() -> Option<f64> {
 fn print(id: &str, bound: f64, rate: f64, device: &Device) {
     let name = device.caps().name.replace(['"', '\\'], "");
     let bus = if name.starts_with("cuda") { bus_events() } else { None };
-    let peer = bus.map_or_else(
-        || "\"peer\":null,\"version\":null,\"peer_value\":null,\"ratio\":null,\"bound\":null,\"ok\":true".into(),
-        |bus| {
-            let ratio = rate / bus;
-            format!(
-                "\"peer\":\"page-locked copies\",\"version\":null,\"peer_value\":{:.1},\"ratio\":{ratio:.2},\
-                 \"bound\":{bound},\"ok\":{}",
-                bus / 1e6,
-                ratio >= bound
-            )
-        },
-    );
+    let known = |value: Option<f64>| value.map_or("null".into(), |value| format!("{value:.2}"));
+    let ratio = bus.map(|bus| rate / bus);
     println!(
-        "{{\"id\":\"{id}\",\"value\":{:.1},\"unit\":\"M events/s\",{peer},\"why\":\"keys and rows of {EVENTS} events of \
-         16 bytes, {KEYS} keys, count, sum, min, max; no way to the device\",\"rounds\":{ROUNDS},\"machine\":\"{name}\"}}",
-        rate / 1e6
+        "{{\"id\":\"{id}\",\"value\":{:.1},\"unit\":\"M events/s\",\"peer\":{},\"version\":null,\"peer_value\":{},\
+         \"ratio\":{},\"bound\":{},\"ok\":{},\"why\":\"keys and rows of {EVENTS} events of 16 bytes, {KEYS} keys, \
+         count, sum, min, max; no way to the device\",\"rounds\":{ROUNDS},\"machine\":\"{name}\"}}",
+        rate / 1e6,
+        bus.map_or("null", |_| "\"page-locked copies\""),
+        known(bus.map(|bus| bus / 1e6)),
+        known(ratio),
+        known(bus.map(|_| bound)),
+        ratio.is_none_or(|ratio| ratio >= bound),
     );
 }
 

@@ -54,8 +54,8 @@ install() {
   [[ $(uname -sm) == "Linux x86_64" ]] || { echo "the pinned compiler runs on Linux on x86-64 only" >&2; return 1; }
   mkdir -p "$(dirname "$toolkit")"
   temporary=$toolkit.$$
-  PIP_ROOT_USER_ACTION=ignore python3 -m pip install --quiet --no-deps --only-binary :all: --require-hashes --no-compile \
-    --requirement "$here/toolkit.txt" --target "$temporary"
+  PIP_ROOT_USER_ACTION=ignore python3 -m pip install --quiet --no-deps --no-compile --only-binary :all: \
+    --require-hashes --requirement "$here/toolkit.txt" --target "$temporary"
   rm -rf "$toolkit"
   mv "$temporary" "$toolkit"
   probe || { echo "what was installed in $toolkit is not what was asked for" >&2; return 1; }
