@@ -2,6 +2,9 @@
 #include "prelude.cuh"
 #include "window.cuh"
 
+#include "finish.cu"
+#include "gather.cu"
+
 #include "sift.cu"
 
 #include "group_count.cu"

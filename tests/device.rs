@@ -1,8 +1,10 @@
 //! The seam's contract: the same plans give the same outputs and the same state on the processor and on an
 //! adapter, whatever is in flight, and every refusal is a typed error.
 
+mod cuda_host;
 mod kernels;
 
+use cuda_host::driver::cuda;
 use kernels::VISIT;
 use kernels::bed::{BINS, Bed, EVENTS_MAX, is_device_error, low};
 use pelton::base::rng::SplitMix;
@@ -104,6 +106,18 @@ fn wgsl_computes_what_the_processor_computes() {
         assert!(here == there, "{run:?}");
         let events: u32 = here.bins.iter().sum();
         assert!(events > 10_000, "the test is about events: {events}");
+    }
+}
+
+#[test]
+fn cuda_computes_what_the_processor_computes() {
+    let Some(gpu) = cuda("cuda_computes_what_the_processor_computes") else { return };
+    let cases = [(1, 1, 0), (4, 64, 3), (16, EVENTS_MAX + 2, 8), (3, 100_000, 1)];
+    for (seed, (in_flight, eager, held)) in (1..).zip(cases) {
+        let run = Run { seed, batches: 100, in_flight, eager, held };
+        let here = stream(&Device::cpu(), run).expect("the processor does not fail");
+        let there = stream(&gpu, run).expect("the device works");
+        assert!(here == there, "{run:?}");
     }
 }
 

@@ -1,5 +1,7 @@
 //! What a batch returns: host memory from a fixed pool, lent out and given back on drop.
 
+#[cfg(feature = "cuda")]
+use super::cuda::Pinned;
 use std::fmt;
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,15 +11,30 @@ use std::sync::{Arc, Mutex, PoisonError};
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
 pub(super) struct Line([u32; 16]);
 
-/// Zeroed words on whole cache lines.
+/// Words of the host that results live in.
 #[derive(Default)]
 pub(super) struct Words {
-    lines: Vec<Line>,
+    memory: Held,
     len: usize,
 }
 
+/// Whose memory it is.
+enum Held {
+    /// The process's own, on whole cache lines.
+    Own(Vec<Line>),
+    /// What a CUDA device writes in place.
+    #[cfg(feature = "cuda")]
+    Pinned(Pinned),
+}
+
+impl Default for Held {
+    fn default() -> Self {
+        Self::Own(Vec::new())
+    }
+}
+
 impl Words {
-    /// `None` when the memory cannot be had.
+    /// Zeroed memory of our own; `None` when it cannot be had.
     pub(super) fn zeroed(len: usize) -> Option<Self> {
         let mut words = Self::default();
         words.resize(len).then_some(words)
@@ -25,18 +42,22 @@ impl Words {
 
     /// Keeps what fits, zeroes what is new; `false`, and nothing changed, when the memory cannot be had.
     pub(super) fn resize(&mut self, len: usize) -> bool {
+        #[allow(irrefutable_let_patterns, reason = "without CUDA all memory is our own")]
+        let Held::Own(held) = &mut self.memory else {
+            return false;
+        };
         let lines = len.div_ceil(16);
-        if lines > self.lines.capacity() {
+        if lines > held.capacity() {
             // Asked for zeroed, so that memory which nobody ever writes to is never really there.
             let Ok(mut grown) = bytemuck::allocation::try_zeroed_vec::<Line>(lines) else {
                 return false;
             };
-            grown[..self.lines.len()].copy_from_slice(&self.lines);
-            self.lines = grown;
+            grown[..held.len()].copy_from_slice(held);
+            *held = grown;
         } else {
-            self.lines.resize(lines, Line([0; 16]));
+            held.resize(lines, Line([0; 16]));
             let kept = len.min(self.len);
-            let all: &mut [u32] = bytemuck::cast_slice_mut(&mut self.lines);
+            let all: &mut [u32] = bytemuck::cast_slice_mut(held);
             all[kept..].fill(0);
         }
         self.len = len;
@@ -44,11 +65,38 @@ impl Words {
     }
 
     pub(super) fn slice(&self) -> &[u32] {
-        &bytemuck::cast_slice(&self.lines)[..self.len]
+        let all = match &self.memory {
+            Held::Own(lines) => bytemuck::cast_slice(lines),
+            #[cfg(feature = "cuda")]
+            Held::Pinned(pinned) => pinned.slice(),
+        };
+        &all[..self.len]
     }
 
     pub(super) fn slice_mut(&mut self) -> &mut [u32] {
-        &mut bytemuck::cast_slice_mut(&mut self.lines)[..self.len]
+        let all = match &mut self.memory {
+            Held::Own(lines) => bytemuck::cast_slice_mut(lines),
+            #[cfg(feature = "cuda")]
+            Held::Pinned(pinned) => pinned.slice_mut(),
+        };
+        &mut all[..self.len]
+    }
+
+    /// Where the device finds them; 0 for memory that it does not reach.
+    #[cfg(feature = "cuda")]
+    pub(super) fn address(&self) -> u64 {
+        match &self.memory {
+            Held::Own(_) => 0,
+            Held::Pinned(pinned) => pinned.address(0),
+        }
+    }
+}
+
+#[cfg(feature = "cuda")]
+impl From<Pinned> for Words {
+    fn from(pinned: Pinned) -> Self {
+        let len = pinned.slice().len();
+        Self { memory: Held::Pinned(pinned), len }
     }
 }
 
@@ -61,7 +109,12 @@ impl Pool {
     /// `None` when the memory cannot be had.
     pub(super) fn new(count: usize, words: usize) -> Option<Arc<Self>> {
         let free = (0..count).map(|_| Words::zeroed(words)).collect::<Option<Vec<_>>>()?;
-        Some(Arc::new(Self { free: Mutex::new(free) }))
+        Some(Self::of(free))
+    }
+
+    /// Of these buffers.
+    pub(super) fn of(free: Vec<Words>) -> Arc<Self> {
+        Arc::new(Self { free: Mutex::new(free) })
     }
 
     pub(super) fn is_empty(&self) -> bool {

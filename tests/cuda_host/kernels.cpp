@@ -28,6 +28,9 @@ constexpr HostKernel KERNELS[] = {
     KERNEL(clear),
     KERNEL(zero),
     KERNEL(fire),
+    // The device's own: the first kernel of every replay and the last.
+    KERNEL(gather),
+    KERNEL(finish),
 };
 
 }  // namespace

@@ -7,6 +7,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its own part of the module")]
 
 pub mod device;
+pub mod driver;
 pub mod shim;
 
 use std::collections::hash_map::DefaultHasher;
