@@ -7,6 +7,7 @@ mod cuda_host;
 mod kernels;
 mod windows;
 
+use cuda_host::driver::cuda;
 use kernels::bed::software;
 use pelton::Result;
 use pelton::device::{Device, QueueOptions};
@@ -83,6 +84,16 @@ fn the_cuda_kernels_do_what_the_processor_does() {
             let there = run::trace(&cuda, &script).expect("the kernels run");
             same("CUDA kernels and cpu", &script, &there, &here);
         }
+    }
+}
+
+#[test]
+fn cuda_does_what_the_processor_does() {
+    let Some(cuda) = cuda("parity_kernels::cuda_does_what_the_processor_does") else { return };
+    for script in scripts(4) {
+        let here = run::trace(&Device::cpu(), &script).expect("the processor is always there");
+        let there = run::trace(&cuda, &script).expect("the device works");
+        same("CUDA and cpu", &script, &there, &here);
     }
 }
 

@@ -46,7 +46,9 @@ impl Memory {
         if words > WORDS_MAX {
             return Err(crate::Error::unsupported(
                 &context.name,
-                format!("{what} needs {words} words, a buffer has at most {WORDS_MAX}; lower the limits"),
+                format!(
+                    "{what} needs {words} words, a buffer has at most {WORDS_MAX}; lower the limits"
+                ),
             ));
         }
         let mut address = 0;

@@ -84,14 +84,18 @@ fn guarded<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
 
 fn too_old(found: &str) -> Error {
     let (_, version) = DRIVER_MIN;
-    Error::unsupported("cuda", format!("the CUDA driver is too old ({found}): install {version} or newer"))
+    Error::unsupported(
+        "cuda",
+        format!("the CUDA driver is too old ({found}): install {version} or newer"),
+    )
 }
 
 /// The first device and the name that people know it by.
 fn first() -> Result<(sys::CUdevice, String)> {
     context::alive("cuda")?;
     let check = |call, code| context::check("cuda", call, code);
-    let no_device = "the CUDA driver sees no device; is it hidden (CUDA_VISIBLE_DEVICES), or unplugged?";
+    let no_device =
+        "the CUDA driver sees no device; is it hidden (CUDA_VISIBLE_DEVICES), or unplugged?";
     // SAFETY: takes no pointer; may be called any number of times, from any thread.
     let code = unsafe { sys::cuInit(0) };
     if code == CUresult::CUDA_ERROR_NO_DEVICE {

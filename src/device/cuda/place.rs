@@ -172,7 +172,8 @@ impl Place {
     /// What the first kernel is given, for this output.
     pub(super) fn gather(&self, out: Span) -> Arguments {
         let mut arguments = Arguments::default();
-        let (head, events) = (self.head.span(self.head.words()), self.events.span(self.size.events));
+        let (head, events) =
+            (self.head.span(self.head.words()), self.events.span(self.size.events));
         for span in [self.control.span(), head, events, self.kept.span(KEPT), out] {
             arguments.push(&[span]);
         }
