@@ -5,6 +5,8 @@ mod cuda_host;
 
 use cuda_host::shim::{Arg, Launch, Shim};
 use cuda_host::{CHECKS, KERNELS, Library, SANITIZED, skip, under_sanitizer};
+use half::{bf16, f16};
+use pelton::base::rng::SplitMix;
 use pelton::ops;
 use std::path::Path;
 
@@ -144,6 +146,7 @@ fn mistakes_are_named() {
             ("lane_has_left", "checks.cu"),
             ("wrong_width", "width 12"),
             ("index_outside", "words 1024 to 1025 of a buffer of 1024"),
+            ("pair_from_an_odd_word", "which no device loads or stores at once"),
             ("memory_not_there", "which is not there"),
             ("waits_forever", "waits for something that never comes"),
         ] {
@@ -257,6 +260,57 @@ fn votes_are_those_of_the_manual() {
             let expected = [thirds, any, all, same, 32 * warp + 496, warp + 31, warp, 16];
             assert_eq!(words, expected, "seed {seed}, thread {me}");
         }
+    }
+}
+
+#[test]
+fn halves_are_those_of_the_standard() {
+    let Some(shim) = open(&CHECKS, "halves_are_those_of_the_standard") else { return };
+    let rng = &mut SplitMix::new(4);
+    for round in 0..20 {
+        // Any bits at all, then those of halves, and floats just beside them and halfway between two.
+        let near = |i: u32, low: u32| match round {
+            0..10 => low,
+            10 => f16::from_bits(u16::try_from(i).expect("16 bits")).to_f32().to_bits(),
+            11..16 => (f16::from_bits(u16::try_from(i).expect("16 bits")).to_f32().to_bits())
+                .wrapping_add(0xFFF + (round - 11)),
+            _ => (i << 16).wrapping_add(0x7FFE + (round - 16)),
+        };
+        let low = |word: u64| u32::try_from(word & 0xFFFF_FFFF).expect("masked");
+        let floats: Vec<u32> = (0..1 << 16).map(|i| near(i, low(rng.next_u64()))).collect();
+        let mut words: Vec<u32> = floats.iter().flat_map(|&bits| [bits, 0, 0, 0]).collect();
+        let launch = Launch { block: 64, ..Launch::of(1024, 1) };
+        shim.launch("halves", launch, &mut [Arg::Write(&mut words)]).expect("nothing is wrong");
+        for ((found, bits), i) in words.as_chunks::<4>().0.iter().zip(floats).zip(0..=u16::MAX) {
+            let x = f32::from_bits(bits);
+            let (half, brain) = (f16::from_f32(x).to_bits(), bf16::from_f32(x).to_bits());
+            let wide = [f16::from_bits(i).to_f32(), bf16::from_bits(i).to_f32()];
+            if !x.is_nan() {
+                assert_eq!(found[..2], [half.into(), brain.into()], "{x} {bits:x}");
+            }
+            for (found, wide) in found[2..].iter().zip(wide) {
+                let same =
+                    *found == wide.to_bits() || wide.is_nan() && f32::from_bits(*found).is_nan();
+                assert!(same, "{i:x}: {found:x}, not {:x}", wide.to_bits());
+            }
+        }
+    }
+}
+
+/// On stacks that `ucontext` changes, orders are the same.
+#[test]
+fn other_processors_have_the_same_orders() {
+    let test = "other_processors_have_the_same_orders";
+    let portable = Library { flags: &["-DCUDA_HOST_PORTABLE"], ..CHECKS };
+    let (Some(here), Some(there)) = (open(&CHECKS, test), open(&portable, test)) else { return };
+    for seed in 0..3 {
+        for (name, words) in [("order", 260), ("shuffles", 2048), ("votes", 2048), ("deep", 256)] {
+            assert_eq!(
+                check_on(&here, name, 2, seed, words),
+                check_on(&there, name, 2, seed, words)
+            );
+        }
+        assert!(check_on(&there, "barriers_apart", 1, seed, 64).is_err());
     }
 }
 

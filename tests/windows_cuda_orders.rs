@@ -29,28 +29,28 @@ fn longs(test: &str, batch: usize, each: usize) -> Option<usize> {
 }
 
 #[test]
-fn cuda_kernels_in_batches_of_1() {
-    let events = longs("cuda_kernels_in_batches_of_1", 1, 1000);
+fn kernels_in_batches_of_1() {
+    let events = longs("kernels_in_batches_of_1", 1, 1000);
     assert!(events.is_none_or(|events| events >= 10_000));
 }
 
 #[test]
-fn cuda_kernels_in_batches_of_7() {
-    let events = longs("cuda_kernels_in_batches_of_7", 7, 1000);
+fn kernels_in_batches_of_7() {
+    let events = longs("kernels_in_batches_of_7", 7, 1000);
     assert!(events.is_none_or(|events| events >= 10_000));
 }
 
 #[test]
-fn cuda_kernels_in_batches_of_1024() {
-    let test = "cuda_kernels_in_batches_of_1024";
+fn kernels_in_batches_of_1024() {
+    let test = "kernels_in_batches_of_1024";
     let events = in_all_orders(test, |device, order| random(device, 1024, 2000, 3000, 100 * order));
     assert!(events.is_none_or(|events| events >= 20_000));
     longs(test, 1024, 20_000);
 }
 
 #[test]
-fn cuda_kernels_in_batches_of_65536() {
-    let test = "cuda_kernels_in_batches_of_65536";
+fn kernels_in_batches_of_65536() {
+    let test = "kernels_in_batches_of_65536";
     in_all_orders(test, |device, order| random(device, 65_536, 2000, 3000, 5000 + 100 * order));
     let events = longs(test, 65_536, 100_000);
     assert!(events.is_none_or(|events| events >= 1_000_000));

@@ -26,6 +26,8 @@ constexpr HostKernel CHECKS[] = {
     KERNEL(unset_shared),
     KERNEL(lost_update),
     KERNEL(atomics),
+    KERNEL(halves),
+    KERNEL(pair_from_an_odd_word),
     KERNEL(waits_forever),
     KERNEL(order),
     KERNEL(deep),

@@ -4,6 +4,9 @@
 
 #include "../../kernels/prelude.cuh"
 
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
+
 namespace checks {
 
 using pelton::ALL_LANES;
@@ -164,6 +167,18 @@ extern "C" __global__ void atomics(Words words) {
     }
     atomicAdd((float*)&words[9], 0.5f);
 }
+
+// Every half and brain float as an f32, and the f32 with these bits as both: 4 words a thread.
+extern "C" __global__ void halves(Words words) {
+    const unsigned me = blockIdx.x * BLOCK + threadIdx.x;
+    const float x = __uint_as_float(words[4 * me]);
+    words[4 * me] = __half_as_ushort(__float2half(x));
+    words[4 * me + 1] = __bfloat16_as_ushort(__float2bfloat16(x));
+    words[4 * me + 2] = __float_as_uint(__half2float(__ushort_as_half((unsigned short)me)));
+    words[4 * me + 3] = __float_as_uint(__bfloat162float(__ushort_as_bfloat16((unsigned short)me)));
+}
+
+extern "C" __global__ void pair_from_an_odd_word(Words words) { words.two(2 * threadIdx.x + 1) = 1; }
 
 // A lock that a lane of the same warp holds and nobody gives back.
 extern "C" __global__ void waits_forever(Words words) {

@@ -122,7 +122,8 @@ pub fn library(library: &Library<'_>) -> Option<PathBuf> {
     };
     let unfinished = folder.join(format!("{}.{}", library.name, std::process::id()));
     let mut command = Command::new(compiler);
-    command.args(&flags).args(library.sources.iter().map(|source| root.join(HERE).join(source)));
+    command.args(&flags).arg("-I").arg(root.join(HERE));
+    command.args(library.sources.iter().map(|source| root.join(HERE).join(source)));
     let out = command.arg("-o").arg(&unfinished).output().expect("the compiler runs");
     let errors = String::from_utf8_lossy(&out.stderr);
     assert!(out.status.success(), "{command:?}\n{errors}");
