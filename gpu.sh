@@ -3,16 +3,22 @@
 #
 #   ./gpu.sh pack DIR    builds and strips the programs; copied to that machine, DIR/run.sh OUT.json runs all of it
 #
-# Packed are the tests whose names begin with cuda_, of every file that needs no sources, and every bench. They run on a
-# Linux of the same architecture whose C library is not older than the newest symbol they ask for, which is printed.
+# Packed are the tests whose names begin with cuda_, but not those of cuda_kernels_, which run the sources as host code;
+# and every bench. They run on a Linux of the same architecture whose C library is not older than the newest symbol that
+# they ask for, which is printed.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
-# Files whose tests read sources.
-NEEDS_SOURCES="shaders"
+# Files whose tests read sources, or run kernels of their own that are not in the image.
+NOT_THERE="shaders device"
 BYTES_MAX=$((60 << 20))
 SECONDS_PER_TEST=600
 SECONDS_PER_BENCH=600
+
+# The names of tests for the device, of lines that have $1 before them and $2 behind; fails when there is none.
+device_tests() {
+  sed -nE "s/$1(([a-z0-9_]+::)*cuda_[a-z0-9_]+)$2.*/\\1/p" | grep -vE '(^|::)cuda_kernels_'
+}
 
 # Builds what the arguments say and prints a line for each program: its kind, its name, where it is.
 built() {
@@ -25,7 +31,7 @@ test_files() {
   local file name
   for file in tests/*.rs tests/*/main.rs; do
     name=${file#tests/} name=${name%/main.rs} name=${name%.rs}
-    [[ " $NEEDS_SOURCES " == *" $name "* ]] || ! grep -q '^ *fn cuda_' "$file" || echo "--test $name"
+    [[ " $NOT_THERE " == *" $name "* ]] || ! device_tests "^ *fn " "\\(" <"$file" >/dev/null || echo "--test $name"
   done
 }
 
@@ -39,14 +45,14 @@ programs() {
     built build --example bench_devices
     built test --no-run --bench '*'
   } | sort -u | while read -r kind name path; do
+    if [[ $kind == test ]]; then
+      "$path" --list --format terse 2>/dev/null | device_tests "^" ": test" |
+        sed "s/.*/test $name & $SECONDS_PER_TEST/"
+    else
+      echo "$kind $name - $SECONDS_PER_BENCH"
+    fi
     cp "$path" "$dir/bin/$name"
     strip "$dir/bin/$name"
-    if [[ $kind != test ]]; then
-      echo "$kind $name - $SECONDS_PER_BENCH"
-      continue
-    fi
-    ("$path" --list --format terse 2>/dev/null || true) | sed -nE 's/^((.*::)?cuda_.*): test$/\1/p' |
-      sed "s/.*/test $name & $SECONDS_PER_TEST/"
   done >"$dir/parts"
 }
 
@@ -72,5 +78,5 @@ END
 
 case ${1-} in
   pack) pack "${2-}" ;;
-  *) sed -n '2,7s/^# \{0,1\}//p' "$0"; exit 2 ;;
+  *) sed -n '2,8s/^# \{0,1\}//p' "$0"; exit 2 ;;
 esac

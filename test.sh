@@ -37,6 +37,7 @@ NEEDS=(
   "rustfmt        | cargo fmt --version    | component rustfmt      | rustup component add rustfmt"
   "clippy         | cargo clippy --version | component clippy       | rustup component add clippy"
   "C++ compiler   | command -v c++         | apt g++                | apt-get install g++"
+  "pip            | python3 -m pip --version | apt python3-pip       | apt-get install python3-pip"
   "CUDA compiler  | kernels/build.sh --probe | kernels/build.sh --install | kernels/build.sh --install"
   "Vulkan loader  | vulkan_loader          | apt libvulkan1         | apt-get install libvulkan1"
   "lavapipe       | lavapipe               | apt mesa-vulkan-drivers| apt-get install mesa-vulkan-drivers"

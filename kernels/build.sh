@@ -10,15 +10,16 @@
 # The compiler lies in $PELTON_TOOLKIT, or in target/toolkit. Exit code 77: it is not there.
 #
 # The sources are compiled once, to PTX for compute_80 at the lowest version that assembles; from it ptxas makes the
-# machine code of each architecture. The assembler is the one of CUDA 12.8, the oldest driver that pelton takes:
-# machine code of a newer one has another ABI, which that driver is not promised to load. So nothing may use what only
-# a newer architecture has; a kernel that needs sm_90a gets PTX of its own here.
+# machine code of each architecture. The assembler is the one of CUDA 12.8, the first that knows all of them: drivers of
+# CUDA 12 load what another 12 has made, but are not promised to load that of CUDA 13, whose ABI is another. So nothing
+# may use what only a newer architecture has; a kernel that needs sm_90a gets PTX of its own here.
 #
 # The same sources give the same bytes, wherever and whenever they are built.
 set -euo pipefail
 export LC_ALL=C
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 toolkit=${PELTON_TOOLKIT:-${CARGO_TARGET_DIR:-${here%/*}/target}/toolkit}
+[[ $toolkit == /* ]] || toolkit=$PWD/$toolkit
 CUDA=$toolkit/nvidia/cu13/bin
 ASSEMBLER=$toolkit/nvidia/cuda_nvcc/bin/ptxas
 ARCHITECTURES="80 86 89 90 100 120"
@@ -53,8 +54,8 @@ install() {
   [[ $(uname -sm) == "Linux x86_64" ]] || { echo "the pinned compiler runs on Linux on x86-64 only" >&2; return 1; }
   mkdir -p "$(dirname "$toolkit")"
   temporary=$toolkit.$$
-  python3 -m pip install --quiet --root-user-action ignore --no-deps --only-binary :all: --require-hashes --no-compile \
-    --requirement "$here/toolkit.txt" --target "$temporary"
+  PIP_ROOT_USER_ACTION=ignore python3 -m pip install --quiet --no-deps --no-compile --only-binary :all: \
+    --require-hashes --requirement "$here/toolkit.txt" --target "$temporary"
   rm -rf "$toolkit"
   mv "$temporary" "$toolkit"
   probe || { echo "what was installed in $toolkit is not what was asked for" >&2; return 1; }

@@ -1,4 +1,4 @@
-// Empties slots.
+// Empties the slots that no window needs any more.
 //
 // Twin of src/ops/merge.rs. Per id and slot: a row written, 16 bytes a thread, neighbouring threads side by side; no
 // atomic. Bound by these bytes.

@@ -19,25 +19,26 @@ constexpr uint32_t LANES = 32;
 constexpr uint32_t WARPS = THREADS / LANES;
 constexpr uint32_t ALL_LANES = 0xffffffffu;
 
-// An index that is not outside. The host's build reports one that is; a device takes the last place instead, so that
-// no data, however hostile, leads out of a buffer.
-static __device__ __forceinline__ uint32_t inside(uint32_t i, uint32_t count, uint32_t len) {
-#ifdef CUDA_HOST
-    cuda_host::check_range(i, count, len);
-#endif
-    return min(i, len - count);
-}
-
 // A buffer of words, as kernels get it; `len` is in words.
+//
+// The host's build reports an index outside. A device takes the last place instead, so that no data, however hostile,
+// leads out of a buffer.
 template <class Word, class Two, class Four> struct Buffer {
     Word* at;
     uint32_t len;
     uint32_t pad;
 
-    __device__ __forceinline__ Word& operator[](uint32_t i) const { return at[inside(i, 1, len)]; }
+    __device__ __forceinline__ Word& operator[](uint32_t i) const { return *inside(i, 1); }
     // Two words from an even one on, the low one first; four from a multiple of four on.
-    __device__ __forceinline__ Two& two(uint32_t i) const { return *reinterpret_cast<Two*>(at + inside(i, 2, len)); }
-    __device__ __forceinline__ Four& four(uint32_t i) const { return *reinterpret_cast<Four*>(at + inside(i, 4, len)); }
+    __device__ __forceinline__ Two& two(uint32_t i) const { return *reinterpret_cast<Two*>(inside(i, 2)); }
+    __device__ __forceinline__ Four& four(uint32_t i) const { return *reinterpret_cast<Four*>(inside(i, 4)); }
+
+    __device__ __forceinline__ Word* inside(uint32_t i, uint32_t count) const {
+#ifdef CUDA_HOST
+        cuda_host::check_access(at, i, count, len);
+#endif
+        return at + min(i, len - count);
+    }
 };
 using Words = Buffer<uint32_t, u64, uint4>;
 using ConstWords = Buffer<const uint32_t, const u64, const uint4>;

@@ -8,6 +8,7 @@ mod kernels;
 mod windows;
 
 use cuda_host::driver::cuda;
+use cuda_host::{SANITIZED, under_sanitizer};
 use kernels::bed::software;
 use pelton::Result;
 use pelton::device::{Device, QueueOptions};
@@ -75,15 +76,26 @@ fn an_adapter_does_what_the_processor_does() {
 /// Ten orders of threads, the first by number; each with scripts of its own.
 #[test]
 fn the_cuda_kernels_do_what_the_processor_does() {
+    let test = "the_cuda_kernels_do_what_the_processor_does";
     let cpu = Device::cpu();
-    for order in 0..10 {
-        let test = "the_cuda_kernels_do_what_the_processor_does";
+    // Under the sanitizer two do.
+    let orders = if std::env::var_os(SANITIZED).is_some() { 2 } else { 10 };
+    for order in 0..orders {
         let Some(cuda) = cuda_host::device::open(test, order) else { return };
         for script in scripts(1).map(|s| Script::new(s.seed + order * 5000, s.shape.parts[0])) {
             let here = run::trace(&cpu, &script).expect("the processor is always there");
             let there = run::trace(&cuda, &script).expect("the kernels run");
             same("CUDA kernels and cpu", &script, &there, &here);
         }
+    }
+}
+
+#[test]
+fn the_cuda_kernels_stay_inside_their_memory() {
+    let test = "the_cuda_kernels_stay_inside_their_memory";
+    match under_sanitizer("the_cuda_kernels_do_what_the_processor_does", "parity") {
+        Some((passed, said)) => assert!(passed && said.contains("1 passed"), "{said}"),
+        None => cuda_host::skip(test, "no AddressSanitizer"),
     }
 }
 

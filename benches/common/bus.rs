@@ -34,7 +34,7 @@ pub(crate) fn measure() -> Result<Bus, String> {
     // cudarc panics where a driver lacks a symbol that it asks for.
     match catch_unwind(copies) {
         Ok(measured) => measured.map_err(|error| format!("the CUDA driver failed: {error}")),
-        Err(_) => Err("the CUDA driver is too old: 12.8 or newer is needed".into()),
+        Err(_) => Err("the CUDA driver is too old: it lacks a function".into()),
     }
 }
 

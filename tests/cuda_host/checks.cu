@@ -4,6 +4,9 @@
 
 #include "../../kernels/prelude.cuh"
 
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
+
 namespace checks {
 
 using pelton::ALL_LANES;
@@ -125,6 +128,8 @@ extern "C" __global__ void wrong_width(Words words) { words[threadIdx.x] = __shf
 
 extern "C" __global__ void index_outside(Words words) { words[words.len + threadIdx.x - BLOCK + 1] = 1; }
 
+extern "C" __global__ void memory_not_there(Words words) { *(words.at + (1ull << 44)) = 1; }
+
 extern "C" __global__ void index_outside_shared(Words words) {
     __shared__ unsigned part[BLOCK];
     part[threadIdx.x + 1] = threadIdx.x;
@@ -163,6 +168,18 @@ extern "C" __global__ void atomics(Words words) {
     atomicAdd((float*)&words[9], 0.5f);
 }
 
+// Every half and brain float as an f32, and the f32 with these bits as both: 4 words a thread.
+extern "C" __global__ void halves(Words words) {
+    const unsigned me = blockIdx.x * BLOCK + threadIdx.x;
+    const float x = __uint_as_float(words[4 * me]);
+    words[4 * me] = __half_as_ushort(__float2half(x));
+    words[4 * me + 1] = __bfloat16_as_ushort(__float2bfloat16(x));
+    words[4 * me + 2] = __float_as_uint(__half2float(__ushort_as_half((unsigned short)me)));
+    words[4 * me + 3] = __float_as_uint(__bfloat162float(__ushort_as_bfloat16((unsigned short)me)));
+}
+
+extern "C" __global__ void pair_from_an_odd_word(Words words) { words.two(2 * threadIdx.x + 1) = 1; }
+
 // A lock that a lane of the same warp holds and nobody gives back.
 extern "C" __global__ void waits_forever(Words words) {
     while (atomicCAS(&words[0], 0u, 1u) != 0) {
@@ -170,7 +187,9 @@ extern "C" __global__ void waits_forever(Words words) {
 }
 
 // In which order threads come.
-extern "C" __global__ void order(Words words) { words[1 + atomicAdd(&words[0], 1u)] = blockIdx.x * BLOCK + threadIdx.x; }
+extern "C" __global__ void order(Words words) {
+    words[1 + atomicAdd(&words[0], 1u)] = blockIdx.x * BLOCK + threadIdx.x;
+}
 
 static unsigned nested(unsigned depth) {
     volatile unsigned kept[256];

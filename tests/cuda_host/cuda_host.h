@@ -42,7 +42,9 @@ struct Index { unsigned x, y, z; };
 struct Site {
     const char* file;
     int line;
-    static constexpr Site here(const char* file = __builtin_FILE(), int line = __builtin_LINE()) { return {file, line}; }
+    static constexpr Site here(const char* file = __builtin_FILE(), int line = __builtin_LINE()) {
+        return {file, line};
+    }
 };
 
 // What the fiber that runs now is to its kernel.
@@ -54,7 +56,9 @@ extern Current current;
 
 // Warp operations. What a lane brings and what it takes away are bits of at most 64; `lane` is a lane's number or a
 // distance, as the operation says.
-enum class Warp : uint8_t { sync, shuffle, up, down, exclusive, ballot, all, any, match, add, least, most, both, either };
+enum class Warp : uint8_t {
+    sync, shuffle, up, down, exclusive, ballot, all, any, match, add, least, most, both, either
+};
 
 [[noreturn]] void fail(const char* format, ...) __attribute__((format(printf, 1, 2)));
 void block_barrier(Site site);
@@ -64,10 +68,15 @@ uint64_t warp_operation(Warp what, unsigned mask, uint64_t value, unsigned lane,
 // An atomic is a place where others may come first.
 void before_atomic();
 
-inline void check_range(uint64_t index, uint64_t count, uint64_t len) {
+// Whether words of a buffer can be had at once: all of them inside, and aligned as a device needs it.
+inline void check_access(const void* buffer, uint64_t index, uint64_t count, uint64_t len) {
     if (__builtin_expect(index + count > len, 0)) {
         fail("words %llu to %llu of a buffer of %llu", static_cast<unsigned long long>(index),
              static_cast<unsigned long long>(index + count), static_cast<unsigned long long>(len));
+    }
+    if (__builtin_expect((reinterpret_cast<uintptr_t>(buffer) + 4 * index) % (4 * count) != 0, 0)) {
+        fail("%llu words from word %llu on, which no device loads or stores at once",
+             static_cast<unsigned long long>(count), static_cast<unsigned long long>(index));
     }
 }
 

@@ -1,7 +1,7 @@
 // Fibers: stacks of their own that one thread of the system changes between.
 //
 // A CUDA thread that waits must keep its stack while others of its block run. A hand-written change of stacks costs a
-// few nanoseconds on x86-64; elsewhere `ucontext` does the same, slower. AddressSanitizer is told of each change.
+// few nanoseconds on x86-64; elsewhere, and with CUDA_HOST_PORTABLE, `ucontext` does the same, slower. AddressSanitizer is told of each change.
 #pragma once
 
 #include <cstddef>
@@ -15,7 +15,10 @@
 #define CUDA_HOST_ASAN 0
 #endif
 
-#if !defined(__x86_64__)
+#if defined(__x86_64__) && !defined(CUDA_HOST_PORTABLE)
+#define CUDA_HOST_CHANGES_STACKS 1
+#else
+#define CUDA_HOST_CHANGES_STACKS 0
 #include <ucontext.h>
 #endif
 
@@ -23,7 +26,7 @@ namespace cuda_host {
 
 // A place to go on from: the stack's own, or that of the thread which launched.
 struct Fiber {
-#if defined(__x86_64__)
+#if CUDA_HOST_CHANGES_STACKS
     void* stack_pointer = nullptr;
 #else
     ucontext_t context;
@@ -33,7 +36,7 @@ struct Fiber {
     void* fake_stack = nullptr;
 };
 
-#if defined(__x86_64__)
+#if CUDA_HOST_CHANGES_STACKS
 extern "C" void cuda_host_change_stack(void** save, void* to);
 __asm__(R"(
     .text
@@ -63,7 +66,7 @@ inline void begin_at(Fiber& fiber, void* bottom, size_t size, void (*entry)()) {
     fiber.bottom = bottom;
     fiber.size = size;
     fiber.fake_stack = nullptr;
-#if defined(__x86_64__)
+#if CUDA_HOST_CHANGES_STACKS
     // The stack as the change above leaves one: six registers, the address to return to, and above it an address that
     // nothing returns to, which also aligns the stack as a call would.
     const uintptr_t top = (reinterpret_cast<uintptr_t>(bottom) + size) & ~uintptr_t{15};
@@ -99,7 +102,7 @@ inline void change(Fiber& from, Fiber& to, bool last) {
     __sanitizer_start_switch_fiber(last ? nullptr : &from.fake_stack, to.bottom, to.size);
 #endif
     (void)last;
-#if defined(__x86_64__)
+#if CUDA_HOST_CHANGES_STACKS
     cuda_host_change_stack(&from.stack_pointer, to.stack_pointer);
 #else
     swapcontext(&from.context, &to.context);

@@ -2,20 +2,17 @@
 //
 // One block runs at a time, whichever thread launched it, because shared memory is one place for all. Its threads run
 // until they wait, in an order that the seed shuffles anew in every round; with seed 0 they run by number. Stricter
-// than CUDA on purpose: a barrier is one line of the source that every thread of the block reaches, none of them
-// having left, and a warp operation is one line that every lane of its mask reaches with the same mask.
+// than CUDA on purpose: a barrier is one line of the source that every thread of the block reaches, and none has left.
 
-#include "fiber.h"
+#include "block.h"
 
-#include "cuda_host.h"
-
+#include <setjmp.h>
+#include <signal.h>
 #include <sys/mman.h>
 
 #include <cstdarg>
 #include <cstdio>
-#include <memory>
-#include <mutex>
-#include <vector>
+#include <numeric>
 
 // Where shared memory lies; neither is there when no kernel has any.
 extern "C" {
@@ -26,54 +23,26 @@ extern unsigned char __stop_cuda_shared[] __attribute__((weak, visibility("hidde
 namespace cuda_host {
 
 Current current;
+Block block;
 
 namespace {
 
-constexpr unsigned THREADS_MAX = 1024;
-constexpr unsigned LANES = 32;
 // Unequal distances keep the stacks of a block from falling into the same lines of the cache.
 constexpr size_t STACK_BYTES = CUDA_HOST_ASAN ? (256 << 10) + 4096 : (64 << 10) + 320;
 constexpr uint64_t STACK_END_MARK = 0x5354'4143'4B20'454E;
 // Atomics of one block before it is taken for one that waits forever.
-constexpr uint64_t ATOMICS_MAX = 1 << 26;
+constexpr uint64_t ATOMICS_MAX = 1 << 23;
 
-enum class State : uint8_t { fresh, ready, at_barrier, at_warp, done };
-
-struct Thread {
-    Fiber fiber;
-    unsigned char* stack;
-    State state;
-    Site site;
-    // Of the warp operation it waits for.
-    Warp what;
-    unsigned mask, lane;
-    int width;
-    uint64_t value, result;
-};
-
-struct Block {
-    std::mutex turn;
-    Fiber launcher;
-    Thread threads[THREADS_MAX];
-    unsigned count, running, runnable, left;
-    // Of the barrier that some wait for: how many, who came first, how many said yes, now and last time.
-    unsigned at_barrier, first_at_barrier, yes, yes_result;
-    unsigned order[THREADS_MAX], next;
-    std::vector<unsigned char*> stacks;
-    const HostKernel* kernel;
-    void* const* args;
-    uint64_t random, atomics;
-    char why[512];
-};
-
-Block& block() {
-    static Block* const only = new Block();
-    return *only;
+// Sets what is wrong: where it happened, and what.
+void say(const char* format, va_list args) {
+    const int used = std::snprintf(block.why, sizeof block.why, "%s, block %u, thread %u: ", block.kernel->name,
+                                   current.block.x, block.running);
+    std::vsnprintf(block.why + used, sizeof block.why - static_cast<size_t>(used), format, args);
 }
 
 uint64_t draw() {
     // Source: S. Vigna, splitmix64.
-    uint64_t x = block().random += 0x9E37'79B9'7F4A'7C15;
+    uint64_t x = block.random += 0x9E37'79B9'7F4A'7C15;
     x = (x ^ x >> 30) * 0xBF58'476D'1CE4'E5B9;
     x = (x ^ x >> 27) * 0x94D0'49BB'1331'11EB;
     return x ^ x >> 31;
@@ -86,75 +55,70 @@ void shuffle(unsigned* items, unsigned count) {
 }
 
 unsigned char* take_stack() {
-    Block& b = block();
-    if (b.stacks.empty()) {
-        void* at = mmap(nullptr, STACK_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (block.stacks.empty()) {
+        constexpr size_t TOGETHER = 64;
+        void* at =
+            mmap(nullptr, TOGETHER * STACK_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
         if (at == MAP_FAILED) {
             fail("no memory for the stacks of its threads");
         }
-        std::memcpy(at, &STACK_END_MARK, sizeof STACK_END_MARK);
-        return static_cast<unsigned char*>(at);
+        for (size_t i = 0; i < TOGETHER; i++) {
+            unsigned char* const stack = static_cast<unsigned char*>(at) + i * STACK_BYTES;
+            std::memcpy(stack, &STACK_END_MARK, sizeof STACK_END_MARK);
+            block.stacks.push_back(stack);
+        }
     }
-    unsigned char* stack = b.stacks.back();
-    b.stacks.pop_back();
+    unsigned char* const stack = block.stacks.back();
+    block.stacks.pop_back();
     return stack;
 }
 
 void give_stack(Thread& thread) {
     if (std::memcmp(thread.stack, &STACK_END_MARK, sizeof STACK_END_MARK) != 0) {
         std::memcpy(thread.stack, &STACK_END_MARK, sizeof STACK_END_MARK);
-        std::snprintf(block().why, sizeof block().why, "%s: a thread needs more than %zu bytes of stack",
-                      block().kernel->name, STACK_BYTES);
+        std::snprintf(block.why, sizeof block.why, "%s: a thread needs more than %zu bytes of stack",
+                      block.kernel->name, STACK_BYTES);
     }
-    block().stacks.push_back(thread.stack);
+    block.stacks.push_back(thread.stack);
     thread.stack = nullptr;
 }
 
 // The thread that goes on: the next of this round that can, or of a new round. Null when none can.
 Thread* next_thread() {
-    Block& b = block();
-    if (b.runnable == 0) {
+    if (block.runnable == 0) {
         return nullptr;
     }
     for (;;) {
-        while (b.next < b.count) {
-            Thread& thread = b.threads[b.order[b.next++]];
+        while (block.next < block.count) {
+            Thread& thread = block.threads[block.order[block.next++]];
             if (thread.state == State::fresh || thread.state == State::ready) {
-                b.running = static_cast<unsigned>(&thread - b.threads);
-                current.thread.x = b.running;
+                block.running = static_cast<unsigned>(&thread - block.threads);
+                current.thread.x = block.running;
                 return &thread;
             }
         }
-        b.next = 0;
+        block.next = 0;
         if (current.seeded) {
-            shuffle(b.order, b.count);
+            shuffle(block.order, block.count);
         }
     }
 }
-
-const char* plain(const char* file) {
-    const char* slash = std::strrchr(file, '/');
-    return slash ? slash + 1 : file;
-}
-
-bool same(Site a, Site b) { return a.line == b.line && std::strcmp(a.file, b.file) == 0; }
 
 // Says where the threads stand that cannot go on.
 [[noreturn]] void fail_stuck() {
-    Block& b = block();
-    const Thread* stuck = nullptr;
-    unsigned waiting = 0;
-    for (unsigned i = 0; i < b.count; i++) {
-        const State state = b.threads[i].state;
-        if (state == State::at_barrier || state == State::at_warp) {
-            stuck = stuck ? stuck : &b.threads[i];
-            waiting++;
+    const unsigned waiting = block.count - block.left;
+    if (block.at_barrier > 0) {
+        fail("%u of %u threads wait forever, %u of them for the barrier at %s:%d", waiting, block.count,
+             block.at_barrier, plain(block.barrier.file), block.barrier.line);
+    }
+    for (unsigned i = 0; i < (block.count + LANES - 1) / LANES; i++) {
+        if (block.warps[i].meetings > 0) {
+            const Meeting& meeting = block.warps[i].meeting[0];
+            fail("%u of %u threads wait forever, lanes %08x of warp %u for the others of mask %08x at %s:%d", waiting,
+                 block.count, meeting.arrived, i, meeting.mask, plain(meeting.site.file), meeting.site.line);
         }
     }
-    const char* what = stuck->state == State::at_barrier ? "the barrier" : "a warp operation";
-    fail("%u of %u threads wait forever; thread %u for %s at %s:%d, mask %08x, which others do not reach", waiting,
-         b.count, static_cast<unsigned>(stuck - b.threads), what, plain(stuck->site.file), stuck->site.line,
-         stuck->state == State::at_warp ? stuck->mask : ~0u);
+    fail("%u of %u threads wait forever", waiting, block.count);
 }
 
 void run_threads();
@@ -169,46 +133,25 @@ void go_on_with(Thread& to, Fiber& from, bool last) {
     change(from, to.fiber, last);
 }
 
-// The running thread waits in `state` until somebody makes it ready.
-void wait(State state) {
-    Block& b = block();
-    Thread& self = b.threads[b.running];
-    self.state = state;
-    b.runnable--;
-    Thread* next = next_thread();
-    if (next == nullptr) {
-        fail_stuck();
-    }
-    if (next != &self) {
-        go_on_with(*next, self.fiber, false);
-    }
-}
-
-void release(Thread& thread) {
-    thread.state = State::ready;
-    block().runnable++;
-}
-
 // The running thread has come to its end.
 void leave() {
-    Block& b = block();
-    Thread& self = b.threads[b.running];
-    if (b.at_barrier > 0) {
-        const Site site = b.threads[b.first_at_barrier].site;
-        fail("leaves while thread %u waits for the barrier at %s:%d", b.first_at_barrier, plain(site.file), site.line);
+    Thread& self = block.threads[block.running];
+    if (block.at_barrier > 0) {
+        fail("leaves while thread %u waits for the barrier at %s:%d", block.first_at_barrier,
+             plain(block.barrier.file), block.barrier.line);
     }
+    block.warps[block.running / LANES].left |= 1u << block.running % LANES;
     self.state = State::done;
-    b.runnable--;
-    b.left++;
+    block.runnable--;
+    block.left++;
 }
 
 // What every fiber runs: its thread, then those that have not begun, on the same stack.
 void run_threads() {
-    Block& b = block();
-    arrived(b.threads[b.running].fiber, b.launcher.bottom == nullptr ? &b.launcher : nullptr);
+    arrived(block.threads[block.running].fiber, block.launcher.bottom == nullptr ? &block.launcher : nullptr);
     for (;;) {
-        b.kernel->thread(b.args);
-        Thread& self = b.threads[b.running];
+        block.kernel->thread(block.args);
+        Thread& self = block.threads[block.running];
         leave();
         Thread* next = next_thread();
         if (next != nullptr && next->state == State::fresh) {
@@ -220,11 +163,11 @@ void run_threads() {
             self.stack = nullptr;
             continue;
         }
-        if (next == nullptr && b.left < b.count) {
+        if (next == nullptr && block.left < block.count) {
             fail_stuck();
         }
         give_stack(self);
-        change(self.fiber, next ? next->fiber : b.launcher, true);
+        change(self.fiber, next ? next->fiber : block.launcher, true);
     }
 }
 
@@ -238,27 +181,35 @@ __attribute__((no_sanitize("address"))) void poison_shared() {
     }
 }
 
-bool run_block(unsigned number) {
-    Block& b = block();
+void run_block(unsigned number) {
     current.block = {number, 0, 0};
-    b.running = b.next = b.at_barrier = b.left = b.yes = 0;
-    b.runnable = b.count;
-    b.atomics = 0;
-    b.why[0] = 0;
-    for (unsigned i = 0; i < b.count; i++) {
-        b.threads[i].state = State::fresh;
-        b.threads[i].stack = nullptr;
-        b.order[i] = i;
+    block.running = block.next = block.at_barrier = block.left = block.yes = 0;
+    block.runnable = block.count;
+    block.atomics = 0;
+    block.why[0] = 0;
+    for (unsigned i = 0; i < block.count; i++) {
+        block.threads[i].state = State::fresh;
+        block.threads[i].stack = nullptr;
+        block.order[i] = i;
+    }
+    for (unsigned i = 0; i * LANES < block.count; i++) {
+        const unsigned lanes = min(block.count - i * LANES, LANES);
+        block.warps[i].lanes = lanes == LANES ? ~0u : (1u << lanes) - 1;
+        block.warps[i].left = block.warps[i].meetings = 0;
     }
     poison_shared();
     if (current.seeded) {
-        shuffle(b.order, b.count);
+        shuffle(block.order, block.count);
     }
-    b.launcher.bottom = nullptr;
+    block.launcher.bottom = nullptr;
     Thread* first = next_thread();
-    go_on_with(*first, b.launcher, false);
-    for (unsigned i = 0; i < b.count; i++) {
-        Thread& thread = b.threads[i];
+    go_on_with(*first, block.launcher, false);
+}
+
+// Takes the stacks of threads that will not go on.
+void put_away() {
+    for (unsigned i = 0; i < block.count; i++) {
+        Thread& thread = block.threads[i];
         if (thread.stack != nullptr) {
 #if CUDA_HOST_ASAN
             __asan_unpoison_memory_region(thread.stack, STACK_BYTES);
@@ -266,180 +217,136 @@ bool run_block(unsigned number) {
             give_stack(thread);
         }
     }
-    return b.why[0] == 0;
 }
 
-Thread* lanes_of(unsigned thread) { return block().threads + thread / LANES * LANES; }
-
-[[noreturn]] void fail_lane(unsigned lane, const char* what, const Thread& self) {
-    fail("lane %u of warp %u %s the warp operation at %s:%d of mask %08x", lane, block().running / LANES, what,
-         plain(self.site.file), self.site.line, self.mask);
+void say_fault(const void* at) {
+    std::snprintf(block.why, sizeof block.why, "%s, block %u, thread %u: touches memory at %p, which is not there",
+                  block.kernel->name, current.block.x, block.running, at);
 }
 
-// What each lane of a complete warp operation takes away.
-void finish_warp(const Thread& any, Thread* lanes) {
-    const unsigned mask = any.mask;
-    uint64_t all_yes = 1, any_yes = 0, votes = 0, sum = 0, least = ~0ull, most = 0, both = ~0ull, either = 0;
-    for (unsigned i = 0; i < LANES; i++) {
-        if (mask >> i & 1) {
-            const uint64_t value = lanes[i].value;
-            all_yes &= value != 0;
-            any_yes |= value != 0;
-            votes |= uint64_t{value != 0} << i;
-            sum = static_cast<uint32_t>(sum + value);
-            least = min(least, value);
-            most = max(most, value);
-            both &= value;
-            either |= value;
-        }
+// A thread that touches memory which is not there ends its launch. The sanitizer says more, so it keeps the signal.
+thread_local sigjmp_buf* escape = nullptr;
+struct sigaction before[2];
+
+void on_fault(int number, siginfo_t* info, void*) {
+    if (escape == nullptr) {
+        // Not in a kernel: it happens again, to whoever was there before.
+        sigaction(number, &before[number == SIGBUS], nullptr);
+        return;
     }
-    for (unsigned i = 0; i < LANES; i++) {
-        if ((mask >> i & 1) == 0) {
-            continue;
-        }
-        Thread& lane = lanes[i];
-        const unsigned width = static_cast<unsigned>(lane.width), segment = i & ~(width - 1);
-        // The lane a shuffle reads, or its own where CUDA says so; one outside the mask is undefined.
-        unsigned from = i;
-        switch (lane.what) {
-            case Warp::shuffle: from = segment + (lane.lane & (width - 1)); break;
-            case Warp::up: from = i - segment >= lane.lane ? i - lane.lane : i; break;
-            case Warp::down: from = uint64_t{i - segment} + lane.lane < width ? i + lane.lane : i; break;
-            // Earlier segments can be read, later ones give a lane its own.
-            case Warp::exclusive: from = (i ^ lane.lane) < segment + width ? i ^ lane.lane : i; break;
-            case Warp::sync: lane.result = 0; continue;
-            case Warp::ballot: lane.result = votes; continue;
-            case Warp::all: lane.result = all_yes; continue;
-            case Warp::any: lane.result = any_yes; continue;
-            case Warp::add: lane.result = sum; continue;
-            case Warp::least: lane.result = least; continue;
-            case Warp::most: lane.result = most; continue;
-            case Warp::both: lane.result = both; continue;
-            case Warp::either: lane.result = either; continue;
-            case Warp::match:
-                lane.result = 0;
-                for (unsigned j = 0; j < LANES; j++) {
-                    const bool equal = (mask >> j & 1) != 0 && lanes[j].value == lane.value;
-                    lane.result |= uint64_t{equal} << j;
-                }
-                continue;
-        }
-        lane.result = from < LANES && (mask >> from & 1) ? lanes[from].value : 0xDEAD'BEEF'DEAD'BEEF;
-    }
+    say_fault(info->si_addr);
+    siglongjmp(*escape, 1);
 }
 
-void check_warp(const Thread& self, unsigned lane) {
-    const Thread* lanes = lanes_of(block().running);
-    if (self.width < 1 || self.width > 32 || (self.width & (self.width - 1)) != 0) {
-        fail("width %d of the warp operation at %s:%d is not 1, 2, 4, 8, 16 or 32", self.width,
-             plain(self.site.file), self.site.line);
-    }
-    if ((self.mask >> lane & 1) == 0) {
-        fail_lane(lane, "is not in the mask of", self);
-    }
-    for (unsigned i = 0; i < LANES; i++) {
-        if ((self.mask >> i & 1) == 0) {
-            continue;
+void catch_faults() {
+    static std::once_flag once;
+    std::call_once(once, [] {
+        struct sigaction action = {};
+        action.sa_sigaction = on_fault;
+        action.sa_flags = SA_SIGINFO | SA_ONSTACK;
+        sigaction(SIGSEGV, &action, &before[0]);
+        sigaction(SIGBUS, &action, &before[1]);
+    });
+}
+
+// Runs blocks until one fails or all have run, and keeps the turn of the last.
+void run_blocks(const HostKernel* kernel, const HostLaunch& launch, void* const* args) {
+    // Which block comes when: a walk by a step that shares no factor with their number visits each once.
+    uint64_t at = 0, step = 1;
+    for (uint32_t i = 0; i < launch.grid; i++) {
+        block.turn.lock();
+        block.kernel = kernel;
+        block.args = args;
+        block.count = launch.block;
+        block.random = launch.seed ^ uint64_t{i} << 40;
+        current = {{0, 0, 0}, {0, 0, 0}, {launch.block, 1, 1}, {launch.grid, 1, 1}, launch.seed != 0};
+        if (i == 0 && current.seeded) {
+            at = draw() % launch.grid;
+            do {
+                step = 1 + draw() % launch.grid;
+            } while (std::gcd(step, uint64_t{launch.grid}) != 1);
         }
-        if (block().running / LANES * LANES + i >= block().count) {
-            fail_lane(i, "does not exist but is named by", self);
+        run_block(static_cast<unsigned>(at));
+        if (block.why[0] != 0 || i + 1 == launch.grid) {
+            return;
         }
-        const Thread& other = lanes[i];
-        if (other.state == State::done) {
-            fail_lane(i, "has left before", self);
-        }
-        if (other.state == State::at_warp && other.mask == self.mask && !same(other.site, self.site)) {
-            fail_lane(i, "waits elsewhere than at", self);
-        }
+        block.turn.unlock();
+        at = (at + step) % launch.grid;
     }
 }
 
 }  // namespace
 
+const char* plain(const char* file) {
+    const char* slash = std::strrchr(file, '/');
+    return slash ? slash + 1 : file;
+}
+
+void wait(State state) {
+    Thread& self = block.threads[block.running];
+    self.state = state;
+    block.runnable--;
+    Thread* next = next_thread();
+    if (next == nullptr) {
+        fail_stuck();
+    }
+    if (next != &self) {
+        go_on_with(*next, self.fiber, false);
+    }
+}
+
+void release(Thread& thread) {
+    thread.state = State::ready;
+    block.runnable++;
+}
+
 void fail(const char* format, ...) {
-    Block& b = block();
-    const int used = std::snprintf(b.why, sizeof b.why, "%s, block %u, thread %u: ", b.kernel->name, current.block.x,
-                                   b.running);
     va_list args;
     va_start(args, format);
-    std::vsnprintf(b.why + used, sizeof b.why - static_cast<size_t>(used), format, args);
+    say(format, args);
     va_end(args);
     // The launcher puts the fibers away; nobody comes back here.
-    change(b.threads[b.running].fiber, b.launcher, true);
+    change(block.threads[block.running].fiber, block.launcher, true);
     __builtin_unreachable();
 }
 
 unsigned block_count(bool yes, Site site) {
-    Block& b = block();
-    Thread& self = b.threads[b.running];
-    if (b.left > 0) {
+    if (block.left > 0) {
         fail("waits for the barrier at %s:%d, but %u threads of its block have left", plain(site.file), site.line,
-             b.left);
+             block.left);
     }
-    self.site = site;
-    b.yes += yes;
-    if (b.at_barrier == 0) {
-        b.first_at_barrier = b.running;
+    if (block.at_barrier == 0) {
+        block.first_at_barrier = block.running;
+        block.barrier = site;
     }
-    const Site first = b.threads[b.first_at_barrier].site;
-    if (!same(first, site)) {
+    if (!same(block.barrier, site)) {
         fail("waits for the barrier at %s:%d while thread %u waits for that at %s:%d", plain(site.file), site.line,
-             b.first_at_barrier, plain(first.file), first.line);
+             block.first_at_barrier, plain(block.barrier.file), block.barrier.line);
     }
-    if (++b.at_barrier < b.count) {
+    block.yes += yes;
+    if (++block.at_barrier < block.count) {
         wait(State::at_barrier);
-        return b.yes_result;
+        return block.yes_result;
     }
-    b.yes_result = b.yes;
-    b.yes = b.at_barrier = 0;
-    for (unsigned i = 0; i < b.count; i++) {
-        if (b.threads[i].state == State::at_barrier) {
-            release(b.threads[i]);
+    block.yes_result = block.yes;
+    block.yes = block.at_barrier = 0;
+    for (unsigned i = 0; i < block.count; i++) {
+        if (block.threads[i].state == State::at_barrier) {
+            release(block.threads[i]);
         }
     }
-    return b.yes_result;
+    return block.yes_result;
 }
 
 void block_barrier(Site site) { block_count(false, site); }
 
-uint64_t warp_operation(Warp what, unsigned mask, uint64_t value, unsigned lane, int width, Site site) {
-    Block& b = block();
-    Thread& self = b.threads[b.running];
-    self.what = what;
-    self.mask = mask;
-    self.value = value;
-    self.lane = lane;
-    self.width = width;
-    self.site = site;
-    check_warp(self, b.running % LANES);
-    Thread* lanes = lanes_of(b.running);
-    unsigned here = 1u << b.running % LANES;
-    for (unsigned i = 0; i < LANES; i++) {
-        if ((mask >> i & 1) != 0 && lanes[i].state == State::at_warp && lanes[i].mask == mask) {
-            here |= 1u << i;
-        }
-    }
-    if (here != mask) {
-        wait(State::at_warp);
-        return self.result;
-    }
-    finish_warp(self, lanes);
-    for (unsigned i = 0; i < LANES; i++) {
-        if ((mask >> i & 1) != 0 && &lanes[i] != &self) {
-            release(lanes[i]);
-        }
-    }
-    return self.result;
-}
-
 void before_atomic() {
-    Block& b = block();
-    if (++b.atomics > ATOMICS_MAX) {
+    if (++block.atomics > ATOMICS_MAX) {
         fail("more than %llu atomics in one block: it waits for something that never comes",
              static_cast<unsigned long long>(ATOMICS_MAX));
     }
     if (current.seeded && draw() % 8 == 0) {
-        Thread& self = b.threads[b.running];
+        Thread& self = block.threads[block.running];
         Thread* next = next_thread();
         if (next != &self) {
             go_on_with(*next, self.fiber, false);
@@ -463,27 +370,21 @@ int host_launch(const HostKernel* kernel, const HostLaunch* launch, void* const*
         std::snprintf(why, why_len, "%s: %s", kernel->name, wrong);
         return 1;
     }
-    // Which block comes when: a walk by a step that shares no factor with their number visits each once.
-    uint64_t at = 0, step = 1;
-    for (uint32_t i = 0; i < launch->grid; i++) {
-        std::lock_guard<std::mutex> turn(block().turn);
-        Block& b = block();
-        b.kernel = kernel;
-        b.args = args;
-        b.count = launch->block;
-        b.random = launch->seed ^ uint64_t{i} << 40;
-        current = {{0, 0, 0}, {0, 0, 0}, {launch->block, 1, 1}, {launch->grid, 1, 1}, launch->seed != 0};
-        if (i == 0 && current.seeded) {
-            at = draw() % launch->grid;
-            do {
-                step = 1 + draw() % launch->grid;
-            } while (std::__gcd(step, uint64_t{launch->grid}) != 1);
-        }
-        if (!run_block(static_cast<unsigned>(at))) {
-            std::snprintf(why, why_len, "%s", b.why);
-            return 1;
-        }
-        at = (at + step) % launch->grid;
+    if (!CUDA_HOST_ASAN) {
+        catch_faults();
     }
-    return 0;
+    sigjmp_buf out;
+    if (sigsetjmp(out, 1) == 0) {
+        escape = &out;
+        run_blocks(kernel, *launch, args);
+    }
+    escape = nullptr;
+    // Whether the last block ended well or not, its turn is still this thread's.
+    put_away();
+    const bool failed = block.why[0] != 0;
+    if (failed) {
+        std::snprintf(why, why_len, "%s", block.why);
+    }
+    block.turn.unlock();
+    return failed;
 }
