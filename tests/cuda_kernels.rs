@@ -29,7 +29,11 @@ fn the_table_of_kernels_is_that_of_the_operators() {
         sizes.extend(vec![16; usize::from(kernel.events) + kernel.binds.len()]);
         (kernel.name.to_owned(), sizes)
     };
-    assert_eq!(shim.kernels(), ops::KERNELS.iter().map(of).collect::<Vec<_>>());
+    let table = shim.kernels();
+    let (operators, device) = table.split_at(ops::KERNELS.len());
+    assert_eq!(operators, ops::KERNELS.iter().map(of).collect::<Vec<_>>());
+    let own: Vec<&str> = device.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(own, ["gather", "finish"], "the device's own, around every replay");
 }
 
 /// The text of a CUDA source, comments aside.
@@ -140,6 +144,7 @@ fn mistakes_are_named() {
             ("lane_has_left", "checks.cu"),
             ("wrong_width", "width 12"),
             ("index_outside", "words 1024 to 1025 of a buffer of 1024"),
+            ("memory_not_there", "which is not there"),
             ("waits_forever", "waits for something that never comes"),
         ] {
             let why = check_on(&shim, name, 1, seed, 1024).expect_err(name);

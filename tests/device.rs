@@ -163,8 +163,34 @@ fn wgsl_grids_may_have_more_groups_than_one_axis() {
 }
 
 #[test]
+fn cuda_queues_of_one_device_do_not_meet() {
+    let Some(gpu) = cuda("cuda_queues_of_one_device_do_not_meet") else { return };
+    std::thread::scope(|scope| {
+        for seed in [11, 12, 13] {
+            let gpu = &gpu;
+            scope.spawn(move || {
+                let run = Run { seed, batches: 150, in_flight: 4, eager: 64, held: 2 };
+                assert!(stream(&Device::cpu(), run).unwrap() == stream(gpu, run).unwrap());
+            });
+        }
+    });
+}
+
+#[test]
 fn wgsl_outputs_outlive_their_queue() {
-    let Some(gpu) = kernels::bed::software("wgsl_outputs_outlive_their_queue") else { return };
+    if let Some(gpu) = kernels::bed::software("wgsl_outputs_outlive_their_queue") {
+        outputs_outlive_their_queue(gpu);
+    }
+}
+
+#[test]
+fn cuda_outputs_outlive_their_queue() {
+    if let Some(gpu) = cuda("cuda_outputs_outlive_their_queue") {
+        outputs_outlive_their_queue(gpu);
+    }
+}
+
+fn outputs_outlive_their_queue(gpu: Device) {
     let mut rng = SplitMix::new(5);
     let mut bed = Bed::new(&gpu, 4, 8, 16).unwrap();
     drop(gpu);
@@ -324,6 +350,12 @@ fn wgsl_every_call_may_fail_on_an_adapter() {
         return;
     };
     sweep(&gpu, 25);
+}
+
+#[test]
+fn cuda_every_call_may_fail_on_a_device() {
+    let Some(gpu) = cuda("cuda_every_call_may_fail_on_a_device") else { return };
+    sweep(&gpu, 50);
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod cuda_host;
 mod kernels;
 mod windows;
 
+use cuda_host::driver::cuda;
 use cuda_host::{SANITIZED, under_sanitizer};
 use kernels::bed::software;
 use pelton::Result;
@@ -95,6 +96,16 @@ fn the_cuda_kernels_stay_inside_their_memory() {
     match under_sanitizer("the_cuda_kernels_do_what_the_processor_does", "parity") {
         Some((passed, said)) => assert!(passed && said.contains("1 passed"), "{said}"),
         None => cuda_host::skip(test, "no AddressSanitizer"),
+    }
+}
+
+#[test]
+fn cuda_does_what_the_processor_does() {
+    let Some(cuda) = cuda("parity_kernels::cuda_does_what_the_processor_does") else { return };
+    for script in scripts(4) {
+        let here = run::trace(&Device::cpu(), &script).expect("the processor is always there");
+        let there = run::trace(&cuda, &script).expect("the device works");
+        same("CUDA and cpu", &script, &there, &here);
     }
 }
 

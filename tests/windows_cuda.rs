@@ -1,57 +1,69 @@
-//! The engine on the CUDA kernels against the specification of windows: without a GPU, in ten orders of their threads,
-//! bit for bit.
+//! The engine on CUDA against the specification of windows: a million events, bit for bit.
 //!
-//! The same scenarios as on the processor, and setups drawn from the same seeds. Each order has scenarios of its own.
+//! The same scenarios as on the processor, through the real backend: over the stand-in for the driver, where
+//! `PELTON_CUDA_SEED` draws the orders in which streams, blocks and threads take turns, or on a device.
 
 mod cuda_host;
 mod engine;
 mod spec;
 
+use cuda_host::driver::cuda;
+use engine::Setup;
 use engine::case::{Case, long, long_setup, random};
 use pelton::Device;
+use pelton::base::rng::SplitMix;
 
-/// Orders of threads and blocks, the first by number.
-const ORDERS: u64 = 10;
-
-/// Runs `judge` on the kernels in every order, if there is a compiler, and adds up the events it compared.
-fn in_all_orders(test: &str, judge: impl Fn(&Device, u64) -> usize) -> Option<usize> {
-    let devices = (0..ORDERS).map(|order| cuda_host::device::open(test, order));
-    let devices: Vec<Device> = devices.collect::<Option<_>>()?;
-    Some(devices.iter().zip(0..).map(|(device, order)| judge(device, order)).sum())
-}
-
-/// Long streams of `each` events, one for each order.
-fn longs(test: &str, batch: usize, each: usize) -> Option<usize> {
-    in_all_orders(test, |device, order| {
-        let case = Case::new(format!("long {order}"), &long(order + 30, each));
-        case.run(&long_setup(device, batch, order))
-    })
+/// Long streams of `each` events, one for each seed.
+fn longs(device: &Device, batch: usize, each: usize, seeds: std::ops::Range<u64>) -> usize {
+    let run = |seed| {
+        let case = Case::new(format!("long {seed}"), &long(seed, each));
+        case.run(&long_setup(device, batch, seed))
+    };
+    seeds.map(run).sum()
 }
 
 #[test]
-fn cuda_kernels_in_batches_of_1() {
-    let events = longs("cuda_kernels_in_batches_of_1", 1, 1000);
-    assert!(events.is_none_or(|events| events >= 10_000));
+fn cuda_batches_of_1() {
+    let Some(device) = cuda("windows_cuda::cuda_batches_of_1") else { return };
+    assert!(random(&device, 1, 10_000, 1000, 4000) >= 10_000);
 }
 
 #[test]
-fn cuda_kernels_in_batches_of_7() {
-    let events = longs("cuda_kernels_in_batches_of_7", 7, 1000);
-    assert!(events.is_none_or(|events| events >= 10_000));
+fn cuda_batches_of_7() {
+    let Some(device) = cuda("windows_cuda::cuda_batches_of_7") else { return };
+    assert!(random(&device, 7, 10_000, 1000, 5000) >= 10_000);
 }
 
 #[test]
-fn cuda_kernels_in_batches_of_1024() {
-    let test = "cuda_kernels_in_batches_of_1024";
-    let events = in_all_orders(test, |device, order| random(device, 1024, 2000, 3000, 100 * order));
-    assert!(events.is_none_or(|events| events >= 20_000));
-    longs(test, 1024, 20_000);
+fn cuda_batches_of_1024() {
+    let Some(device) = cuda("windows_cuda::cuda_batches_of_1024") else { return };
+    random(&device, 1024, 20_000, 5000, 6000);
+    longs(&device, 1024, 50_000, 0..1);
 }
 
 #[test]
-fn cuda_kernels_in_batches_of_65536() {
-    let test = "cuda_kernels_in_batches_of_65536";
-    in_all_orders(test, |device, order| random(device, 65_536, 2000, 3000, 5000 + 100 * order));
-    let events = longs(test, 65_536, 100_000);
-    assert!(events.is_none_or(|events| events >= 1_000_000));
+fn cuda_batches_of_65536() {
+    let Some(device) = cuda("windows_cuda::cuda_batches_of_65536") else { return };
+    random(&device, 65_536, 20_000, 5000, 7000);
+}
+
+#[test]
+fn cuda_a_million_events() {
+    let Some(device) = cuda("windows_cuda::cuda_a_million_events") else { return };
+    assert!(longs(&device, 16_384, 250_000, 2..6) >= 1_000_000);
+}
+
+#[test]
+fn cuda_does_what_the_processor_does() {
+    let Some(device) = cuda("windows_cuda::cuda_does_what_the_processor_does") else { return };
+    for seed in 0..4 {
+        let case = Case::of(seed + 700, 2000);
+        let on = |device: &Device, i: u64| {
+            let setup = Setup { all_parts: true, ..Setup::any(device, SplitMix::at(seed, i)) };
+            case.judged(&setup).map(|found| found.last_rows())
+        };
+        let here = on(&Device::cpu(), 1).expect("the processor has room");
+        let there = on(&device, 2);
+        assert!(there.is_none_or(|there| there == here), "{}", case.name);
+    }
 }

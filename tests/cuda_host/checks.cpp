@@ -21,6 +21,7 @@ constexpr HostKernel CHECKS[] = {
     KERNEL(lane_has_left),
     KERNEL(wrong_width),
     KERNEL(index_outside),
+    KERNEL(memory_not_there),
     KERNEL(index_outside_shared),
     KERNEL(unset_shared),
     KERNEL(lost_update),

@@ -125,6 +125,8 @@ extern "C" __global__ void wrong_width(Words words) { words[threadIdx.x] = __shf
 
 extern "C" __global__ void index_outside(Words words) { words[words.len + threadIdx.x - BLOCK + 1] = 1; }
 
+extern "C" __global__ void memory_not_there(Words words) { *(words.at + (1ull << 44)) = 1; }
+
 extern "C" __global__ void index_outside_shared(Words words) {
     __shared__ unsigned part[BLOCK];
     part[threadIdx.x + 1] = threadIdx.x;

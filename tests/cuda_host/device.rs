@@ -4,7 +4,7 @@
 //! grids that are larger than the header asks for, as those of captured graphs are.
 
 use super::shim::{Arg, Launch, Shim};
-use super::{KERNELS, skip};
+use super::{KERNELS, Library, skip};
 use bytemuck::{Pod, Zeroable};
 use pelton::Result;
 use pelton::device::{Backend, Caps, Device, Done, ProgramId, Queue, QueueOptions, Ticket, Wake};
@@ -16,10 +16,16 @@ use std::sync::{Arc, OnceLock};
 
 /// The device under this seed, or a line in the list of what was not run.
 pub fn open(test: &str, seed: u64) -> Option<Device> {
-    let Some(shim) = Shim::open(&KERNELS) else {
+    let device = of(&KERNELS, seed);
+    if device.is_none() {
         skip(test, "no C++ compiler");
-        return None;
-    };
+    }
+    device
+}
+
+/// The device over another library of the same kernels; `None` without a compiler.
+pub fn of(library: &Library<'_>, seed: u64) -> Option<Device> {
+    let shim = Shim::open(library)?;
     let mut caps = Device::cpu().caps().clone();
     caps.name = format!("cuda-host:{seed}");
     (caps.in_place, caps.serial) = (false, false);

@@ -14,6 +14,7 @@ pub const DRIVER: Library<'_> = Library {
     name: "libcuda_stand_in.so",
     sources: &[
         "runtime.cpp",
+        "warp.cpp",
         "kernels.cpp",
         "seam.cpp",
         "driver.cpp",
@@ -22,7 +23,7 @@ pub const DRIVER: Library<'_> = Library {
         "driver_control.cpp",
     ],
     flags: &["-Wl,-soname,libcuda.so"],
-    sanitized: false,
+    plant: None,
 };
 
 /// Whether the tests are to run on the machine's own driver.

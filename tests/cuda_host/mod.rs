@@ -49,6 +49,16 @@ pub struct Library<'a> {
     pub sources: &'a [&'a str],
     /// Flags of its own.
     pub flags: &'a [&'a str],
+    /// A mistake to be planted first, in a copy of the sources.
+    pub plant: Option<Plant<'a>>,
+}
+
+/// One mistake: the file under the package, what stands there once, and what is put in its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Plant<'a> {
+    pub file: &'a str,
+    pub from: &'a str,
+    pub to: &'a str,
 }
 
 /// The crate's kernels.
@@ -56,6 +66,7 @@ pub const KERNELS: Library<'_> = Library {
     name: "libpelton_kernels.so",
     sources: &["runtime.cpp", "warp.cpp", "kernels.cpp"],
     flags: &[],
+    plant: None,
 };
 
 /// Kernels that show what the shim finds.
@@ -63,6 +74,7 @@ pub const CHECKS: Library<'_> = Library {
     name: "libpelton_checks.so",
     sources: &["runtime.cpp", "warp.cpp", "checks.cpp"],
     flags: &[],
+    plant: None,
 };
 
 /// What the compiler calls itself; `None` where there is none.
@@ -89,18 +101,13 @@ pub fn library(library: &Library<'_>) -> Option<PathBuf> {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let (compiler, version) = compiler()?;
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let here = root.join("tests/cuda_host");
     let sanitized = std::env::var_os(SANITIZED).is_some();
     let sanitizer = if sanitized { SANITIZER_FLAGS } else { &[] };
     let flags = [FLAGS, sanitizer, library.flags].concat();
     let mut hasher = DefaultHasher::new();
-    (version, &flags, library.sources).hash(&mut hasher);
-    for folder in [&here, &root.join("kernels")] {
-        for file in c_files(folder) {
-            (file.file_name(), fs::read(&file).expect("sources can be read")).hash(&mut hasher);
-        }
-    }
+    (version, &flags, library.sources, library.plant).hash(&mut hasher);
+    let sources = sources();
+    sources.hash(&mut hasher);
     // A folder for each state of the sources: another process may hold the library of an earlier one.
     let folders = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cuda_host");
     let folder = folders.join(format!("{:016x}", hasher.finish()));
@@ -109,14 +116,56 @@ pub fn library(library: &Library<'_>) -> Option<PathBuf> {
         return Some(built);
     }
     fs::create_dir_all(&folder).expect("the target folder can be written");
+    let root = match &library.plant {
+        Some(plant) => plant.copy(sources, &folder),
+        None => PathBuf::from(env!("CARGO_MANIFEST_DIR")),
+    };
     let unfinished = folder.join(format!("{}.{}", library.name, std::process::id()));
     let mut command = Command::new(compiler);
-    command.args(&flags).args(library.sources.iter().map(|source| here.join(source)));
+    command.args(&flags).args(library.sources.iter().map(|source| root.join(HERE).join(source)));
     let out = command.arg("-o").arg(&unfinished).output().expect("the compiler runs");
     let errors = String::from_utf8_lossy(&out.stderr);
     assert!(out.status.success(), "{command:?}\n{errors}");
     fs::rename(&unfinished, &built).expect("the target folder can be written");
     Some(built)
+}
+
+/// This folder, under the package.
+const HERE: &str = "tests/cuda_host";
+
+/// What libraries are made of: each C++ and CUDA file's path under the package and its text, by path.
+fn sources() -> Vec<(PathBuf, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let ours = ["h", "cpp", "cu", "cuh"].map(OsStr::new);
+    let mut sources = Vec::new();
+    for folder in [HERE, "kernels"].map(Path::new) {
+        for entry in fs::read_dir(root.join(folder)).expect("the sources are there") {
+            let path = folder.join(entry.expect("the sources are there").file_name());
+            if path.extension().is_some_and(|end| ours.contains(&end)) {
+                let text = fs::read_to_string(root.join(&path)).expect("sources can be read");
+                sources.push((path, text));
+            }
+        }
+    }
+    sources.sort();
+    sources
+}
+
+impl Plant<'_> {
+    /// Writes the sources down again with the mistake in them; where.
+    fn copy(&self, mut sources: Vec<(PathBuf, String)>, to: &Path) -> PathBuf {
+        let at = sources.iter_mut().find(|(path, _)| path == Path::new(self.file));
+        let (_, text) = at.unwrap_or_else(|| panic!("{self:?}: no such file"));
+        assert_eq!(text.matches(self.from).count(), 1, "{self:?} stands there once");
+        *text = text.replace(self.from, self.to);
+        for (path, text) in sources {
+            let path = to.join(path);
+            let folder = path.parent().expect("a file lies in a folder");
+            fs::create_dir_all(folder).expect("the target folder can be written");
+            fs::write(path, text).expect("the target folder can be written");
+        }
+        to.to_owned()
+    }
 }
 
 /// Set in what runs under AddressSanitizer; holds what it is asked to run.
@@ -139,17 +188,6 @@ pub fn under_sanitizer(test: &str, what: &str) -> Option<(bool, String)> {
         .expect("it starts again");
     let text = [out.stdout, out.stderr].concat();
     Some((out.status.success(), String::from_utf8_lossy(&text).into_owned()))
-}
-
-/// The C++ and CUDA files of a folder, by name.
-fn c_files(folder: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder).expect("the sources are there");
-    let mut files: Vec<PathBuf> =
-        entries.map(|entry| entry.expect("the sources are there").path()).collect();
-    let ours = ["h", "cpp", "cu", "cuh"].map(OsStr::new);
-    files.retain(|file| file.extension().is_some_and(|end| ours.contains(&end)));
-    files.sort();
-    files
 }
 
 /// Appends to the file that `PELTON_SKIPS` names: a test that could not run must not look like one that passed.

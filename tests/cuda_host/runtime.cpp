@@ -6,6 +6,8 @@
 
 #include "block.h"
 
+#include <setjmp.h>
+#include <signal.h>
 #include <sys/mman.h>
 
 #include <cstdarg>
@@ -30,6 +32,13 @@ constexpr size_t STACK_BYTES = CUDA_HOST_ASAN ? (256 << 10) + 4096 : (64 << 10) 
 constexpr uint64_t STACK_END_MARK = 0x5354'4143'4B20'454E;
 // Atomics of one block before it is taken for one that waits forever.
 constexpr uint64_t ATOMICS_MAX = 1 << 23;
+
+// Sets what is wrong: where it happened, and what.
+void say(const char* format, va_list args) {
+    const int used = std::snprintf(block.why, sizeof block.why, "%s, block %u, thread %u: ", block.kernel->name,
+                                   current.block.x, block.running);
+    std::vsnprintf(block.why + used, sizeof block.why - static_cast<size_t>(used), format, args);
+}
 
 uint64_t draw() {
     // Source: S. Vigna, splitmix64.
@@ -172,7 +181,7 @@ __attribute__((no_sanitize("address"))) void poison_shared() {
     }
 }
 
-bool run_block(unsigned number) {
+void run_block(unsigned number) {
     current.block = {number, 0, 0};
     block.running = block.next = block.at_barrier = block.left = block.yes = 0;
     block.runnable = block.count;
@@ -195,6 +204,10 @@ bool run_block(unsigned number) {
     block.launcher.bottom = nullptr;
     Thread* first = next_thread();
     go_on_with(*first, block.launcher, false);
+}
+
+// Takes the stacks of threads that will not go on.
+void put_away() {
     for (unsigned i = 0; i < block.count; i++) {
         Thread& thread = block.threads[i];
         if (thread.stack != nullptr) {
@@ -204,7 +217,62 @@ bool run_block(unsigned number) {
             give_stack(thread);
         }
     }
-    return block.why[0] == 0;
+}
+
+void say_fault(const void* at) {
+    std::snprintf(block.why, sizeof block.why, "%s, block %u, thread %u: touches memory at %p, which is not there",
+                  block.kernel->name, current.block.x, block.running, at);
+}
+
+// A thread that touches memory which is not there ends its launch. The sanitizer says more, so it keeps the signal.
+thread_local sigjmp_buf* escape = nullptr;
+struct sigaction before[2];
+
+void on_fault(int number, siginfo_t* info, void*) {
+    if (escape == nullptr) {
+        // Not in a kernel: it happens again, to whoever was there before.
+        sigaction(number, &before[number == SIGBUS], nullptr);
+        return;
+    }
+    say_fault(info->si_addr);
+    siglongjmp(*escape, 1);
+}
+
+void catch_faults() {
+    static std::once_flag once;
+    std::call_once(once, [] {
+        struct sigaction action = {};
+        action.sa_sigaction = on_fault;
+        action.sa_flags = SA_SIGINFO | SA_ONSTACK;
+        sigaction(SIGSEGV, &action, &before[0]);
+        sigaction(SIGBUS, &action, &before[1]);
+    });
+}
+
+// Runs blocks until one fails or all have run, and keeps the turn of the last.
+void run_blocks(const HostKernel* kernel, const HostLaunch& launch, void* const* args) {
+    // Which block comes when: a walk by a step that shares no factor with their number visits each once.
+    uint64_t at = 0, step = 1;
+    for (uint32_t i = 0; i < launch.grid; i++) {
+        block.turn.lock();
+        block.kernel = kernel;
+        block.args = args;
+        block.count = launch.block;
+        block.random = launch.seed ^ uint64_t{i} << 40;
+        current = {{0, 0, 0}, {0, 0, 0}, {launch.block, 1, 1}, {launch.grid, 1, 1}, launch.seed != 0};
+        if (i == 0 && current.seeded) {
+            at = draw() % launch.grid;
+            do {
+                step = 1 + draw() % launch.grid;
+            } while (std::gcd(step, uint64_t{launch.grid}) != 1);
+        }
+        run_block(static_cast<unsigned>(at));
+        if (block.why[0] != 0 || i + 1 == launch.grid) {
+            return;
+        }
+        block.turn.unlock();
+        at = (at + step) % launch.grid;
+    }
 }
 
 }  // namespace
@@ -233,11 +301,9 @@ void release(Thread& thread) {
 }
 
 void fail(const char* format, ...) {
-    const int used = std::snprintf(block.why, sizeof block.why, "%s, block %u, thread %u: ", block.kernel->name,
-                                   current.block.x, block.running);
     va_list args;
     va_start(args, format);
-    std::vsnprintf(block.why + used, sizeof block.why - static_cast<size_t>(used), format, args);
+    say(format, args);
     va_end(args);
     // The launcher puts the fibers away; nobody comes back here.
     change(block.threads[block.running].fiber, block.launcher, true);
@@ -304,26 +370,21 @@ int host_launch(const HostKernel* kernel, const HostLaunch* launch, void* const*
         std::snprintf(why, why_len, "%s: %s", kernel->name, wrong);
         return 1;
     }
-    // Which block comes when: a walk by a step that shares no factor with their number visits each once.
-    uint64_t at = 0, step = 1;
-    for (uint32_t i = 0; i < launch->grid; i++) {
-        std::lock_guard<std::mutex> turn(block.turn);
-        block.kernel = kernel;
-        block.args = args;
-        block.count = launch->block;
-        block.random = launch->seed ^ uint64_t{i} << 40;
-        current = {{0, 0, 0}, {0, 0, 0}, {launch->block, 1, 1}, {launch->grid, 1, 1}, launch->seed != 0};
-        if (i == 0 && current.seeded) {
-            at = draw() % launch->grid;
-            do {
-                step = 1 + draw() % launch->grid;
-            } while (std::gcd(step, uint64_t{launch->grid}) != 1);
-        }
-        if (!run_block(static_cast<unsigned>(at))) {
-            std::snprintf(why, why_len, "%s", block.why);
-            return 1;
-        }
-        at = (at + step) % launch->grid;
+    if (!CUDA_HOST_ASAN) {
+        catch_faults();
     }
-    return 0;
+    sigjmp_buf out;
+    if (sigsetjmp(out, 1) == 0) {
+        escape = &out;
+        run_blocks(kernel, *launch, args);
+    }
+    escape = nullptr;
+    // Whether the last block ended well or not, its turn is still this thread's.
+    put_away();
+    const bool failed = block.why[0] != 0;
+    if (failed) {
+        std::snprintf(why, why_len, "%s", block.why);
+    }
+    block.turn.unlock();
+    return failed;
 }

@@ -2,9 +2,7 @@
 
 #![allow(dead_code, reason = "each test that includes this uses its part of it")]
 
-#[path = "../cuda_host/mod.rs"]
-mod cuda_host;
-
+use crate::cuda_host;
 use pelton::Pod;
 use pelton::device::{Device, ProgramId, Queue};
 use pelton::ops::batch::{CHUNKS, Chunk, EVENTS, FIXED, GROUPS};

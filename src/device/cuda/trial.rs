@@ -112,8 +112,13 @@ impl Trial {
     fn time(&mut self, events: usize) -> Result<Duration> {
         self.tail.reclaim();
         let full = |_| Error::unsupported(&self.name, "the lane of the trial has no room");
-        let run = self.lane.write(events).map_err(full)?;
-        run.commit(events, 0, 0);
+        let mut left = events;
+        while left > 0 {
+            let run = self.lane.write(left).map_err(full)?;
+            let got = run.len();
+            run.commit(got, 0, 0);
+            left -= got;
+        }
         let mut leases = Vec::new();
         while let Some(note) = self.tail.next() {
             let middle = self.tail.contiguous(note.from, note.to);
