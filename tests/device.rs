@@ -4,7 +4,7 @@
 mod cuda_host;
 mod kernels;
 
-use cuda_host::driver::cuda;
+use cuda_host::driver::over_stand_in;
 use kernels::VISIT;
 use kernels::bed::{BINS, Bed, EVENTS_MAX, is_device_error, low};
 use pelton::base::rng::SplitMix;
@@ -111,7 +111,7 @@ fn wgsl_computes_what_the_processor_computes() {
 
 #[test]
 fn cuda_computes_what_the_processor_computes() {
-    let Some(gpu) = cuda("cuda_computes_what_the_processor_computes") else { return };
+    let Some(gpu) = over_stand_in("cuda_computes_what_the_processor_computes") else { return };
     let cases = [(1, 1, 0), (4, 64, 3), (16, EVENTS_MAX + 2, 8), (3, 100_000, 1)];
     for (seed, (in_flight, eager, held)) in (1..).zip(cases) {
         let run = Run { seed, batches: 100, in_flight, eager, held };
@@ -164,7 +164,7 @@ fn wgsl_grids_may_have_more_groups_than_one_axis() {
 
 #[test]
 fn cuda_queues_of_one_device_do_not_meet() {
-    let Some(gpu) = cuda("cuda_queues_of_one_device_do_not_meet") else { return };
+    let Some(gpu) = over_stand_in("cuda_queues_of_one_device_do_not_meet") else { return };
     std::thread::scope(|scope| {
         for seed in [11, 12, 13] {
             let gpu = &gpu;
@@ -185,7 +185,7 @@ fn wgsl_outputs_outlive_their_queue() {
 
 #[test]
 fn cuda_outputs_outlive_their_queue() {
-    if let Some(gpu) = cuda("cuda_outputs_outlive_their_queue") {
+    if let Some(gpu) = over_stand_in("cuda_outputs_outlive_their_queue") {
         outputs_outlive_their_queue(gpu);
     }
 }
@@ -354,7 +354,7 @@ fn wgsl_every_call_may_fail_on_an_adapter() {
 
 #[test]
 fn cuda_every_call_may_fail_on_a_device() {
-    let Some(gpu) = cuda("cuda_every_call_may_fail_on_a_device") else { return };
+    let Some(gpu) = over_stand_in("cuda_every_call_may_fail_on_a_device") else { return };
     sweep(&gpu, 50);
 }
 

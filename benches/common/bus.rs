@@ -31,9 +31,9 @@ pub(crate) fn measure() -> Result<Bus, String> {
     if !unsafe { sys::is_culib_present() } {
         return Err("no CUDA driver here".into());
     }
-    // cudarc panics where a driver lacks a symbol that it asks for.
+    // cudarc panics where a driver lacks a symbol that it asks for, also for an error's text.
     match catch_unwind(copies) {
-        Ok(measured) => measured.map_err(|error| format!("the CUDA driver failed: {error}")),
+        Ok(measured) => measured.map_err(|error| format!("the CUDA driver failed: {:?}", error.0)),
         Err(_) => Err("the CUDA driver is too old: it lacks a function".into()),
     }
 }

@@ -92,6 +92,15 @@ Call::Call(const char* function, bool needs_context) : d(driver()), held(d.lock)
         // As a device that meets these never works again.
         if (code == LAUNCH_FAILED || code == 700 || code == 46 || code == 214 || code == 999) {
             kill(code);
+            // A dead device runs nothing.
+            d.progress.wait(held, [this] {
+                for (const auto& [handle, stream] : d.streams) {
+                    if (stream->running) {
+                        return false;
+                    }
+                }
+                return true;
+            });
         }
     } else if (d.dead != SUCCESS) {
         code = d.dead;

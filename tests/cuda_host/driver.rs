@@ -56,6 +56,15 @@ pub fn cuda(test: &str) -> Option<Device> {
     Some(Device::named("cuda:stand-in").expect("the stand-in opens"))
 }
 
+/// The same, for tests that need kernels of their own or the stand-in's help.
+pub fn over_stand_in(test: &str) -> Option<Device> {
+    if is_real() {
+        skip(test, "it needs the stand-in driver");
+        return None;
+    }
+    cuda(test)
+}
+
 /// The loaded stand-in.
 pub struct StandIn(libloading::Library);
 
@@ -85,6 +94,16 @@ impl StandIn {
             let fail: Symbol<'_, unsafe extern "C" fn(*const c_char, u64, c_int)> =
                 self.0.get("stand_in_fail").expect("exported");
             fail(function.as_ptr(), n, code);
+        }
+    }
+
+    /// Forgets what was wrong so far; what lives is still reported.
+    pub fn forgive(&self) {
+        // SAFETY: the function has this signature in driver_control.cpp.
+        unsafe {
+            let forgive: Symbol<'_, extern "C" fn()> =
+                self.0.get("stand_in_forgive").expect("exported");
+            forgive();
         }
     }
 

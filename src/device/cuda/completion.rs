@@ -13,7 +13,7 @@ use crate::base::clock;
 use crate::base::error::{Error, Result};
 use crate::device::{Ticket, Wake};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::{JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
@@ -53,6 +53,8 @@ pub(super) struct Line {
     /// The newest ticket whose event was recorded.
     newest: AtomicU64,
     closed: AtomicBool,
+    /// Why the thread has given up.
+    failed: OnceLock<Error>,
     wake: Mutex<Option<Wake>>,
 }
 
@@ -82,8 +84,12 @@ impl Line {
             std::hint::spin_loop();
         }
         while signal.done_ns(ticket).is_none() {
-            // An error here is kept by the context, where the engine finds it once it is awake.
-            if self.closed.load(Ordering::Acquire) || signal.ran.wait().is_err() {
+            if self.closed.load(Ordering::Acquire) {
+                return false;
+            }
+            if let Err(error) = signal.ran.wait() {
+                // The engine finds it once it is awake.
+                self.failed.get_or_init(|| error);
                 return false;
             }
             std::thread::yield_now();
@@ -131,6 +137,7 @@ impl Completion {
             signals: (0..places).map(signal).collect::<Result<_>>()?,
             newest: AtomicU64::new(0),
             closed: AtomicBool::new(false),
+            failed: OnceLock::new(),
             wake: Mutex::new(None),
         };
         Ok(Self { line: Arc::new(line), thread: None, listener: None })
@@ -153,6 +160,9 @@ impl Completion {
 
     /// Since when a batch is done that is being watched; `None` when it is not.
     pub(super) fn done_ns(&self, ticket: Ticket) -> Result<Option<u64>> {
+        if let Some(error) = self.line.failed.get() {
+            return Err(error.clone());
+        }
         let signal = self.line.signal(ticket);
         if let Some(done_ns) = signal.done_ns(ticket) {
             return Ok(Some(done_ns));
@@ -163,7 +173,10 @@ impl Completion {
         // The mark once more behind the event: it may have come between the two looks.
         match signal.done_ns(ticket) {
             Some(done_ns) => Ok(Some(done_ns)),
-            None => Err(self.line.context.lose("a batch ended without leaving its mark")),
+            None => {
+                let what = "a batch ended without leaving its mark";
+                Err(Error::unsupported(&self.line.context.name, what))
+            }
         }
     }
 
