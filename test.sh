@@ -24,6 +24,7 @@ CHECKS=(
   "wgsl-4         src/device/wgpu              wgsl 128"
   "wgsl-8         src/device/wgpu              wgsl 256"
   "wgsl-16        src/device/wgpu              wgsl 512"
+  "images         kernels/pelton.cu            cargo test --test cuda_image"
   "loom           tests/loom.rs                loom"
   "tsan           tests/stress.rs              tsan"
   "first-none     examples/quickstart/main.rs  first_minutes S7-none"
@@ -36,6 +37,8 @@ NEEDS=(
   "rustfmt        | cargo fmt --version    | component rustfmt      | rustup component add rustfmt"
   "clippy         | cargo clippy --version | component clippy       | rustup component add clippy"
   "C++ compiler   | command -v c++         | apt g++                | apt-get install g++"
+  "pip            | python3 -m pip --version | apt python3-pip       | apt-get install python3-pip"
+  "CUDA compiler  | kernels/build.sh --probe | kernels/build.sh --install | kernels/build.sh --install"
   "Vulkan loader  | vulkan_loader          | apt libvulkan1         | apt-get install libvulkan1"
   "lavapipe       | lavapipe               | apt mesa-vulkan-drivers| apt-get install mesa-vulkan-drivers"
 )

@@ -1,0 +1,59 @@
+// Forgets keys that have not been seen for their time to live.
+//
+// Twin of src/ops/expire.rs. Per id: 4 bytes of generation out of a record of 8 or 16; when that is old, 4 of count for
+// each live slot, a sector each; per key forgotten 8 written, and per block of them one addition. Bound by the records'
+// bytes while few keys are old.
+#include "window.cuh"
+
+namespace pelton::expire {
+
+struct ExpireParams {
+    uint32_t record_words;
+    uint32_t seen_word;
+    uint32_t row_words;
+    uint32_t pad0;
+};
+
+constexpr uint32_t EXPIRE_BEFORE = 4;
+constexpr uint32_t EXPIRE_SLOTS = 5;
+constexpr uint32_t EXPIRE_SLOT = 6;
+
+// Whether a live slot holds a row of this id.
+static __device__ __forceinline__ bool has_rows(Head head, uint32_t row_words, ConstWords map, ConstWords rows,
+                                                uint32_t id) {
+    for (uint32_t i = 0; i < head[EXPIRE_SLOTS]; i++) {
+        const uint32_t row = row_at(map, head[WALK_MAP_STRIDE], head[EXPIRE_SLOT + i], id, row_words);
+        if (rows[row + COUNT] != 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static __device__ __forceinline__ void body(Head head, const ExpireParams& p, Words records, Words counts,
+                                            ConstWords map, ConstWords rows) {
+    if (past_grid(head)) {
+        return;
+    }
+    const uint32_t id = head[WALK_FROM] + blockIdx.x * THREADS + threadIdx.x;
+    const uint32_t seen = id * p.record_words + p.seen_word;
+    bool forget = false;
+    if (id < head[WALK_TO]) {
+        const uint32_t generation = records[seen];
+        forget = generation < head[EXPIRE_BEFORE] &&
+                 (generation == 0 || !has_rows(head, p.row_words, map, rows, id));
+    }
+    uint32_t all;
+    const uint32_t place = take_places(forget, counts[COUNTS_FREE], all);
+    if (forget) {
+        records[seen] = 0;
+        counts[COUNTS_LIST + place] = id;
+    }
+}
+
+extern "C" __global__ void __launch_bounds__(256)
+    expire(Head head, ExpireParams p, Words records, Words counts, ConstWords map, ConstWords rows) {
+    body(head, p, records, counts, map, rows);
+}
+
+}  // namespace pelton::expire
