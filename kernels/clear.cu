@@ -1,7 +1,7 @@
 // Empties the slots that no window needs any more.
 //
-// Twin of src/ops/merge.rs. Per id and slot: a row written, 16 bytes a thread, neighbouring threads side by side; no
-// atomic. Bound by these bytes.
+// Twin of src/ops/merge.rs. Per block of ids and slot: its rows written, by as many threads as it has ids, 16 bytes a
+// thread, neighbouring threads side by side; no atomic. Bound by these bytes.
 #include "window.cuh"
 
 namespace pelton::clear {
@@ -10,15 +10,19 @@ static __device__ __forceinline__ void body(Head head, const RowParams& p, Const
     if (past_grid(head)) {
         return;
     }
-    // Slots are emptied from an id that begins a block of ids, so the rows of a block's 256 ids lie together.
-    const uint32_t id = head[WALK_FROM] + blockIdx.x * THREADS;
+    // Slots are emptied from an id that begins a block; this is the first id of the block of rows that this thread
+    // helps to empty.
+    const uint32_t within = threadIdx.x % BLOCK_IDS;
+    const uint32_t id = head[WALK_FROM] + blockIdx.x * THREADS + threadIdx.x - within;
     if (id >= head[WALK_TO]) {
         return;
     }
-    const uint32_t words = min(head[WALK_TO] - id, THREADS) * p.row_words;
     for (uint32_t i = 0; i < head[WALK_SLOTS]; i++) {
-        const uint32_t row = row_at(map, head[WALK_MAP_STRIDE], head[WALK_SLOT + i], id, p.row_words);
-        for (uint32_t word = 4 * threadIdx.x; word < words; word += 4 * THREADS) {
+        const uint32_t row = row_at(head, walk_slot(i), p, map, id);
+        if (row == NO_ROW) {
+            continue;
+        }
+        for (uint32_t word = 4 * within; word < BLOCK_IDS * p.row_words; word += 4 * BLOCK_IDS) {
             rows.four(row + word) = make_uint4(0, 0, 0, 0);
         }
     }

@@ -73,7 +73,7 @@ static __device__ __forceinline__ void body(Head head, const RowParams& p, Event
     for (uint32_t i = 0; i < spans_each(chunk); i++) {
         uint32_t row = NO_ROW;
         if (takes_part) {
-            row = row_at(map, head[MAP_STRIDE], slot_of(head, chunk, i, time), id, p.row_words);
+            row = row_at(head, slot_of(head, chunk, i, time), p, map, id);
         }
         begin_speakers(speakers, row);
         first[threadIdx.x] = last[threadIdx.x] = threadIdx.x;

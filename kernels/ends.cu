@@ -65,7 +65,10 @@ static __device__ __forceinline__ void body(Head head, const RowParams& p, Event
     }
     const Place place{event.two(p.time_word), chunk.lane + 1, chunk.seq + threadIdx.x};
     for (uint32_t i = 0; i < spans_each(chunk); i++) {
-        const uint32_t row = row_at(map, head[MAP_STRIDE], slot_of(head, chunk, i, place.time), id, p.row_words);
+        const uint32_t row = row_at(head, slot_of(head, chunk, i, place.time), p, map, id);
+        if (row == NO_ROW) {
+            continue;
+        }
         if ((p.parts & FIRST) != 0) {
             offer(rows, row + p.first, index, place, bits, false);
         }

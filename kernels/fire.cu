@@ -1,8 +1,9 @@
 // Closes a window: combines its slots key by key and hands the rows to the host.
 //
-// Twin of src/ops/fire.rs. Per id: 4 bytes of count of each slot; per row emitted the rest of its row in each slot, the
-// destination's row and the emitted words written; per block with rows two additions. Neighbouring threads read
-// neighbouring rows, so this is bound by the rows' bytes, or by the bus where the output lies in the host's memory.
+// Twin of src/ops/fire.rs. Per id: 4 bytes of count of each slot, found through 4 of map for 64 ids; per row emitted
+// the rest of its row in each slot, the destination's row and the emitted words written; per block with rows two
+// additions. Neighbouring threads read neighbouring rows, so this is bound by the rows' bytes, or by the bus where the
+// output lies in the host's memory.
 #include "window.cuh"
 
 namespace pelton::fire {
@@ -21,9 +22,9 @@ struct FireParams {
     uint32_t exact;
     uint32_t first;
     uint32_t last;
+    uint32_t first_block;
+    uint32_t blocks;
     uint32_t pad0;
-    uint32_t pad1;
-    uint32_t pad2;
 };
 
 constexpr uint32_t FIRE_FIXED = 4;
@@ -38,14 +39,17 @@ struct Firing {
     Words out;
     uint32_t id, to, row;
 
-    // How many rows are combined: one for each slot named, and the destination's.
-    __device__ __forceinline__ uint32_t sources() const { return head[WALK_SLOTS] + (row != NO_ROW); }
-    // Where the `i`-th of them begins.
-    __device__ __forceinline__ uint32_t source(uint32_t i) const {
-        if (i == head[WALK_SLOTS]) {
-            return row;
+    // Calls `f` with where each row begins that is combined: those in the slots named, and the destination's.
+    template <class F> __device__ __forceinline__ void for_sources(F f) const {
+        for (uint32_t i = 0; i < head[WALK_SLOTS]; i++) {
+            const uint32_t from = row_at(head, walk_slot(i), p, map, id);
+            if (from != NO_ROW) {
+                f(from);
+            }
         }
-        return row_at(map, head[WALK_MAP_STRIDE], head[WALK_SLOT + i], id, p.row_words);
+        if (row != NO_ROW) {
+            f(row);
+        }
     }
 
     // Writes two words of the combined row to the output and to the destination.
@@ -56,22 +60,26 @@ struct Firing {
         }
     }
 
+    // Whether the id has a row in this page. All its rows lie in one page, or it has none.
+    __device__ __forceinline__ bool is_here() const {
+        bool here = false;
+        for_sources([&](uint32_t) { here = true; });
+        return here;
+    }
+
     __device__ __forceinline__ uint32_t count() const {
         uint32_t count = 0;
-        for (uint32_t i = 0; i < sources(); i++) {
-            count += rows[source(i) + COUNT];
-        }
+        for_sources([&](uint32_t from) { count += rows[from + COUNT]; });
         return count;
     }
 
     __device__ __forceinline__ void counts() const {
         uint32_t count = 0, nan = 0, outside = 0;
-        for (uint32_t i = 0; i < sources(); i++) {
-            const uint32_t from = source(i);
+        for_sources([&](uint32_t from) {
             count += rows[from + COUNT];
             nan += rows[from + NAN_COUNT];
             outside += rows[from + OUTSIDE];
-        }
+        });
         put(COUNT, join(count, nan));
         out.two(to + OUTSIDE) = outside;
         if (row != NO_ROW) {
@@ -81,45 +89,43 @@ struct Firing {
 
     __device__ __forceinline__ void extremes() const {
         uint32_t low = 0, high = 0;
-        for (uint32_t i = 0; i < sources(); i++) {
-            const u64 both = rows.two(source(i) + p.extremes);
+        for_sources([&](uint32_t from) {
+            const u64 both = rows.two(from + p.extremes);
             low = max(low, low_of(both));
             high = max(high, high_of(both));
-        }
+        });
         put(p.extremes, join(low, high));
     }
 
     __device__ __forceinline__ void sum64(uint32_t at) const {
         u64 sum = 0;
-        for (uint32_t i = 0; i < sources(); i++) {
-            sum += rows.two(source(i) + at);
-        }
+        for_sources([&](uint32_t from) { sum += rows.two(from + at); });
         put(at, sum);
     }
 
     __device__ __forceinline__ void squares() const {
         u64 low = 0, high = 0;
-        for (uint32_t i = 0; i < sources(); i++) {
-            const uint32_t from = source(i) + p.squares;
-            low += rows.two(from);
-            high += rows.two(from + 2) + (low < rows.two(from));
-        }
+        for_sources([&](uint32_t from) {
+            const u64 x = rows.two(from + p.squares);
+            low += x;
+            high += rows.two(from + p.squares + 2) + (low < x);
+        });
         put(p.squares, low);
         put(p.squares + 2, high);
     }
 
     __device__ __forceinline__ void end(uint32_t at, bool last) const {
         uint32_t best = NO_ROW;
-        for (uint32_t i = 0; i < sources(); i++) {
-            const uint32_t from = source(i) + at;
-            if (rows[from + END_LANE] == 0) {
-                continue;
+        for_sources([&](uint32_t from) {
+            const uint32_t end = from + at;
+            if (rows[end + END_LANE] == 0) {
+                return;
             }
             if (best == NO_ROW ||
-                (last ? end_comes_before(rows, best, from) : end_comes_before(rows, from, best))) {
-                best = from;
+                (last ? end_comes_before(rows, best, end) : end_comes_before(rows, end, best))) {
+                best = end;
             }
-        }
+        });
         for (uint32_t i = 0; i < END; i += 2) {
             put(at + i, best != NO_ROW && i < END_ELECT ? rows.two(best + i) : 0);
         }
@@ -160,11 +166,8 @@ static __device__ __forceinline__ void body(Head head, const FireParams& p, Cons
     }
     const uint32_t walked = blockIdx.x * THREADS + threadIdx.x;
     const uint32_t id = head[WALK_FROM] + walked;
-    const bool here = id < head[WALK_TO];
-    Firing firing{head, p, map, rows, out, id, 0, NO_ROW};
-    if (here && head[WALK_INTO] != NO_SLOT) {
-        firing.row = row_at(map, head[WALK_MAP_STRIDE], head[WALK_INTO], id, p.row_words);
-    }
+    Firing firing{head, p, map, rows, out, id, 0, row_at(head, WALK_INTO, p, map, id)};
+    const bool here = id < head[WALK_TO] && firing.is_here();
     // The number of the id's row, from 1 on; 0 when it is not emitted.
     uint32_t place = 0;
     if (p.lead != 0) {
@@ -173,7 +176,7 @@ static __device__ __forceinline__ void body(Head head, const FireParams& p, Cons
         const uint32_t before = take_places(emits, out[FIRE_ROWS], all);
         place = emits ? before + 1 : 0;
         if (threadIdx.x == 0) {
-            atomicAdd(&out[0], all * p.out_words + (blockIdx.x == 0 ? FIRE_FIXED : 0));
+            atomicAdd(&out[0], all * p.out_words + (blockIdx.x == 0 && p.first_block == 0 ? FIRE_FIXED : 0));
         }
         if (here) {
             emitted[walked] = place;

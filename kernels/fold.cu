@@ -198,7 +198,7 @@ static __device__ __forceinline__ void body(Head head, const RowParams& p, Event
     for (uint32_t i = 0; i < spans_each(chunk); i++) {
         uint32_t row = NO_ROW;
         if (id < ASIDE) {
-            row = row_at(map, head[MAP_STRIDE], slot_of(head, chunk, i, time), id, p.row_words);
+            row = row_at(head, slot_of(head, chunk, i, time), p, map, id);
         }
         begin_speakers(speakers, row);
         for (uint32_t word = 0; word < min(words, SUMS); word++) {

@@ -61,10 +61,15 @@ static __device__ __forceinline__ void body(Head head, const RowParams& p, Const
     if (id >= head[WALK_TO]) {
         return;
     }
-    const uint32_t stride = head[WALK_MAP_STRIDE];
-    const uint32_t row = row_at(map, stride, head[WALK_INTO], id, p.row_words);
+    const uint32_t into = row_at(head, WALK_INTO, p, map, id);
+    if (into == NO_ROW) {
+        return;
+    }
     for (uint32_t i = 0; i < head[WALK_SLOTS]; i++) {
-        merge_row(p, rows, row, row_at(map, stride, head[WALK_SLOT + i], id, p.row_words));
+        const uint32_t row = row_at(head, walk_slot(i), p, map, id);
+        if (row != NO_ROW) {
+            merge_row(p, rows, into, row);
+        }
     }
 }
 

@@ -16,8 +16,7 @@ constexpr uint32_t TABLE_MASK = 4;
 constexpr uint32_t SEED = 5;
 constexpr uint32_t FROZEN = 9;
 constexpr uint32_t GENERATION = 10;
-constexpr uint32_t MAP_STRIDE = 11;
-constexpr uint32_t DENSE_KEYS = 12;
+constexpr uint32_t DENSE_KEYS = 11;
 constexpr uint32_t FIXED_WORDS = 16;
 constexpr uint32_t CHUNK = 12;
 constexpr uint32_t SPAN = 4;
@@ -69,7 +68,7 @@ static __device__ __forceinline__ uint32_t spans_each(const Chunk& chunk) {
 // Whether the time of the chunk's events says which span they go to.
 static __device__ __forceinline__ bool by_time(const Chunk& chunk) { return chunk.spans > 1 && !chunk.all; }
 
-// The slot of the `i`-th span that an event at `time` goes to.
+// Where the header names the slot of the `i`-th span that an event at `time` goes to.
 static __device__ __forceinline__ uint32_t slot_of(Head head, const Chunk& chunk, uint32_t i, u64 time) {
     if (by_time(chunk)) {
         // The last that begins before the event, or the first.
@@ -80,7 +79,7 @@ static __device__ __forceinline__ uint32_t slot_of(Head head, const Chunk& chunk
             }
         }
     }
-    return head[chunk.spans_at + i * SPAN + 2];
+    return chunk.spans_at + i * SPAN + 2;
 }
 
 // Keys, as src/ops/keys.rs lays them out.
@@ -128,13 +127,38 @@ static __device__ __forceinline__ void set_aside(Words out, bool aside, uint32_t
 // The header of a walk over ids, as src/ops/keys.rs, merge.rs and expire.rs lay it out.
 constexpr uint32_t WALK_FROM = 1;
 constexpr uint32_t WALK_TO = 2;
-constexpr uint32_t WALK_MAP_STRIDE = 3;
-constexpr uint32_t WALK_INTO = 4;
+constexpr uint32_t WALK_INTO = 3;
 constexpr uint32_t WALK_SLOTS = 5;
 constexpr uint32_t WALK_SLOT = 6;
-constexpr uint32_t NO_SLOT = 0xffffffffu;
 
-// Accumulator rows, as src/ops/row.rs lays them out. Rows of 1,024 consecutive ids lie together.
+// Where rows lie, as src/ops/page.rs says: a slot is two words, where its part of the block map begins and how many
+// blocks it has. Kernels leave rows alone that are not in the page they bind.
+constexpr uint32_t BLOCK_IDS = 64;
+constexpr uint32_t NO_BLOCK = 0xffffffffu;
+constexpr uint32_t NO_ROW = 0xffffffffu;
+
+// Where the header names the `i`-th slot of a walk.
+static __device__ __forceinline__ uint32_t walk_slot(uint32_t i) { return WALK_SLOT + 2 * i; }
+
+// The block of an id's rows in the slot that the header names at `slot`, or NO_BLOCK.
+static __device__ __forceinline__ uint32_t block_of(Head head, uint32_t slot, ConstWords map, uint32_t id) {
+    return id / BLOCK_IDS < head[slot + 1] ? map[head[slot] + id / BLOCK_IDS] : NO_BLOCK;
+}
+
+// Where the row of an id begins in this page, in words, or NO_ROW when its block is not here.
+template <class Params>
+static __device__ __forceinline__ uint32_t row_in(const Params& p, uint32_t block, uint32_t id) {
+    const uint32_t here = block - p.first_block;
+    return here < p.blocks ? (here * BLOCK_IDS + id % BLOCK_IDS) * p.row_words : NO_ROW;
+}
+
+template <class Params>
+static __device__ __forceinline__ uint32_t row_at(Head head, uint32_t slot, const Params& p, ConstWords map,
+                                                  uint32_t id) {
+    return row_in(p, block_of(head, slot, map, id), id);
+}
+
+// Accumulator rows, as src/ops/row.rs lays them out.
 struct RowParams {
     uint32_t stride;
     uint32_t time_word;
@@ -150,10 +174,9 @@ struct RowParams {
     uint32_t exact;
     uint32_t first;
     uint32_t last;
-    uint32_t pad0;
-    uint32_t pad1;
+    uint32_t first_block;
+    uint32_t blocks;
 };
-constexpr uint32_t BLOCK_IDS = 1024;
 constexpr uint32_t COUNT = 0;
 constexpr uint32_t NAN_COUNT = 1;
 constexpr uint32_t OUTSIDE = 2;
@@ -170,13 +193,6 @@ constexpr uint32_t END_LANE = 2;
 constexpr uint32_t END_SEQ = 3;
 constexpr uint32_t END_VALUE = 5;
 constexpr uint32_t END_ELECT = 6;
-constexpr uint32_t NO_ROW = 0xffffffffu;
-
-// Where the row of an id begins, in words, given how many entries of the block map a slot has.
-static __device__ __forceinline__ uint32_t row_at(ConstWords map, uint32_t stride, uint32_t slot, uint32_t id,
-                                                  uint32_t row_words) {
-    return (map[slot * stride + id / BLOCK_IDS] * BLOCK_IDS + id % BLOCK_IDS) * row_words;
-}
 
 static __device__ __forceinline__ u64 end_seq(Words rows, uint32_t end) {
     return join(rows[end + END_SEQ], rows[end + END_SEQ + 1]);
