@@ -207,6 +207,9 @@ DRIVER int cuModuleLoadData(void** module, const void* image) {
 
 DRIVER int cuModuleUnload(void* module) {
     Call call("cuModuleUnload", false);
+    if (!call.d.execs.empty()) {
+        complain("cuModuleUnload: graphs of its kernels are left");
+    }
     return destroy(call, call.d.modules, module, "cuModuleUnload");
 }
 
@@ -221,6 +224,19 @@ DRIVER int cuModuleGetFunction(const void** function, void* module, const char* 
     const HostKernel* kernel = host_kernel(name);
     *function = kernel ? kernel : seam_kernel(name);
     return *function ? SUCCESS : NOT_FOUND;
+}
+
+DRIVER int cuFuncGetAttribute(int* value, int attribute, const HostKernel* function) {
+    Call call("cuFuncGetAttribute");
+    if (call.code != SUCCESS || function == nullptr) {
+        return call.code != SUCCESS ? call.code : INVALID_HANDLE;
+    }
+    if (attribute != 0) {
+        complain("cuFuncGetAttribute: the stand-in does not know this one");
+        return INVALID_VALUE;
+    }
+    *value = 1024;
+    return SUCCESS;
 }
 
 DRIVER int cuStreamCreate(void** stream, unsigned) {
