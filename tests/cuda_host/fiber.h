@@ -1,7 +1,8 @@
 // Fibers: stacks of their own that one thread of the system changes between.
 //
 // A CUDA thread that waits must keep its stack while others of its block run. A hand-written change of stacks costs a
-// few nanoseconds on x86-64; elsewhere, and with CUDA_HOST_PORTABLE, `ucontext` does the same, slower. AddressSanitizer is told of each change.
+// few nanoseconds on x86-64; elsewhere, and with CUDA_HOST_PORTABLE, `ucontext` does the same, slower.
+// AddressSanitizer is told of each change.
 #pragma once
 
 #include <cstddef>
