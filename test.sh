@@ -20,7 +20,8 @@ CHECKS=(
   "clippy-wgpu    Cargo.toml                   clippy --no-default-features --features wgpu"
   "clippy-tokio   Cargo.toml                   clippy --no-default-features --features tokio"
   "doc            Cargo.toml                   doc"
-  "test           Cargo.toml                   cargo test --no-fail-fast --features tokio -- --skip wgsl"
+  "test           Cargo.toml                   cargo test --no-fail-fast --features tokio -- --skip wgsl --skip cuda_"
+  "cuda           src/device/cuda              cuda"
   "wgsl-4         src/device/wgpu              wgsl 128"
   "wgsl-8         src/device/wgpu              wgsl 256"
   "wgsl-16        src/device/wgpu              wgsl 512"
@@ -65,6 +66,17 @@ wgsl() {
   driver=$(lavapipe) || { skip "no lavapipe"; return; }
   VK_DRIVER_FILES=$driver VK_ICD_FILENAMES=$driver LP_NATIVE_VECTOR_WIDTH=$1 \
     cargo test --no-fail-fast --features tokio --lib --tests -- wgsl | some_ran
+}
+
+# Tests with cuda_ in their name, on the stand-in for the driver: all of them in order, then in ten orders those of the
+# queue, of faults and of moves, with events brought one way, the other, and both.
+cuda() {
+  local seed ways=(0 1000000000 16384)
+  cargo test --no-fail-fast --features tokio --tests -- cuda_ | some_ran || return
+  for seed in {1..10}; do
+    PELTON_CUDA_SEED=$seed PELTON_CUDA_COPY_BYTES=${ways[seed % 3]} \
+      cargo test --no-fail-fast --test device --test faults --test placement -- cuda_ | some_ran || return
+  done
 }
 
 loom() {

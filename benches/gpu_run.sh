@@ -112,7 +112,8 @@ sanitizer() {
   [[ -n $sanitize ]] || { echo "compute-sanitizer is not here: not run"; return; }
   for tool in memcheck racecheck; do
     for program in $(sed -n 's/^test \([^ ]*\) .*/\1/p' "$here/parts" | sort -u); do
-      limited $SECONDS_PER_SANITIZED "$sanitize" --tool "$tool" --error-exitcode 99 "$here/bin/$program" cuda_ --skip cuda_kernels_
+      limited $SECONDS_PER_SANITIZED "$sanitize" --tool "$tool" --error-exitcode 99 \
+        "$here/bin/$program" cuda_ --skip cuda_kernels_
       record sanitizer "$tool $program"
     done
   done

@@ -7,7 +7,8 @@ mod cuda_host;
 mod engine;
 mod spec;
 
-use cuda_host::driver::cuda;
+use cuda_host::driver::{cuda, is_real};
+use cuda_host::{SANITIZED, under_sanitizer};
 use engine::Setup;
 use engine::case::{Case, long, long_setup, random};
 use pelton::Device;
@@ -65,5 +66,27 @@ fn cuda_does_what_the_processor_does() {
         let here = on(&Device::cpu(), 1).expect("the processor has room");
         let there = on(&device, 2);
         assert!(there.is_none_or(|there| there == here), "{}", case.name);
+    }
+}
+
+/// Lanes, buffers and everything of the host's under AddressSanitizer, which a child of this test runs with.
+#[test]
+fn cuda_under_the_sanitizer() {
+    const TEST: &str = "cuda_under_the_sanitizer";
+    if std::env::var_os(SANITIZED).is_some() {
+        let device = cuda(TEST).expect("the parent has a compiler");
+        random(&device, 64, 3000, 1000, 8000);
+        assert!(longs(&device, 4096, 20_000, 0..2) >= 20_000);
+        return;
+    }
+    if is_real() {
+        return cuda_host::skip(TEST, "it needs the stand-in driver");
+    }
+    if cuda(TEST).is_none() {
+        return;
+    }
+    match under_sanitizer(TEST, "windows") {
+        Some((passed, said)) => assert!(passed, "{said}"),
+        None => cuda_host::skip(TEST, "no AddressSanitizer"),
     }
 }

@@ -94,7 +94,7 @@ impl Slab {
 
     /// Keeps something, such as a device's registration of this memory, and drops it just before the memory is
     /// given back.
-    pub(crate) fn hold(&self, guard: Box<dyn Send>) {
+    pub fn hold(&self, guard: Box<dyn Send>) {
         self.guards.lock().unwrap_or_else(PoisonError::into_inner).push(guard);
     }
 
@@ -171,6 +171,23 @@ mod tests {
             // SAFETY: nobody writes.
             assert!(unsafe { slab.read(0, words) }.iter().all(|&word| word == 0));
         }
+    }
+
+    #[test]
+    fn what_a_slab_holds_goes_with_it() {
+        struct Guard(std::sync::mpsc::Sender<()>);
+        impl Drop for Guard {
+            fn drop(&mut self) {
+                self.0.send(()).expect("somebody looks");
+            }
+        }
+        let (sender, gone) = std::sync::mpsc::channel();
+        let slab = Slab::new(16).unwrap();
+        slab.hold(Box::new(Guard(sender.clone())));
+        slab.hold(Box::new(Guard(sender)));
+        assert!(gone.try_recv().is_err());
+        drop(slab);
+        assert_eq!(gone.iter().count(), 2);
     }
 
     #[test]

@@ -25,6 +25,13 @@ pub(crate) fn role(test: &str) -> Option<String> {
 /// # Panics
 /// When that process fails.
 pub(crate) fn child(test: &str, role: &str, variables: &[(&str, &str)]) -> String {
+    let (passed, text) = outcome(test, role, variables);
+    assert!(passed, "{test}, {role}:\n{text}");
+    text
+}
+
+/// Whether `test` passes in a new process with this role and these variables, and what it printed.
+pub(crate) fn outcome(test: &str, role: &str, variables: &[(&str, &str)]) -> (bool, String) {
     let program = std::env::current_exe().expect("this program is somewhere");
     let mut command = Command::new(program);
     command.args([test, "--exact", "--nocapture", "--test-threads=1"]);
@@ -32,6 +39,5 @@ pub(crate) fn child(test: &str, role: &str, variables: &[(&str, &str)]) -> Strin
     let out = command.output().expect("this program starts again");
     let text = String::from_utf8_lossy(&[out.stdout, out.stderr].concat()).into_owned();
     assert!(text.contains("running 1 test"), "{test} names no test:\n{text}");
-    assert!(out.status.success(), "{test}, {role}: {}\n{text}", out.status);
-    text
+    (out.status.success(), text)
 }

@@ -97,6 +97,7 @@ struct Stream {
 struct Plan {
     uint64_t calls = 0, fail_at = 0;
     int code = SUCCESS;
+    bool ignored = false;
 };
 
 struct Driver {
@@ -141,6 +142,8 @@ struct Call {
     Driver& d;
     std::unique_lock<std::mutex> held;
     int code;
+    // Somebody forgot this call.
+    bool ignored;
     explicit Call(const char* function, bool needs_context = true);
 };
 

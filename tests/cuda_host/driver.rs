@@ -74,12 +74,20 @@ impl StandIn {
     /// # Panics
     /// When it does not compile or load.
     pub fn load() -> Option<&'static Self> {
+        Self::load_as(&DRIVER)
+    }
+
+    /// As `load`, with a mistake planted in it, when nothing was loaded before.
+    ///
+    /// # Panics
+    /// As `load`.
+    pub fn load_as(of: &Library<'_>) -> Option<&'static Self> {
         static LOADED: OnceLock<Option<StandIn>> = OnceLock::new();
         LOADED
             .get_or_init(|| {
-                let path = library(&DRIVER)?;
-                // SAFETY: loading runs the static constructors of the library, which is built of the sources in this
-                // folder; they are those of its compiler's run-time library and nothing else.
+                let path = library(of)?;
+                // SAFETY: loading runs the static constructors of the library, which is built of the sources in
+                // this folder: those of its compiler's run-time library, and one that does nothing.
                 let loaded = unsafe { libloading::Library::new(&path) };
                 Some(Self(loaded.unwrap_or_else(|error| panic!("{path:?}: {error}"))))
             })
@@ -94,6 +102,17 @@ impl StandIn {
             let fail: Symbol<'_, unsafe extern "C" fn(*const c_char, u64, c_int)> =
                 self.0.get("stand_in_fail").expect("exported");
             fail(function.as_ptr(), n, code);
+        }
+    }
+
+    /// Lets every call of a function that waits or orders do nothing from now on.
+    pub fn ignore(&self, function: &str) {
+        let function = CString::new(function).expect("a name");
+        // SAFETY: the function has this signature in driver_control.cpp, and copies the name.
+        unsafe {
+            let ignore: Symbol<'_, unsafe extern "C" fn(*const c_char)> =
+                self.0.get("stand_in_ignore").expect("exported");
+            ignore(function.as_ptr());
         }
     }
 
@@ -139,8 +158,8 @@ impl StandIn {
 
     fn text(&self, function: &str) -> String {
         let mut text = vec![0_u8; 1 << 16];
-        // SAFETY: both functions have this signature in driver_control.cpp; they write a string and its end into as many
-        // bytes at most.
+        // SAFETY: both functions have this signature in driver_control.cpp; they write a string and its end into as
+        // many bytes at most.
         unsafe {
             let ask: Symbol<'_, unsafe extern "C" fn(*mut c_char, usize)> =
                 self.0.get(function).expect("exported");

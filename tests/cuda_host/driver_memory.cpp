@@ -5,6 +5,7 @@
 // too: with a real driver it would wait, or be staged.
 
 #include "driver.h"
+#include "fiber.h"
 
 #include <sys/mman.h>
 #include <unistd.h>
@@ -111,6 +112,9 @@ DRIVER int cuMemAlloc_v2(uint64_t* to, size_t bytes) {
         return OUT_OF_MEMORY;
     }
     std::memset(at, RUBBISH, up(bytes, ALIGN));
+#if CUDA_HOST_ASAN
+    __asan_poison_memory_region(at + bytes, up(bytes, ALIGN) - bytes);
+#endif
     region.device = address(at);
     call.d.memory_used += bytes;
     call.d.regions.push_back(region);
@@ -125,6 +129,9 @@ DRIVER int cuMemFree_v2(uint64_t at) {
         return call.code != SUCCESS ? call.code : INVALID_VALUE;
     }
     const unsigned char* bytes = static_cast<const unsigned char*>(pointer(region.device));
+#if CUDA_HOST_ASAN
+    __asan_unpoison_memory_region(bytes + region.bytes, up(region.bytes, ALIGN) - region.bytes);
+#endif
     for (size_t i = region.bytes; i < up(region.bytes, ALIGN); i++) {
         if (bytes[i] != RUBBISH) {
             complain("cuMemFree: something was written beyond the end of this memory");

@@ -15,6 +15,7 @@ use super::place::{Place, Size, low};
 use super::program::Program;
 use super::stream::{Event, Stream};
 use crate::base::error::{Error, Result};
+use crate::base::limits::BATCH_RANGES_MAX;
 use crate::device::output::{Output, Pool, Words};
 use crate::device::{Done, ProgramId, Queue, QueueOptions, Ticket, Wake};
 use crate::plan::{BufId, BufferDecl, Memory as PlanMemory, Plan, Role};
@@ -83,16 +84,15 @@ struct Stage {
     free: Event,
 }
 
-/// A pipeline's share of a device.
+/// A pipeline's share of a device. What refers to others goes before them: graphs, then memory, then the module.
 pub(super) struct CudaQueue {
-    gpu: Arc<Gpu>,
     options: QueueOptions,
     completion: Completion,
     /// Kernels, and what must come in order with them; and the copy engine's way in.
     work: Stream,
     upload: Stream,
-    homes: Vec<Home>,
     programs: Vec<Program>,
+    homes: Vec<Home>,
     size: Size,
     places: Vec<Place>,
     /// Batches not taken yet, the oldest first.
@@ -106,6 +106,7 @@ pub(super) struct CudaQueue {
     spare: Vec<Memory>,
     /// What went wrong where no batch could be given up alone: all of this queue is lost then.
     broken: Option<Error>,
+    gpu: Arc<Gpu>,
 }
 
 impl CudaQueue {
@@ -187,7 +188,8 @@ impl CudaQueue {
         place.write_head(head, program.head_min(), low(ticket), result);
         let events: usize = leases.iter().map(Lease::len).sum();
         let gather_words = gpu.gather_words.load(Ordering::Relaxed);
-        if events > 0 && events / leases.len() >= gather_words {
+        let many = leases.len() > BATCH_RANGES_MAX;
+        if events > 0 && (many || events / leases.len() >= gather_words) {
             // SAFETY: the flight holds the leases, and the place is its own; see the top of the file.
             unsafe { place.upload(&gpu.lanes, leases, upload, work)? };
         } else {

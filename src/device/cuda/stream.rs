@@ -321,6 +321,18 @@ impl Module {
             ));
         }
         self.context.check("cuModuleGetFunction", code)?;
+        // One that takes too many registers for a block would fail at every launch.
+        let most = sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_THREADS_PER_BLOCK;
+        let mut threads = 0;
+        // SAFETY: the function was found just now; `threads` may be written.
+        let code = unsafe { sys::cuFuncGetAttribute(&raw mut threads, most, raw) };
+        self.context.check("cuFuncGetAttribute", code)?;
+        if u32::try_from(threads).unwrap_or(0) < THREADS {
+            return Err(Error::unsupported(
+                &self.context.name,
+                format!("kernel {name} runs {threads} threads a block here, {THREADS} are needed"),
+            ));
+        }
         Ok(Function { raw })
     }
 }
