@@ -111,6 +111,18 @@ const PLANTS: &[(&str, Plant<'_>)] = &[
         "a walk that goes one id too far",
         plant("kernels/fire.cu", "here = id < head[WALK_TO]", "here = id <= head[WALK_TO]"),
     ),
+    (
+        "a row of the next page",
+        plant("kernels/window.cuh", "here < p.blocks ?", "here <= p.blocks ?"),
+    ),
+    (
+        "two pages that forget the same id",
+        plant("kernels/expire.cu", "bool ours = p.first_block == 0;", "bool ours = true;"),
+    ),
+    (
+        "ids of other pages that are not emitted",
+        plant("kernels/fire.cu", "head[WALK_TO] && firing.is_here()", "head[WALK_TO]"),
+    ),
 ];
 
 /// Whether a device does what the processor does, in windows and in groups.
