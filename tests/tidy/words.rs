@@ -8,6 +8,7 @@ pub(crate) const UNSAFE_FILES: &[&str] = &[
     "benches/peers/windows/src/rival.rs",
     "benches/wgpu_seam.rs",
     "src/device/cuda/context.rs",
+    "src/device/cuda/lanes.rs",
     "src/device/cuda/memory.rs",
     "src/device/cuda/mod.rs",
     "src/device/cuda/place.rs",
