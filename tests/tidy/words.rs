@@ -9,6 +9,7 @@ pub(crate) const UNSAFE_FILES: &[&str] = &[
     "benches/wgpu_seam.rs",
     "src/base/pages.rs",
     "src/device/cuda/context.rs",
+    "src/device/cuda/lanes.rs",
     "src/device/cuda/memory.rs",
     "src/device/cuda/mod.rs",
     "src/device/cuda/place.rs",

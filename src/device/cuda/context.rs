@@ -78,11 +78,6 @@ impl Context {
         self.check(call, code)
     }
 
-    /// Whether CUDA is lost to this process.
-    pub(super) fn is_lost(&self) -> bool {
-        LOST.get().is_some()
-    }
-
     /// Marks CUDA as lost to this process and says so.
     pub(super) fn lose(&self, what: impl Display) -> Error {
         lose(&self.name, what.to_string())

@@ -1,17 +1,15 @@
-//! Memory that the device reads and writes: its own, the host's page-locked, and lanes it was told of.
+//! Memory that the device reads and writes: its own, and page-locked memory of the host.
 //!
 //! Each kind is a value that gives itself back when dropped. Its addresses are numbers to the host: only the calls
 //! of `stream.rs` hand them to the device, under the promises written there.
 
 use super::context::Context;
 use crate::base::error::Result;
-use crate::ring::slab::Slab;
-use cudarc::driver::sys::{self, CUresult};
-use std::collections::HashMap;
+use cudarc::driver::sys;
 use std::ffi::c_void;
 use std::ptr::NonNull;
+use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
-use std::sync::{Arc, PoisonError, RwLock};
 
 /// What a kernel binds: a place and its length, as `kernels/prelude.cuh` declares it.
 #[repr(C)]
@@ -158,72 +156,5 @@ impl Drop for Pinned {
         self.context.enter_to_free();
         // SAFETY: allocated in `new`, freed once; work of the device that uses it has ended, as for `Memory`.
         let _ = unsafe { sys::cuMemFreeHost(self.host.as_ptr().cast()) };
-    }
-}
-
-/// The lanes that the device reads in place: the address of a slab's first word for the host, and for the device.
-///
-/// A registration lives in its slab and ends just before the slab's memory is given back, so whoever holds the slab
-/// may rely on what is found here.
-#[derive(Default)]
-pub(super) struct Lanes {
-    found: RwLock<HashMap<usize, u64>>,
-}
-
-impl Lanes {
-    /// Where the device finds this slab's first word, when it was registered.
-    pub(super) fn address(&self, slab: &Slab) -> Option<u64> {
-        let found = self.found.read().unwrap_or_else(PoisonError::into_inner);
-        found.get(&slab.as_ptr().addr()).copied()
-    }
-
-    /// Page-locks a slab and maps it. A driver that will not (its limit on locked memory, a system without the
-    /// means) is no error: such a lane is copied.
-    pub(super) fn register(self: &Arc<Self>, context: &Arc<Context>, slab: &Slab) -> Result<()> {
-        context.enter()?;
-        if self.address(slab).is_some() {
-            return Ok(());
-        }
-        let host = slab.as_ptr().cast_mut().cast::<c_void>();
-        let flags = sys::CU_MEMHOSTREGISTER_PORTABLE | sys::CU_MEMHOSTREGISTER_DEVICEMAP;
-        // SAFETY: whole pages that are the slab's alone, and stay until it is dropped, which unregisters first.
-        let code = unsafe { sys::cuMemHostRegister_v2(host, slab.page_bytes(), flags) };
-        if context.check("cuMemHostRegister", code).is_err() {
-            return context.enter();
-        }
-        let host_at = slab.as_ptr().addr();
-        let lane =
-            Registered { context: Arc::clone(context), lanes: Arc::clone(self), host: host_at };
-        let mut address = 0;
-        // SAFETY: registered just now as mapped memory; `address` may be written.
-        let code = unsafe { sys::cuMemHostGetDevicePointer_v2(&raw mut address, host, 0) };
-        if code != CUresult::CUDA_SUCCESS {
-            drop(lane);
-            return match context.check("cuMemHostGetDevicePointer", code) {
-                Err(_) if !context.is_lost() => Ok(()),
-                other => other,
-            };
-        }
-        self.found.write().unwrap_or_else(PoisonError::into_inner).insert(host_at, address);
-        slab.hold(Box::new(lane));
-        Ok(())
-    }
-}
-
-/// Ends a slab's registration when dropped.
-struct Registered {
-    context: Arc<Context>,
-    lanes: Arc<Lanes>,
-    host: usize,
-}
-
-impl Drop for Registered {
-    fn drop(&mut self) {
-        self.lanes.found.write().unwrap_or_else(PoisonError::into_inner).remove(&self.host);
-        self.context.enter_to_free();
-        let host = std::ptr::with_exposed_provenance_mut::<c_void>(self.host);
-        // SAFETY: registered in `register`, unregistered once, before the memory goes. Batches that read it hold
-        // leases and with them the slab, until the device is done.
-        let _ = unsafe { sys::cuMemHostUnregister(host) };
     }
 }

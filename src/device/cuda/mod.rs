@@ -7,6 +7,7 @@
 mod completion;
 mod context;
 mod images;
+mod lanes;
 mod memory;
 mod place;
 mod program;
@@ -21,7 +22,7 @@ use crate::base::error::{Error, Result};
 use crate::ring::slab::Slab;
 use context::Context;
 use cudarc::driver::sys::{self, CUresult};
-use memory::{Lanes, WORDS_MAX};
+use memory::WORDS_MAX;
 use std::ffi::{CStr, c_char};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::AtomicUsize;
@@ -40,7 +41,6 @@ struct Gpu {
     gather: Function,
     finish: Function,
     module: Module,
-    lanes: Arc<Lanes>,
     /// Ranges of events that have this many words on average come by the copy engine.
     gather_words: AtomicUsize,
     caps: Caps,
@@ -163,7 +163,6 @@ impl Gpu {
             gather: module.function("gather")?,
             finish: module.function("finish")?,
             module,
-            lanes: Arc::default(),
             gather_words: AtomicUsize::new(usize::MAX),
             caps,
             context,
@@ -180,7 +179,7 @@ impl Backend for Cuda {
     }
 
     fn register(&self, slab: &Arc<Slab>) -> Result<()> {
-        self.0.lanes.register(&self.0.context, slab)
+        lanes::register(&self.0.context, slab)
     }
 
     fn queue(&self, options: QueueOptions) -> Result<Box<dyn Queue>> {

@@ -5,7 +5,8 @@
 //! the copy engine instead, which works beside the kernels of the batch before.
 
 use super::context::Context;
-use super::memory::{Lanes, Memory, Pinned, Span};
+use super::lanes;
+use super::memory::{Memory, Pinned, Span};
 use super::stream::{Arguments, Event, Stream};
 use crate::base::error::Result;
 use crate::base::limits::{BATCH_RANGES_MAX, word};
@@ -103,10 +104,10 @@ impl Place {
     }
 
     /// Lists the events for the first kernel to take.
-    pub(super) fn list(&mut self, lanes: &Lanes, leases: &[Lease]) -> Result<()> {
+    pub(super) fn list(&mut self, leases: &[Lease]) -> Result<()> {
         let (mut to, mut pieces) = (0, 0);
         for lease in leases {
-            let mut from = self.source(lanes, lease, to)?.device;
+            let mut from = self.source(lease, to)?.device;
             let mut left = lease.len();
             while left > 0 {
                 let words = left.min(PIECE_WORDS);
@@ -128,14 +129,13 @@ impl Place {
     /// The leases are held, and this place is not used again, until `work` has passed here.
     pub(super) unsafe fn upload(
         &mut self,
-        lanes: &Lanes,
         leases: &[Lease],
         upload: &Stream,
         work: &Stream,
     ) -> Result<()> {
         let mut to = 0;
         for lease in leases {
-            let source = self.source(lanes, lease, to)?;
+            let source = self.source(lease, to)?;
             // SAFETY: page-locked memory, the lane's or staging's, as long as the lease; nobody writes a leased
             // range, nor this place, as the caller promises.
             unsafe { upload.copy_in(&self.events, to, source.host, lease.len())? };
@@ -146,9 +146,9 @@ impl Place {
     }
 
     /// Where a range lies for the device: in its lane, or else in staging, where it is copied to.
-    fn source(&mut self, lanes: &Lanes, lease: &Lease, to: usize) -> Result<Source> {
+    fn source(&mut self, lease: &Lease, to: usize) -> Result<Source> {
         let words = lease.words();
-        if let Some(lane) = lanes.address(lease.slab()) {
+        if let Some(lane) = lanes::address(lease.slab()) {
             return Ok(Source { host: words.as_ptr(), device: lane + lease.at() as u64 * 4 });
         }
         let staging = match &mut self.staging {

@@ -191,9 +191,9 @@ impl CudaQueue {
         let many = leases.len() > BATCH_RANGES_MAX;
         if events > 0 && (many || events / leases.len() >= gather_words) {
             // SAFETY: the flight holds the leases, and the place is its own; see the top of the file.
-            unsafe { place.upload(&gpu.lanes, leases, upload, work)? };
+            unsafe { place.upload(leases, upload, work)? };
         } else {
-            place.list(&gpu.lanes, leases)?;
+            place.list(leases)?;
         }
         program.sizes(head, place.blocks(), sizes);
         let missing = program.graph(sizes, at, count).is_none();

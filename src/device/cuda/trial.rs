@@ -5,6 +5,7 @@
 //! on the bus, so it is measured when a device is opened, in a few milliseconds.
 
 use super::Gpu;
+use super::lanes;
 use super::queue::CudaQueue;
 use crate::base::error::{Error, Result};
 use crate::device::{Queue, QueueOptions};
@@ -88,7 +89,7 @@ impl Trial {
         (plan.events_max, plan.stride, plan.output) = (most, STRIDE, Some(output.id));
         queue.compile(&plan, &memory)?;
         let (lane, tail) = lane(&LaneOptions { events: most, ..LaneOptions::default() })?;
-        gpu.lanes.register(&gpu.context, tail.slab())?;
+        lanes::register(&gpu.context, tail.slab())?;
         Ok(Self { queue, name: gpu.context.name.clone(), memory, lane, tail })
     }
 
