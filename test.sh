@@ -20,10 +20,12 @@ CHECKS=(
   "clippy-wgpu    Cargo.toml                   clippy --no-default-features --features wgpu"
   "clippy-tokio   Cargo.toml                   clippy --no-default-features --features tokio"
   "doc            Cargo.toml                   doc"
-  "test           Cargo.toml                   cargo test --no-fail-fast --features tokio -- --skip wgsl"
+  "test           Cargo.toml                   cargo test --no-fail-fast --features tokio -- --skip wgsl --skip cuda_"
+  "cuda           src/device/cuda              cuda"
   "wgsl-4         src/device/wgpu              wgsl 128"
   "wgsl-8         src/device/wgpu              wgsl 256"
   "wgsl-16        src/device/wgpu              wgsl 512"
+  "images         kernels/pelton.cu            cargo test --test cuda_image"
   "portable       src/base/pages.rs            portable"
   "loom           tests/loom.rs                loom"
   "tsan           tests/stress.rs              tsan"
@@ -37,6 +39,8 @@ NEEDS=(
   "rustfmt        | cargo fmt --version    | component rustfmt      | rustup component add rustfmt"
   "clippy         | cargo clippy --version | component clippy       | rustup component add clippy"
   "C++ compiler   | command -v c++         | apt g++                | apt-get install g++"
+  "pip            | python3 -m pip --version | apt python3-pip       | apt-get install python3-pip"
+  "CUDA compiler  | kernels/build.sh --probe | kernels/build.sh --install | kernels/build.sh --install"
   "Vulkan loader  | vulkan_loader          | apt libvulkan1         | apt-get install libvulkan1"
   "lavapipe       | lavapipe               | apt mesa-vulkan-drivers| apt-get install mesa-vulkan-drivers"
 )
@@ -63,6 +67,17 @@ wgsl() {
   driver=$(lavapipe) || { skip "no lavapipe"; return; }
   VK_DRIVER_FILES=$driver VK_ICD_FILENAMES=$driver LP_NATIVE_VECTOR_WIDTH=$1 \
     cargo test --no-fail-fast --features tokio --lib --tests -- wgsl | some_ran
+}
+
+# Tests with cuda_ in their name, on the stand-in for the driver: all of them in order, then in ten orders those of the
+# queue, of faults and of moves, with events brought one way, the other, and both.
+cuda() {
+  local seed ways=(0 1000000000 16384)
+  cargo test --no-fail-fast --features tokio --tests -- cuda_ | some_ran || return
+  for seed in {1..10}; do
+    PELTON_CUDA_SEED=$seed PELTON_CUDA_COPY_BYTES=${ways[seed % 3]} \
+      cargo test --no-fail-fast --test device --test faults --test placement -- cuda_ | some_ran || return
+  done
 }
 
 # What stands in for calls to the system elsewhere.

@@ -18,8 +18,8 @@
 //! All of it is deterministic in what matters: for any device and any batch size the last row of every key
 //! and window is the same to the bit, as is the set of late events.
 //!
-//! Features: `wgpu` (default) reaches GPUs through WGSL; `cuda` (default) finds NVIDIA's driver, its kernels
-//! are not there yet; `tokio` adds what needs that runtime. Without features the processor does everything.
+//! Features: `wgpu` (default) reaches GPUs through WGSL; `cuda` (default) runs on NVIDIA's driver where
+//! there is one; `tokio` adds what needs that runtime. Without features the processor does everything.
 
 #[cfg(target_endian = "big")]
 compile_error!("pelton reads the fields of events as little-endian words, as GPUs do");

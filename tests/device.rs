@@ -1,8 +1,10 @@
 //! The seam's contract: the same plans give the same outputs and the same state on the processor and on an
 //! adapter, whatever is in flight, and every refusal is a typed error.
 
+mod cuda_host;
 mod kernels;
 
+use cuda_host::driver::over_stand_in;
 use kernels::VISIT;
 use kernels::bed::{BINS, Bed, EVENTS_MAX, is_device_error, low};
 use pelton::base::rng::SplitMix;
@@ -108,6 +110,18 @@ fn wgsl_computes_what_the_processor_computes() {
 }
 
 #[test]
+fn cuda_computes_what_the_processor_computes() {
+    let Some(gpu) = over_stand_in("cuda_computes_what_the_processor_computes") else { return };
+    let cases = [(1, 1, 0), (4, 64, 3), (16, EVENTS_MAX + 2, 8), (3, 100_000, 1)];
+    for (seed, (in_flight, eager, held)) in (1..).zip(cases) {
+        let run = Run { seed, batches: 100, in_flight, eager, held };
+        let here = stream(&Device::cpu(), run).expect("the processor does not fail");
+        let there = stream(&gpu, run).expect("the device works");
+        assert!(here == there, "{run:?}");
+    }
+}
+
+#[test]
 fn wgsl_queues_of_one_device_do_not_meet() {
     let Some(gpu) = kernels::bed::software("wgsl_queues_of_one_device_do_not_meet") else { return };
     std::thread::scope(|scope| {
@@ -149,8 +163,34 @@ fn wgsl_grids_may_have_more_groups_than_one_axis() {
 }
 
 #[test]
+fn cuda_queues_of_one_device_do_not_meet() {
+    let Some(gpu) = over_stand_in("cuda_queues_of_one_device_do_not_meet") else { return };
+    std::thread::scope(|scope| {
+        for seed in [11, 12, 13] {
+            let gpu = &gpu;
+            scope.spawn(move || {
+                let run = Run { seed, batches: 150, in_flight: 4, eager: 64, held: 2 };
+                assert!(stream(&Device::cpu(), run).unwrap() == stream(gpu, run).unwrap());
+            });
+        }
+    });
+}
+
+#[test]
 fn wgsl_outputs_outlive_their_queue() {
-    let Some(gpu) = kernels::bed::software("wgsl_outputs_outlive_their_queue") else { return };
+    if let Some(gpu) = kernels::bed::software("wgsl_outputs_outlive_their_queue") {
+        outputs_outlive_their_queue(gpu);
+    }
+}
+
+#[test]
+fn cuda_outputs_outlive_their_queue() {
+    if let Some(gpu) = over_stand_in("cuda_outputs_outlive_their_queue") {
+        outputs_outlive_their_queue(gpu);
+    }
+}
+
+fn outputs_outlive_their_queue(gpu: Device) {
     let mut rng = SplitMix::new(5);
     let mut bed = Bed::new(&gpu, 4, 8, 16).unwrap();
     drop(gpu);
@@ -310,6 +350,12 @@ fn wgsl_every_call_may_fail_on_an_adapter() {
         return;
     };
     sweep(&gpu, 25);
+}
+
+#[test]
+fn cuda_every_call_may_fail_on_a_device() {
+    let Some(gpu) = over_stand_in("cuda_every_call_may_fail_on_a_device") else { return };
+    sweep(&gpu, 50);
 }
 
 #[test]

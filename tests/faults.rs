@@ -2,10 +2,12 @@
 //!
 //! Each run has a thread of its own and a bound on its time, so that a hang fails the test and does not stop it.
 
+mod cuda_host;
 mod engine;
 mod kernels;
 mod spec;
 
+use cuda_host::driver::cuda;
 use engine::case::Case;
 use engine::{Setup, inline, windows};
 use kernels::bed::software;
@@ -137,6 +139,13 @@ fn wgsl_every_call_fails_in_turn() {
     }
 }
 
+#[test]
+fn cuda_every_call_fails_in_turn() {
+    if let Some(device) = cuda("faults::cuda_every_call_fails_in_turn") {
+        every_call(&device, 4);
+    }
+}
+
 /// A running pipeline whose device is lost: the error comes as the last item, waiting producers are let go.
 fn lost_while_running(device: &Device) {
     let case = case();
@@ -181,6 +190,13 @@ fn a_device_lost_while_running_lets_everyone_go() {
 #[test]
 fn wgsl_a_device_lost_while_running_lets_everyone_go() {
     if let Some(device) = software("faults::wgsl_a_device_lost_while_running_lets_everyone_go") {
+        lost_while_running(&device);
+    }
+}
+
+#[test]
+fn cuda_a_device_lost_while_running_lets_everyone_go() {
+    if let Some(device) = cuda("faults::cuda_a_device_lost_while_running_lets_everyone_go") {
         lost_while_running(&device);
     }
 }
@@ -261,6 +277,13 @@ fn wgsl_crafted_collisions_harm_nobody() {
     }
 }
 
+#[test]
+fn cuda_crafted_collisions_harm_nobody() {
+    if let Some(device) = cuda("faults::cuda_crafted_collisions_harm_nobody") {
+        collisions(&device);
+    }
+}
+
 /// A table that may hold few keys: every event is in a row or set aside, a key's all in the one or the other.
 fn frozen(device: &Device) {
     let key = |i: u64| u32::try_from(SplitMix::at(1, i) % 1000).expect("small");
@@ -287,6 +310,13 @@ fn a_full_table_sets_aside() {
 #[test]
 fn wgsl_a_full_table_sets_aside() {
     if let Some(device) = software("faults::wgsl_a_full_table_sets_aside") {
+        frozen(&device);
+    }
+}
+
+#[test]
+fn cuda_a_full_table_sets_aside() {
+    if let Some(device) = cuda("faults::cuda_a_full_table_sets_aside") {
         frozen(&device);
     }
 }
@@ -319,6 +349,13 @@ fn wgsl_a_full_table_thaws() {
     }
 }
 
+#[test]
+fn cuda_a_full_table_thaws() {
+    if let Some(device) = cuda("faults::cuda_a_full_table_thaws") {
+        thawed(&device);
+    }
+}
+
 /// Keys that the kernels use as signs mean nothing in an event.
 fn planted(device: &Device) {
     let signs = [0, 1, 9, 10, 11, 1 << 31, u32::MAX, u32::MAX - 1, u32::MAX - 2, 1 << 30];
@@ -344,6 +381,13 @@ fn planted_keys_harm_nobody() {
 #[test]
 fn wgsl_planted_keys_harm_nobody() {
     if let Some(device) = software("faults::wgsl_planted_keys_harm_nobody") {
+        planted(&device);
+    }
+}
+
+#[test]
+fn cuda_planted_keys_harm_nobody() {
+    if let Some(device) = cuda("faults::cuda_planted_keys_harm_nobody") {
         planted(&device);
     }
 }

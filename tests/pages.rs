@@ -3,10 +3,12 @@
 //! A device whose bindings are a few kilobytes stands for one whose state is gigabytes. The specification judges what
 //! comes out, as everywhere; what is counted here is that pages were really there, and what they cost.
 
+mod cuda_host;
 mod engine;
 mod kernels;
 mod spec;
 
+use cuda_host::driver::cuda;
 use engine::Setup;
 use engine::case::{Case, random};
 use engine::narrow::{Seen, narrow};
@@ -75,13 +77,34 @@ fn one_page_two_pages_and_many() {
     }
 }
 
+/// The same in short, for devices that take their time.
+fn few_pages_and_many(device: &Device) {
+    for (slide, bits, least) in [(40, 24, 1.0), (10, 17, 2.0), (10, 16, 3.0)] {
+        let pages = pages(device, 1 << bits, &case(slide, 1200), slide == 10);
+        assert!(pages >= least, "{}, slide {slide}: {pages} pages", device.caps().name);
+    }
+}
+
 #[test]
 fn wgsl_one_page_two_pages_and_many() {
     let Some(adapter) = software("pages::wgsl_one_page_two_pages_and_many") else { return };
-    for (slide, bits, least) in [(40, 24, 1.0), (10, 17, 2.0), (10, 16, 3.0)] {
-        let pages = pages(&adapter, 1 << bits, &case(slide, 1200), slide == 10);
-        assert!(pages >= least, "slide {slide}: {pages} pages");
+    few_pages_and_many(&adapter);
+}
+
+#[test]
+fn kernels_one_page_two_pages_and_many() {
+    // Orders of threads, the first by number.
+    for order in 0..3 {
+        let test = "pages::kernels_one_page_two_pages_and_many";
+        let Some(device) = cuda_host::device::open(test, order) else { return };
+        few_pages_and_many(&device);
     }
+}
+
+#[test]
+fn cuda_one_page_two_pages_and_many() {
+    let Some(device) = cuda("pages::cuda_one_page_two_pages_and_many") else { return };
+    few_pages_and_many(&device);
 }
 
 #[test]
@@ -115,6 +138,13 @@ fn wgsl_pages_of_one_size_become_pages_of_another() {
     let test = "pages::wgsl_pages_of_one_size_become_pages_of_another";
     let Some(adapter) = software(test) else { return };
     moves_between(&adapter, &Device::cpu(), 1000);
+}
+
+#[test]
+fn cuda_pages_of_one_size_become_pages_of_another() {
+    let test = "pages::cuda_pages_of_one_size_become_pages_of_another";
+    let Some(device) = cuda(test) else { return };
+    moves_between(&device, &Device::cpu(), 1000);
 }
 
 #[repr(C)]

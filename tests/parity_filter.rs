@@ -1,7 +1,9 @@
 //! Random filters over hostile values: every device drops what a closure in plain Rust drops.
 
+mod cuda_host;
 mod hand;
 
+use cuda_host::driver::cuda;
 use half::{bf16, f16};
 use hand::{Piece, Ranges, devices, head, run, whole};
 use pelton::base::dtype::Scalar;
@@ -194,9 +196,8 @@ fn ids(device: &Device, filter: &Filter<Event>, ranges: &[&[Event]], pieces: &[P
 
 const UNTOUCHED: u32 = 77;
 
-#[test]
-fn random_filters_drop_what_plain_rust_drops() {
-    for device in devices("random_filters_drop_what_plain_rust_drops") {
+fn random_filters(devices: impl IntoIterator<Item = Device>) {
+    for device in devices {
         let rounds = if device.caps().in_place { 2000 } else { 60 };
         for seed in 0..rounds {
             let rng = &mut SplitMix::new(seed);
@@ -215,8 +216,17 @@ fn random_filters_drop_what_plain_rust_drops() {
 }
 
 #[test]
-fn batches_of_all_sizes_and_only_the_events_named() {
-    for device in devices("batches_of_all_sizes_and_only_the_events_named") {
+fn random_filters_drop_what_plain_rust_drops() {
+    random_filters(devices("random_filters_drop_what_plain_rust_drops"));
+}
+
+#[test]
+fn cuda_filters_drop_what_plain_rust_drops() {
+    random_filters(cuda("cuda_filters_drop_what_plain_rust_drops"));
+}
+
+fn batches_of_all_sizes(devices: impl IntoIterator<Item = Device>) {
+    for device in devices {
         let rng = &mut SplitMix::new(5);
         let events: Vec<Event> = (0..65_536).map(|_| event(rng)).collect();
         let filter = Filter::lt(field!(Event.count), 2) | Filter::ge(field!(Event.real), 0.0);
@@ -249,4 +259,14 @@ fn batches_of_all_sizes_and_only_the_events_named() {
             }
         }
     }
+}
+
+#[test]
+fn batches_of_all_sizes_and_only_the_events_named() {
+    batches_of_all_sizes(devices("batches_of_all_sizes_and_only_the_events_named"));
+}
+
+#[test]
+fn cuda_filters_batches_of_all_sizes() {
+    batches_of_all_sizes(cuda("cuda_filters_batches_of_all_sizes"));
 }

@@ -1,7 +1,9 @@
 //! Grouping by id: every device gives the order and the segments that a stable sort gives.
 
+mod cuda_host;
 mod hand;
 
+use cuda_host::driver::cuda;
 use hand::{Piece, devices, head, run, whole};
 use pelton::base::limits::KEYS_MAX;
 use pelton::base::rng::SplitMix;
@@ -95,9 +97,8 @@ fn distributions(n: usize, rng: &mut SplitMix) -> Vec<(&'static str, Vec<u32>, u
     ]
 }
 
-#[test]
-fn groups_of_all_sizes_are_those_of_a_stable_sort() {
-    for device in devices("groups_of_all_sizes_are_those_of_a_stable_sort") {
+fn groups_of_all_sizes(devices: impl IntoIterator<Item = Device>) {
+    for device in devices {
         for n in [0, 1, 2, 255, 256, 257, 511, 4096, 65_536] {
             for (what, ids, bound) in distributions(n, &mut SplitMix::new(n as u64)) {
                 check(&device, what, &ids, bound, &whole(&[n]));
@@ -107,9 +108,18 @@ fn groups_of_all_sizes_are_those_of_a_stable_sort() {
 }
 
 #[test]
-fn a_million_events_are_grouped() {
+fn groups_of_all_sizes_are_those_of_a_stable_sort() {
+    groups_of_all_sizes(devices("groups_of_all_sizes_are_those_of_a_stable_sort"));
+}
+
+#[test]
+fn cuda_groups_are_those_of_a_stable_sort() {
+    groups_of_all_sizes(cuda("cuda_groups_are_those_of_a_stable_sort"));
+}
+
+fn a_million_events(devices: impl IntoIterator<Item = Device>) {
     let n = 1 << 20;
-    for device in devices("a_million_events_are_grouped") {
+    for device in devices {
         for (what, ids, bound) in distributions(n, &mut SplitMix::new(3)) {
             if what.contains("three") || what.contains("Zipf") {
                 check(&device, what, &ids, bound, &whole(&[n]));
@@ -119,8 +129,17 @@ fn a_million_events_are_grouped() {
 }
 
 #[test]
-fn events_that_no_chunk_names_are_in_no_group() {
-    for device in devices("events_that_no_chunk_names_are_in_no_group") {
+fn a_million_events_are_grouped() {
+    a_million_events(devices("a_million_events_are_grouped"));
+}
+
+#[test]
+fn cuda_groups_a_million_events() {
+    a_million_events(cuda("cuda_groups_a_million_events"));
+}
+
+fn events_without_a_chunk(devices: impl IntoIterator<Item = Device>) {
+    for device in devices {
         let rng = &mut SplitMix::new(8);
         let ids: Vec<u32> = (0..3000).map(|_| u32::try_from(rng.below(300)).unwrap()).collect();
         let piece = |at, events| Piece { range: 0, at, events };
@@ -136,8 +155,17 @@ fn events_that_no_chunk_names_are_in_no_group() {
 }
 
 #[test]
-fn one_batch_leaves_nothing_to_the_next() {
-    for device in devices("one_batch_leaves_nothing_to_the_next") {
+fn events_that_no_chunk_names_are_in_no_group() {
+    events_without_a_chunk(devices("events_that_no_chunk_names_are_in_no_group"));
+}
+
+#[test]
+fn cuda_groups_no_event_without_a_chunk() {
+    events_without_a_chunk(cuda("cuda_groups_no_event_without_a_chunk"));
+}
+
+fn one_batch_after_another(devices: impl IntoIterator<Item = Device>) {
+    for device in devices {
         let head_of = |n| head(&device, &[n], &whole(&[n]));
         let longest = head_of(2000);
         let options = GroupOptions { events: 2000, chunks: 8, ids: 5000 };
@@ -150,4 +178,14 @@ fn one_batch_leaves_nothing_to_the_next() {
             assert!(found == spec(&ids, 5000, &whole(&[n])), "{} {seed}", device.caps().name);
         }
     }
+}
+
+#[test]
+fn one_batch_leaves_nothing_to_the_next() {
+    one_batch_after_another(devices("one_batch_leaves_nothing_to_the_next"));
+}
+
+#[test]
+fn cuda_groups_one_batch_after_another() {
+    one_batch_after_another(cuda("cuda_groups_one_batch_after_another"));
 }

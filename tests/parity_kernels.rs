@@ -3,9 +3,12 @@
 //! Random scripts of batches, merges, fires, clears, growth and expiry run through plans made by hand. Ids, row order
 //! and slots of the key table may differ between devices; nothing else may.
 
+mod cuda_host;
 mod kernels;
 mod windows;
 
+use cuda_host::driver::cuda;
+use cuda_host::{SANITIZED, under_sanitizer};
 use kernels::bed::software;
 use pelton::Result;
 use pelton::device::{Device, QueueOptions};
@@ -67,6 +70,42 @@ fn an_adapter_does_what_the_processor_does() {
         let here = run::trace(&cpu, &script).expect("the processor is always there");
         let there = run::trace(&gpu, &script).expect("the adapter works");
         same("adapter and cpu", &script, &there, &here);
+    }
+}
+
+/// Ten orders of threads, the first by number; each with scripts of its own.
+#[test]
+fn the_cuda_kernels_do_what_the_processor_does() {
+    let test = "the_cuda_kernels_do_what_the_processor_does";
+    let cpu = Device::cpu();
+    // Under the sanitizer two do.
+    let orders = if std::env::var_os(SANITIZED).is_some() { 2 } else { 10 };
+    for order in 0..orders {
+        let Some(cuda) = cuda_host::device::open(test, order) else { return };
+        for script in scripts(1).map(|s| Script::new(s.seed + order * 5000, s.shape.parts[0])) {
+            let here = run::trace(&cpu, &script).expect("the processor is always there");
+            let there = run::trace(&cuda, &script).expect("the kernels run");
+            same("CUDA kernels and cpu", &script, &there, &here);
+        }
+    }
+}
+
+#[test]
+fn the_cuda_kernels_stay_inside_their_memory() {
+    let test = "the_cuda_kernels_stay_inside_their_memory";
+    match under_sanitizer("the_cuda_kernels_do_what_the_processor_does", "parity") {
+        Some((passed, said)) => assert!(passed && said.contains("1 passed"), "{said}"),
+        None => cuda_host::skip(test, "no AddressSanitizer"),
+    }
+}
+
+#[test]
+fn cuda_does_what_the_processor_does() {
+    let Some(cuda) = cuda("parity_kernels::cuda_does_what_the_processor_does") else { return };
+    for script in scripts(4) {
+        let here = run::trace(&Device::cpu(), &script).expect("the processor is always there");
+        let there = run::trace(&cuda, &script).expect("the device works");
+        same("CUDA and cpu", &script, &there, &here);
     }
 }
 

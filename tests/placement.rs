@@ -1,9 +1,11 @@
 //! Queries that move from device to device while they run: nothing of it shows in what comes out.
 
+mod cuda_host;
 mod engine;
 mod kernels;
 mod spec;
 
+use cuda_host::driver::cuda;
 use engine::case::{Case, long, long_setup};
 use engine::slow::{Pace, slow};
 use engine::{Setup, inline};
@@ -96,6 +98,18 @@ fn wgsl_from_processor_to_adapter_and_back() {
 fn wgsl_from_adapter_to_adapter() {
     let Some(adapter) = software("placement::wgsl_from_adapter_to_adapter") else { return };
     check(&adapter, &adapter, 1);
+}
+
+#[test]
+fn cuda_from_processor_to_device_and_back() {
+    let Some(device) = cuda("placement::cuda_from_processor_to_device_and_back") else { return };
+    check(&Device::cpu(), &device, 10);
+}
+
+#[test]
+fn cuda_from_device_to_device() {
+    let Some(device) = cuda("placement::cuda_from_device_to_device") else { return };
+    check(&device, &device, 2);
 }
 
 #[repr(C)]

@@ -11,7 +11,11 @@ const LIKE: [&str; 5] = ["schema", "kind", "workload", "precision", "protocol"];
 /// Where the table stands in the README.
 const OPEN: &str = "<!-- devices -->";
 const CLOSE: &str = "<!-- /devices -->";
+const COLUMNS: usize = 11;
 const NOT_MEASURED: &str = "not measured";
+/// What pelton runs on, and what the names of such devices begin with: one that nobody has measured has a row that
+/// says so. A software adapter is no GPU.
+const PATHS: [(&str, &str); 3] = [("CPU", "cpu"), ("CUDA", "cuda"), ("WGSL on a GPU", "wgpu:")];
 /// The load that the table shows latencies at, or the nearest one whose measurement holds.
 const SHARE: f64 = 50.0;
 
@@ -96,8 +100,8 @@ pub(crate) fn compare(a: &Json, b: &Json) -> Result<String, String> {
 pub(crate) fn table(reports: &[Json]) -> String {
     let mut text = String::from(
         "| device | driver | events/s steady (peak) | load | event p50 | p99 | p99.9 \
-         | CPU ns/event | joules | grade |\n\
-         |---|---|---|---|---|---|---|---|---|---|\n",
+         | CPU ns/event | of the bus | joules | grade |\n\
+         |---|---|---|---|---|---|---|---|---|---|---|\n",
     );
     for report in reports {
         let cell = |value: Option<String>| value.unwrap_or_else(|| NOT_MEASURED.into());
@@ -118,6 +122,11 @@ pub(crate) fn table(reports: &[Json]) -> String {
             })
         };
         let cpu = report.number("score.host.cpu_ns_per_event").map(|ns| format!("{ns:.0}"));
+        let bus = report.at("score.host.share_of_upload").map(|share| match share {
+            Json::Number(share) => format!("{:.1} %", share * 100.0),
+            Json::Text(words) => words.clone(),
+            _ => NOT_MEASURED.into(),
+        });
         let cells = [
             name("device.name"),
             name("device.driver"),
@@ -127,12 +136,23 @@ pub(crate) fn table(reports: &[Json]) -> String {
             cell(at("p99")),
             cell(at("p999")),
             cell(cpu),
+            cell(bus),
             name("energy"),
             name("grade"),
         ];
         let _ = writeln!(text, "| {} |", cells.join(" | "));
     }
+    for (path, _) in PATHS.iter().filter(|(_, name)| !reports.iter().any(|r| is_of(r, name))) {
+        let _ = writeln!(text, "| {path} |{}", format!(" {NOT_MEASURED} |").repeat(COLUMNS - 1));
+    }
     text
+}
+
+/// Whether a report has a score of a device whose name begins so, and that is no software adapter.
+fn is_of(report: &Json, name: &str) -> bool {
+    let device = report.text("device.name").is_some_and(|device| device.starts_with(name));
+    let software = report.at("device.software") == Some(&Json::Bool(true));
+    device && !software && report.number("score.closed.steady").is_some()
 }
 
 /// The README with another table between its marks.
@@ -147,7 +167,7 @@ pub(crate) fn replace(readme: &str, table: &str) -> Result<String, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{compare, replace, table};
+    use super::{COLUMNS, compare, replace, table};
     use crate::json::Json;
 
     fn report(window: u64, score: &str) -> Json {
@@ -183,9 +203,13 @@ mod tests {
         let text = table(&[report(1, SCORE), report(1, "null")]);
         let rows: Vec<&str> = text.lines().skip(2).collect();
         let want = "| cpu | not measured | 2.00 M NOT STEADY (3.00 M) | 50 % | 1.5 us | 9.0 us | n/a | \
-                    not measured | not measured | not measured |";
+                    not measured | not measured | not measured | not measured |";
         assert_eq!(rows[0], want);
-        assert_eq!(rows[1].matches("not measured").count(), 9);
+        assert_eq!(rows[1].matches("not measured").count(), 10);
+        let names = |row: &&str| row.split('|').nth(1).map(|name| name.trim().to_owned());
+        let there: Vec<_> = rows.iter().filter_map(names).collect();
+        assert_eq!(there, ["cpu", "cpu", "CUDA", "WGSL on a GPU"], "the processor has a score");
+        assert!(rows.iter().all(|row| row.matches('|').count() == COLUMNS + 1), "{text}");
         let readme = "a\n<!-- devices -->\nold\n<!-- /devices -->\nb\n";
         let new = "a\n<!-- devices -->\nnew\n<!-- /devices -->\nb\n";
         assert_eq!(replace(readme, "new\n").as_deref(), Ok(new));

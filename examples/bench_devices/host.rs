@@ -85,6 +85,11 @@ fn ask(program: &str, args: &[&str]) -> Option<String> {
     Some(String::from_utf8(out.stdout).ok()?.trim().to_owned())
 }
 
+/// What the machine that built this program said of the build, when it was another one, or a program says now.
+fn built(variable: &str, program: &str, args: &[&str]) -> Option<String> {
+    std::env::var(variable).ok().or_else(|| ask(program, args))
+}
+
 /// The day as `YYYY-MM-DD`, UTC.
 fn date() -> String {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
@@ -114,14 +119,14 @@ fn civil(mut days: u64) -> (u64, u64, u64) {
 /// Everything about the host and the build that may explain a figure.
 pub(crate) fn context() -> Json {
     // Files that git does not know cannot have been built into the library under test.
-    let status = ask("git", &["status", "--porcelain", "--untracked-files=no"]);
+    let status = built("PELTON_CHANGES", "git", &["status", "--porcelain", "--untracked-files=no"]);
     let dirty = status.map_or_else(|| UNKNOWN.into(), |status| (!status.is_empty()).into());
     let cores = std::thread::available_parallelism().map(|n| n.get() as u64);
     object([
         ("pelton", env!("CARGO_PKG_VERSION").into()),
-        ("commit", known(ask("git", &["rev-parse", "HEAD"]))),
+        ("commit", known(built("PELTON_COMMIT", "git", &["rev-parse", "HEAD"]))),
         ("dirty", dirty),
-        ("rustc", known(ask("rustc", &["--version"]))),
+        ("rustc", known(built("PELTON_RUSTC", "rustc", &["--version"]))),
         ("profile", if cfg!(debug_assertions) { "debug" } else { "release" }.into()),
         ("target", format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS).into()),
         ("cpu", cpu_model().into()),

@@ -5,6 +5,10 @@
 //! report goes to `benches/results`, from which `--table` makes the README's table and `--compare` ratios.
 
 mod args;
+#[cfg(feature = "cuda")]
+#[path = "../../benches/common/bus.rs"]
+#[allow(dead_code, reason = "shared with the benches")]
+mod bus;
 mod compare;
 mod host;
 mod json;
@@ -72,18 +76,26 @@ fn read(path: &Path) -> Fallible<Json> {
     Json::parse(&text).map_err(|why| (USAGE, format!("{}: {why}", path.display())))
 }
 
-/// Rewrites the table in the README from all reports, in the order of their files' names.
+/// Rewrites the table in the README from all reports, in the order of their files' names. A file may be the report of
+/// one device, or of a whole machine with many `devices`.
 fn table(args: &Args) -> Fallible<bool> {
     let entries = std::fs::read_dir(&args.results).map_err(broken(&args.results))?;
     let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
     paths.retain(|path| path.extension().is_some_and(|ext| ext == "json"));
     paths.sort();
-    let reports = paths.iter().map(|path| read(path)).collect::<Fallible<Vec<_>>>()?;
+    let mut reports = Vec::new();
+    for path in &paths {
+        let report = read(path)?;
+        match report.at("devices") {
+            Some(Json::List(devices)) => reports.extend(devices.iter().cloned()),
+            _ => reports.push(report),
+        }
+    }
     let readme = std::fs::read_to_string(&args.readme).map_err(broken(&args.readme))?;
     let readme = compare::replace(&readme, &compare::table(&reports))
         .map_err(|why| (USAGE, format!("{}: {why}", args.readme.display())))?;
     std::fs::write(&args.readme, readme).map_err(broken(&args.readme))?;
-    say(&format!("{} devices in {}", reports.len(), args.readme.display()));
+    say(&format!("{} reports in {}", reports.len(), args.readme.display()));
     Ok(true)
 }
 
@@ -181,11 +193,12 @@ fn score(
         curve.push(report::open(&open, share));
     }
     let copy = host::copy_bandwidth();
-    let upload =
-        if device.caps().in_place { None } else { Some(upload::bandwidth(device, protocol.time)?) };
+    let upload = upload::bandwidth(device, protocol.time)?;
     let costs = report::costs(&closed, &steady, copy, upload);
-    let gb =
-        |path| costs.number(path).map_or("in place".into(), |b| format!("{:.3} GB/s", b / 1e9));
+    let gb = |path| match costs.number(path) {
+        Some(bytes) => format!("{:.3} GB/s", bytes / 1e9),
+        None => costs.text(path).unwrap_or(host::UNKNOWN).to_owned(),
+    };
     let cpu = costs.number("cpu_ns_per_event").map(|ns| format!("{ns:.1} ns"));
     let cpu = cpu.unwrap_or_else(|| host::UNKNOWN.into());
     let (moved, copy) = (gb("event_bytes_per_second"), gb("copy_bytes_per_second"));

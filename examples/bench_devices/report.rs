@@ -148,13 +148,17 @@ pub(crate) fn open(open: &Open, share: u64) -> Json {
 
 /// What the host spends, and what moves, against what its memory can move.
 #[allow(clippy::cast_precision_loss, reason = "events of a short run")]
-pub(crate) fn costs(closed: &Closed, steady: &Steady, copy: f64, upload: Option<f64>) -> Json {
+pub(crate) fn costs(closed: &Closed, steady: &Steady, copy: f64, upload: Json) -> Json {
     let unknown = || Json::from(host::UNKNOWN);
     let each = |seconds: Option<f64>| seconds.map(|s| s * 1e9 / closed.events.max(1) as f64);
     let number = |value: Option<f64>| value.map_or_else(unknown, Json::from);
     let engine = closed.process_seconds.zip(closed.producer_seconds);
     let engine = engine.map(|(process, producer)| (process - producer).max(0.0));
     let moved = steady.mean * EVENT_BYTES as f64;
+    let share = match &upload {
+        Json::Number(bytes) => (moved / bytes).into(),
+        words => words.clone(),
+    };
     object([
         ("cpu_ns_per_event", number(each(closed.process_seconds))),
         ("cpu_ns_per_event_producer", number(each(closed.producer_seconds))),
@@ -163,7 +167,7 @@ pub(crate) fn costs(closed: &Closed, steady: &Steady, copy: f64, upload: Option<
         ("event_bytes_per_second", moved.into()),
         ("copy_bytes_per_second", copy.into()),
         ("share_of_copy", (moved / copy).into()),
-        ("upload_bytes_per_second", upload.map_or_else(|| "in place".into(), Json::from)),
-        ("share_of_upload", upload.map_or_else(|| "in place".into(), |up| (moved / up).into())),
+        ("upload_bytes_per_second", upload),
+        ("share_of_upload", share),
     ])
 }

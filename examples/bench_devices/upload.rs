@@ -1,5 +1,10 @@
-//! Upload bandwidth as the seam gives it: a plan that takes events to the device and reads one word of them.
+//! What the events' way to the device can bear, which bounds how many of them it can take.
+//!
+//! For CUDA it is the bus itself. Elsewhere it is what the seam gives: a plan that takes events to the device and reads
+//! one word of them.
 
+use super::host::UNKNOWN;
+use super::json::Json;
 use super::load::EVENT_BYTES;
 use pelton::Result;
 use pelton::base::clock;
@@ -33,12 +38,36 @@ fn touch(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) n: vec3
     cpu: |_| {},
 };
 
+/// Bytes a second that can reach the device, or in words why there is no such figure.
+///
+/// # Errors
+/// What the device reports.
+pub(crate) fn bandwidth(device: &Device, time: Duration) -> Result<Json> {
+    if device.caps().in_place {
+        Ok("in place".into())
+    } else if device.caps().name.starts_with("cuda") {
+        Ok(bus().unwrap_or_else(|why| format!("{UNKNOWN}: {why}").into()))
+    } else {
+        seam(device, time).map(Json::from)
+    }
+}
+
+#[cfg(feature = "cuda")]
+fn bus() -> std::result::Result<Json, String> {
+    super::bus::measure().map(|bus| bus.to_device.into())
+}
+
+#[cfg(not(feature = "cuda"))]
+fn bus() -> std::result::Result<Json, String> {
+    Err("built without the feature `cuda`".into())
+}
+
 /// Bytes a second that reach the device, three batches in flight, for about this long.
 ///
 /// # Errors
 /// What the device reports.
 #[allow(clippy::cast_precision_loss, reason = "bytes and nanoseconds of a short run")]
-pub(crate) fn bandwidth(device: &Device, time: Duration) -> Result<f64> {
+fn seam(device: &Device, time: Duration) -> Result<f64> {
     let mut queue = device.queue(QueueOptions { in_flight: IN_FLIGHT, outputs: IN_FLIGHT })?;
     let mut memory = Memory::default();
     let sink = memory.buffer::<u32>("sink", Role::Scratch, 4);

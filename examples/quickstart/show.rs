@@ -74,7 +74,7 @@ impl Show {
         let caps = device.caps();
         self.say(format_args!("device   {} ({}): {}", caps.name, caps.driver, device.why()))?;
         // The reason of a device that was chosen holds why CUDA was not; one that was asked for does not.
-        if caps.name != "cuda" && !device.why().contains("cuda") {
+        if !caps.name.starts_with("cuda") && !device.why().contains("cuda") {
             let why = Device::named("cuda").err().map_or("it was not asked for".into(), short);
             self.say(format_args!("no cuda  {why}"))?;
         }

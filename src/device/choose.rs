@@ -32,7 +32,7 @@ impl Device {
     /// CUDA, else a hardware wgpu adapter, else the processor; [`Self::why`] says why. Never a software
     /// adapter.
     pub fn best() -> Self {
-        let cuda = match open_cuda() {
+        let cuda = match open_cuda("") {
             Ok(backend) => return Self::new(backend, "CUDA comes first where it is"),
             Err(error) => error,
         };
@@ -45,8 +45,9 @@ impl Device {
         }
     }
 
-    /// The device of this name: `best`, `cpu`, `null`, `cuda`, `wgpu` (the first hardware adapter), or
-    /// `wgpu:PART` (the first adapter, software ones included, whose name contains PART, whatever the case).
+    /// The device of this name: `best`, `cpu`, `null`, `cuda` (the first device of its driver), `cuda:PART` (the
+    /// same, if its name contains PART), `wgpu` (the first hardware adapter), or `wgpu:PART` (the first adapter,
+    /// software ones included, whose name contains PART, whatever the case).
     ///
     /// # Errors
     /// `Unsupported`, saying why it is not there and naming those that are.
@@ -56,7 +57,7 @@ impl Device {
             ("best", "") => return Ok(Self::best()),
             ("cpu", "") => return Ok(Self::cpu()),
             ("null", "") => return Ok(Self::null()),
-            ("cuda", "") => open_cuda(),
+            ("cuda", part) => open_cuda(part),
             ("wgpu", part) => open_wgpu(part, !part.is_empty()),
             _ => Err(Error::unsupported(name, "no such device")),
         };
@@ -77,9 +78,7 @@ impl Device {
     /// The names of the devices that are here, as [`Self::named`] takes them, the best first.
     pub fn names() -> Vec<String> {
         let mut names = Vec::new();
-        if open_cuda().is_ok() {
-            names.push("cuda".to_string());
-        }
+        names.extend(cuda_name());
         names.extend(wgpu_names());
         names.extend(["cpu".to_string(), "null".to_string()]);
         names
@@ -111,13 +110,23 @@ impl fmt::Debug for Device {
 }
 
 #[cfg(feature = "cuda")]
-fn open_cuda() -> Result<Arc<dyn Backend>> {
-    super::cuda::open()
+fn open_cuda(part: &str) -> Result<Arc<dyn Backend>> {
+    super::cuda::open(part)
 }
 
 #[cfg(not(feature = "cuda"))]
-fn open_cuda() -> Result<Arc<dyn Backend>> {
+fn open_cuda(_part: &str) -> Result<Arc<dyn Backend>> {
     Err(Error::unsupported("cuda", "built without the feature `cuda`"))
+}
+
+#[cfg(feature = "cuda")]
+fn cuda_name() -> Option<String> {
+    super::cuda::name().ok()
+}
+
+#[cfg(not(feature = "cuda"))]
+fn cuda_name() -> Option<String> {
+    None
 }
 
 #[cfg(feature = "wgpu")]

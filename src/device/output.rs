@@ -1,19 +1,36 @@
 //! What a batch returns: host memory from a fixed pool, lent out and given back on drop.
 
+#[cfg(feature = "cuda")]
+use super::cuda::Pinned;
 use crate::base::pages::Pages;
 use std::fmt;
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Zeroed words on whole pages.
+/// Words of the host that results live in.
 #[derive(Default)]
 pub(super) struct Words {
-    pages: Pages,
+    memory: Held,
     len: usize,
 }
 
+/// Whose memory it is.
+enum Held {
+    /// The process's own, on whole pages.
+    Own(Pages),
+    /// What a CUDA device writes in place.
+    #[cfg(feature = "cuda")]
+    Pinned(Pinned),
+}
+
+impl Default for Held {
+    fn default() -> Self {
+        Self::Own(Pages::default())
+    }
+}
+
 impl Words {
-    /// `None` when the memory cannot be had.
+    /// Zeroed memory of our own; `None` when it cannot be had.
     pub(super) fn zeroed(len: usize) -> Option<Self> {
         let mut words = Self::default();
         words.resize(len).then_some(words)
@@ -21,23 +38,54 @@ impl Words {
 
     /// Keeps what fits, zeroes what is new; `false`, and nothing changed, when the memory cannot be had.
     pub(super) fn resize(&mut self, len: usize) -> bool {
-        if !self.pages.grow(len) {
+        #[allow(irrefutable_let_patterns, reason = "without CUDA all memory is our own")]
+        let Held::Own(held) = &mut self.memory else {
+            return false;
+        };
+        if !held.grow(len) {
             return false;
         }
         // What is cut off is zeroed at once, so that it is zero when it comes back.
         if len < self.len {
-            self.pages.words_mut()[len..self.len].fill(0);
+            held.words_mut()[len..self.len].fill(0);
         }
         self.len = len;
         true
     }
 
     pub(super) fn slice(&self) -> &[u32] {
-        &self.pages.words()[..self.len]
+        let all = match &self.memory {
+            Held::Own(pages) => pages.words(),
+            #[cfg(feature = "cuda")]
+            Held::Pinned(pinned) => pinned.slice(),
+        };
+        &all[..self.len]
     }
 
     pub(super) fn slice_mut(&mut self) -> &mut [u32] {
-        &mut self.pages.words_mut()[..self.len]
+        let all = match &mut self.memory {
+            Held::Own(pages) => pages.words_mut(),
+            #[cfg(feature = "cuda")]
+            Held::Pinned(pinned) => pinned.slice_mut(),
+        };
+        &mut all[..self.len]
+    }
+
+    /// Where the device finds them; 0 for memory that it does not reach.
+    #[cfg(feature = "cuda")]
+    pub(super) fn address(&self) -> u64 {
+        match &self.memory {
+            Held::Own(_) => 0,
+            Held::Pinned(pinned) => pinned.address(0),
+        }
+    }
+}
+
+#[cfg(feature = "cuda")]
+impl From<Pinned> for Words {
+    fn from(pinned: Pinned) -> Self {
+        let len = pinned.slice().len();
+        Self { memory: Held::Pinned(pinned), len }
     }
 }
 
@@ -50,7 +98,12 @@ impl Pool {
     /// `None` when the memory cannot be had.
     pub(super) fn new(count: usize, words: usize) -> Option<Arc<Self>> {
         let free = (0..count).map(|_| Words::zeroed(words)).collect::<Option<Vec<_>>>()?;
-        Some(Arc::new(Self { free: Mutex::new(free) }))
+        Some(Self::of(free))
+    }
+
+    /// Of these buffers.
+    pub(super) fn of(free: Vec<Words>) -> Arc<Self> {
+        Arc::new(Self { free: Mutex::new(free) })
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -8,7 +8,7 @@
 use crate::base::error::{Error, Result};
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::ptr::NonNull;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Bytes of a page, and the alignment of every slab.
 pub const PAGE_BYTES: usize = 4096;
@@ -20,6 +20,8 @@ pub struct Slab {
     words: usize,
     allocation: NonNull<u8>,
     layout: Layout,
+    /// What devices keep about the memory; gone before the memory is.
+    guards: Mutex<Vec<Box<dyn Send>>>,
     #[cfg(loom)]
     cells: Vec<loom::cell::UnsafeCell<()>>,
 }
@@ -66,6 +68,7 @@ impl Slab {
             words,
             allocation,
             layout,
+            guards: Mutex::default(),
             #[cfg(loom)]
             cells: (0..words).map(|_| loom::cell::UnsafeCell::new(())).collect(),
         }))
@@ -87,6 +90,12 @@ impl Slab {
     #[inline]
     pub fn page_bytes(&self) -> usize {
         self.layout.size() - PAGE_BYTES
+    }
+
+    /// Keeps something, such as a device's registration of this memory, and drops it just before the memory is
+    /// given back.
+    pub fn hold(&self, guard: Box<dyn Send>) {
+        self.guards.lock().unwrap_or_else(PoisonError::into_inner).push(guard);
     }
 
     /// The words `[at, at + len)`.
@@ -135,6 +144,7 @@ impl Slab {
 
 impl Drop for Slab {
     fn drop(&mut self) {
+        self.guards.get_mut().unwrap_or_else(PoisonError::into_inner).clear();
         // SAFETY: allocated in `new` with this layout, freed once: nobody holds the `Arc` any more.
         unsafe { dealloc(self.allocation.as_ptr(), self.layout) };
     }
@@ -161,6 +171,23 @@ mod tests {
             // SAFETY: nobody writes.
             assert!(unsafe { slab.read(0, words) }.iter().all(|&word| word == 0));
         }
+    }
+
+    #[test]
+    fn what_a_slab_holds_goes_with_it() {
+        struct Guard(std::sync::mpsc::Sender<()>);
+        impl Drop for Guard {
+            fn drop(&mut self) {
+                self.0.send(()).expect("somebody looks");
+            }
+        }
+        let (sender, gone) = std::sync::mpsc::channel();
+        let slab = Slab::new(16).unwrap();
+        slab.hold(Box::new(Guard(sender.clone())));
+        slab.hold(Box::new(Guard(sender)));
+        assert!(gone.try_recv().is_err());
+        drop(slab);
+        assert_eq!(gone.iter().count(), 2);
     }
 
     #[test]

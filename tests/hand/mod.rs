@@ -2,15 +2,18 @@
 
 #![allow(dead_code, reason = "each test that includes this uses its part of it")]
 
+use crate::cuda_host;
 use pelton::Pod;
 use pelton::device::{Device, ProgramId, Queue};
 use pelton::ops::batch::{CHUNKS, Chunk, EVENTS, FIXED, GROUPS};
 use pelton::ring::{Lane, LaneOptions, Lease, Tail, lane};
 use std::io::Write;
 
-/// The processor, and the software adapter where there is one; a test that goes without says so.
+/// The processor, the CUDA kernels on it in two orders of their threads, and the software adapter where there is one;
+/// a test that goes without says so.
 pub(crate) fn devices(test: &str) -> Vec<Device> {
     let mut devices = vec![Device::cpu()];
+    devices.extend([0, 1].into_iter().filter_map(|seed| cuda_host::device::open(test, seed)));
     match Device::named("wgpu:llvmpipe") {
         Ok(device) => devices.push(device),
         Err(error) if cfg!(feature = "wgpu") => skip(test, &error.to_string()),

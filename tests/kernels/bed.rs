@@ -103,6 +103,7 @@ impl Bed {
         let ring = Arc::clone(&bell);
         queue.on_done(Arc::new(move || ring.ring()));
         let (lane, tail) = lane(&LaneOptions { events: 1 << 14, ..LaneOptions::default() })?;
+        device.register(tail.slab())?;
         let leases = Vec::new();
         Ok(Self { queue, memory, bins, total, copy, ingest, silent, lane, tail, bell, leases })
     }

@@ -168,7 +168,7 @@ fn chunk_sums(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) n:
 
 /// Adds the chunks' sums to a running sum of two words; must see all that the step before it wrote.
 pub static FOLD: Kernel = Kernel {
-    name: "fold",
+    name: "fold_sums",
     params: &[],
     events: false,
     binds: &[reads("sums"), writes("total")],
@@ -177,7 +177,7 @@ pub static FOLD: Kernel = Kernel {
 @group(0) @binding(3) var<storage, read> sums: array<u32>;
 @group(0) @binding(4) var<storage, read_write> total: array<u32>;
 @compute @workgroup_size(256)
-fn fold(@builtin(local_invocation_index) lane: u32) {
+fn fold_sums(@builtin(local_invocation_index) lane: u32) {
     if lane != 0u { return; }
     var low = total[0];
     var high = total[1];

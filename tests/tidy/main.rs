@@ -48,7 +48,6 @@ fn unsafe_is_listed_and_argued() {
 #[test]
 fn every_kernel_has_its_twins() {
     let files = repository();
-    println!("kernels without a CUDA source: {:?}", twins::without_cuda(&files));
     expect_none(&twins::check(&files));
 }
 

@@ -36,8 +36,8 @@ pub(crate) fn kernels(files: &[File]) -> Vec<Declared> {
     found
 }
 
-/// Kernels that are not listed, have no shader (once a device runs shaders), or that no test names (once
-/// there are specs to judge them by).
+/// Kernels that are not listed, have no shader (once a device runs shaders), no CUDA source (once there is one), or
+/// that no test names (once there are specs to judge them by).
 pub(crate) fn check(files: &[File]) -> Vec<String> {
     let there = |prefix: &str| files.iter().any(|file| file.path.starts_with(prefix));
     let list = files.iter().find(|file| file.path == "src/ops/mod.rs");
@@ -49,6 +49,10 @@ pub(crate) fn check(files: &[File]) -> Vec<String> {
         let shader = format!("shaders/{name}.wgsl");
         if there("src/device/wgpu") && !there(&shader) {
             bad.push(format!("{file}: kernel {name} has no twin {shader}"));
+        }
+        let cuda = format!("kernels/{name}.cu");
+        if there("kernels/") && !there(&cuda) {
+            bad.push(format!("{file}: kernel {name} has no twin {cuda}"));
         }
         let stem = file.rsplit('/').next().and_then(|n| n.strip_suffix(".rs")).unwrap_or(&name);
         if there("tests/spec") && !files.iter().any(|file| tests_name(file, &[stem, &name, &ident]))
@@ -74,12 +78,6 @@ fn tests_name(file: &File, words: &[&str]) -> bool {
         .strip_prefix("tests/")
         .is_some_and(|path| words.iter().any(|word| path.contains(word)));
     !tests.is_empty() && (path || idents(tests).any(|(_, word)| words.contains(&word)))
-}
-
-/// Kernels that have no CUDA source yet.
-pub(crate) fn without_cuda(files: &[File]) -> Vec<String> {
-    let names = kernels(files).into_iter().map(|kernel| format!("kernels/{}.cu", kernel.name));
-    names.filter(|path| !files.iter().any(|file| file.path == *path)).collect()
 }
 
 /// Packages that are not depended on, are not used, or are used although they are listed as awaited.
@@ -127,7 +125,7 @@ pub(crate) fn readme(files: &[File]) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{PACKAGES, check, kernels, packages, readme, without_cuda};
+    use super::{PACKAGES, check, kernels, packages, readme};
     use crate::source::File;
 
     const KERNEL: &str = "pub static TUMBLE: Kernel = Kernel {\n    name: \"tumble_add\",\n};\n";
@@ -167,8 +165,13 @@ mod tests {
         let whole = ["src/device/wgpu/mod.rs", "shaders/tumble_add.wgsl"];
         assert!(with(&whole, File::new(tests, "fn a() { tumble_add() }")).is_empty());
         assert!(with(&whole, File::new("tests/spec/tumble.rs", "fn a() {}")).is_empty());
-        assert_eq!(without_cuda(&files(&[])), ["kernels/tumble_add.cu"]);
-        assert!(without_cuda(&files(&["kernels/tumble_add.cu"])).is_empty());
+        let named = || File::new(tests, "fn a() { tumble_add() }");
+        let found = with(&["kernels/prelude.cuh"], named());
+        assert_eq!(
+            found,
+            ["src/ops/tumble.rs: kernel tumble_add has no twin kernels/tumble_add.cu"]
+        );
+        assert!(with(&["kernels/tumble_add.cu"], named()).is_empty());
     }
 
     #[test]

@@ -1,0 +1,30 @@
+// All kernels of the crate as one translation unit: what the images and the host's build are made of.
+#include "prelude.cuh"
+#include "window.cuh"
+
+#include "finish.cu"
+#include "gather.cu"
+
+#include "sift.cu"
+
+#include "group_count.cu"
+#include "group_mark.cu"
+#include "group_scan.cu"
+#include "group_scatter.cu"
+#include "group_segments.cu"
+
+#include "dense.cu"
+#include "keys.cu"
+#include "rehash.cu"
+#include "resolve.cu"
+#include "settle.cu"
+
+#include "elect.cu"
+#include "ends.cu"
+#include "expire.cu"
+#include "fold.cu"
+
+#include "clear.cu"
+#include "fire.cu"
+#include "merge.cu"
+#include "zero.cu"

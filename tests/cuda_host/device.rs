@@ -1,0 +1,199 @@
+//! The CUDA kernels as a device: the processor's queue runs them, step by step, in place of its own twins.
+//!
+//! No driver, no graph, no concurrency: what is judged here is the kernels, under random orders of their threads and
+//! grids that are larger than the header asks for, as those of captured graphs are.
+
+use super::shim::{Arg, Launch, Shim};
+use super::{KERNELS, Library, skip};
+use bytemuck::{Pod, Zeroable};
+use pelton::Result;
+use pelton::device::{Backend, Caps, Device, Done, ProgramId, Queue, QueueOptions, Ticket, Wake};
+use pelton::ops;
+use pelton::plan::{Args, BufId, BufferDecl, Grid, Kernel, Memory, Plan};
+use pelton::ring::Lease;
+use std::cell::RefCell;
+use std::sync::{Arc, OnceLock};
+
+/// The device under this seed, or a line in the list of what was not run.
+pub fn open(test: &str, seed: u64) -> Option<Device> {
+    let device = of(&KERNELS, seed);
+    if device.is_none() {
+        skip(test, "no C++ compiler");
+    }
+    device
+}
+
+/// The device over another library of the same kernels; `None` without a compiler.
+pub fn of(library: &Library<'_>, seed: u64) -> Option<Device> {
+    let shim = Shim::open(library)?;
+    let mut caps = Device::cpu().caps().clone();
+    caps.name = format!("cuda-host:{seed}");
+    (caps.in_place, caps.serial) = (false, false);
+    let backend = Arc::new(CudaHost { caps, shim, seed });
+    Some(Device::new(backend, "the CUDA kernels were asked for"))
+}
+
+struct CudaHost {
+    caps: Caps,
+    shim: Shim,
+    seed: u64,
+}
+
+impl Backend for CudaHost {
+    fn caps(&self) -> &Caps {
+        &self.caps
+    }
+    fn queue(&self, options: QueueOptions) -> Result<Box<dyn Queue>> {
+        let inner = Device::cpu().queue(options)?;
+        let (shim, seed) = (self.shim.clone(), self.seed);
+        Ok(Box::new(HostQueue { inner, shim, seed, programs: Vec::new() }))
+    }
+}
+
+/// What the twins of a batch have to know beside what they are handed.
+struct Replay {
+    shim: Shim,
+    seed: u64,
+    grids: Vec<Grid>,
+    events: Vec<Quad>,
+    words: usize,
+    step: usize,
+}
+
+/// Events lie as a device has them, at a multiple of 16 bytes.
+#[repr(C, align(16))]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct Quad([u32; 4]);
+
+thread_local! {
+    static REPLAY: RefCell<Option<Replay>> = const { RefCell::new(None) };
+}
+
+struct HostQueue {
+    inner: Box<dyn Queue>,
+    shim: Shim,
+    seed: u64,
+    programs: Vec<Vec<Grid>>,
+}
+
+/// The records of `ops::KERNELS` with the CUDA kernels for CPU twins.
+fn twins() -> &'static [Kernel] {
+    static TWINS: OnceLock<Vec<Kernel>> = OnceLock::new();
+    TWINS.get_or_init(|| ops::KERNELS.iter().zip(CALLS).map(|(of, call)| twin(of, call)).collect())
+}
+
+fn twin(of: &'static Kernel, call: fn(Args<'_>)) -> Kernel {
+    let Kernel { name, params, events, binds, wgsl, cpu: _ } = *of;
+    Kernel { name, params, events, binds, wgsl, cpu: call }
+}
+
+/// One function for each kernel, because a twin is a plain function.
+const CALLS: [fn(Args<'_>); 19] = [
+    call::<0>, call::<1>, call::<2>, call::<3>, call::<4>, call::<5>, call::<6>, call::<7>,
+    call::<8>, call::<9>, call::<10>, call::<11>, call::<12>, call::<13>, call::<14>, call::<15>,
+    call::<16>, call::<17>, call::<18>,
+];
+const _: () = assert!(CALLS.len() == ops::KERNELS.len(), "a call for each kernel");
+
+fn call<const KERNEL: usize>(args: Args<'_>) {
+    let kernel = ops::KERNELS[KERNEL];
+    match kernel.binds.len() {
+        1 => launch::<1>(kernel, args),
+        2 => launch::<2>(kernel, args),
+        3 => launch::<3>(kernel, args),
+        4 => launch::<4>(kernel, args),
+        5 => launch::<5>(kernel, args),
+        6 => launch::<6>(kernel, args),
+        n => unreachable!("no kernel of {n} bindings"),
+    }
+}
+
+fn launch<const N: usize>(kernel: &Kernel, args: Args<'_>) {
+    REPLAY.with_borrow_mut(|replay| {
+        let replay = replay.as_mut().expect("set by submit");
+        let (head, params) = (args.head, args.params);
+        let grid = match replay.grids[replay.step] {
+            // As many blocks as a graph for batches of up to this size has.
+            Grid::Head(word) => head[word].next_power_of_two().max(2),
+            Grid::Groups(groups) => groups,
+        };
+        replay.step += 1;
+        let mut all = vec![Arg::Read(head)];
+        if !params.is_empty() {
+            all.push(Arg::Value(params));
+        }
+        if kernel.events {
+            all.push(Arg::Read(&bytemuck::cast_slice(&replay.events)[..replay.words]));
+        }
+        all.extend(args.binds::<N>().map(Arg::Write));
+        // Each step an order of its own, unless it is by number.
+        let seed = replay.seed.wrapping_mul(0x9E37_79B9).wrapping_add(replay.step as u64);
+        let seed = if replay.seed == 0 { 0 } else { seed.max(1) };
+        if let Err(why) = replay.shim.launch(kernel.name, Launch::of(grid, seed), &mut all) {
+            panic!("{why}");
+        }
+    });
+}
+
+impl Queue for HostQueue {
+    fn alloc(&mut self, buffers: &[BufferDecl]) -> Result<()> {
+        self.inner.alloc(buffers)
+    }
+    fn resize(&mut self, buffer: BufId, words: usize) -> Result<()> {
+        self.inner.resize(buffer, words)
+    }
+
+    fn compile(&mut self, plan: &Plan, memory: &Memory) -> Result<ProgramId> {
+        let mut plan = plan.clone();
+        for step in &mut plan.steps {
+            let same = |of: &&Kernel| std::ptr::eq(*of, step.kernel);
+            let at = ops::KERNELS.iter().position(same).expect("a kernel of ops::KERNELS");
+            step.kernel = &twins()[at];
+        }
+        let id = self.inner.compile(&plan, memory)?;
+        self.programs.push(plan.steps.iter().map(|step| step.grid).collect());
+        Ok(id)
+    }
+
+    fn room(&mut self, program: ProgramId) -> bool {
+        self.inner.room(program)
+    }
+
+    fn submit(&mut self, program: ProgramId, head: &[u32], leases: Vec<Lease>) -> Result<Ticket> {
+        let words = leases.iter().map(|lease| lease.words().len()).sum::<usize>();
+        let mut events = vec![Quad([0; 4]); words.div_ceil(4)];
+        let all: &mut [u32] = bytemuck::cast_slice_mut(&mut events);
+        let mut at = 0;
+        for words in leases.iter().map(Lease::words) {
+            all[at..at + words.len()].copy_from_slice(words);
+            at += words.len();
+        }
+        REPLAY.set(Some(Replay {
+            shim: self.shim.clone(),
+            seed: self.seed,
+            grids: self.programs[program.0 as usize].clone(),
+            events,
+            words,
+            step: 0,
+        }));
+        let ticket = self.inner.submit(program, head, leases);
+        REPLAY.set(None);
+        ticket
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        self.inner.flush()
+    }
+    fn poll(&mut self) -> Result<Option<Done>> {
+        self.inner.poll()
+    }
+    fn read(&mut self, buffer: BufId, at: usize, into: &mut [u32]) -> Result<()> {
+        self.inner.read(buffer, at, into)
+    }
+    fn write(&mut self, buffer: BufId, at: usize, words: &[u32]) -> Result<()> {
+        self.inner.write(buffer, at, words)
+    }
+    fn on_done(&mut self, wake: Wake) {
+        self.inner.on_done(wake);
+    }
+}

@@ -1,0 +1,38 @@
+// The crate's kernels as the host runs them: the translation unit that the images are made of, and a table of it.
+
+#include "cuda_host.h"
+
+#include "../../kernels/pelton.cu"
+
+namespace {
+
+#define KERNEL(name) HOST_KERNEL(#name, pelton::name::name)
+
+constexpr HostKernel KERNELS[] = {
+    KERNEL(sift),
+    KERNEL(group_count),
+    KERNEL(group_scan),
+    KERNEL(group_scatter),
+    KERNEL(group_mark),
+    KERNEL(group_segments),
+    KERNEL(keys),
+    KERNEL(dense),
+    KERNEL(settle),
+    KERNEL(resolve),
+    KERNEL(rehash),
+    KERNEL(expire),
+    KERNEL(fold),
+    KERNEL(elect),
+    KERNEL(ends),
+    KERNEL(merge),
+    KERNEL(clear),
+    KERNEL(zero),
+    KERNEL(fire),
+    // The device's own: the first kernel of every replay and the last.
+    KERNEL(gather),
+    KERNEL(finish),
+};
+
+}  // namespace
+
+HOST_KERNELS(KERNELS)
