@@ -16,6 +16,7 @@ use peers::{Dist, KEYS, peers_event};
 use pelton::base::limits::{BLOCK_IDS, CHUNK_EVENTS, word};
 use pelton::device::{Device, ProgramId, Queue, QueueOptions};
 use pelton::ops::batch::{self, Chunk, Span};
+use pelton::ops::page::ALONE;
 use pelton::ops::row::{COUNT, EXTREMES, FIXED, Kind, Layout};
 use pelton::ops::{fold, keys};
 use pelton::plan::{Buf, Grid, Memory, Plan, Role};
@@ -174,8 +175,8 @@ fn row_params() -> fold::RowParams {
         exact: word(LAYOUT.exact),
         first: word(LAYOUT.first),
         last: word(LAYOUT.last),
-        pad0: 0,
-        pad1: 0,
+        first_block: 0,
+        blocks: ALONE,
     }
 }
 
@@ -193,7 +194,7 @@ fn head(in_place: bool) -> Vec<u32> {
     head[batch::SPANS_AT] = word(batch::FIXED + chunks * batch::CHUNK);
     head[batch::TABLE_MASK] = word(TABLE - 1);
     head[batch::SEED..batch::SEED + 4].copy_from_slice(&[7, 11, 13, 17]);
-    head[batch::MAP_STRIDE] = word(BLOCKS);
+    head[batch::IDS_KNOWN] = word(KEYS);
     for first in (0..EVENTS).step_by(most) {
         let (first, events) = (word(first), word(most));
         let spans = (0, 1);
@@ -210,7 +211,7 @@ fn head(in_place: bool) -> Vec<u32> {
         };
         head.extend(chunk.words());
     }
-    head.extend(Span { start: 0, slot: 0 }.words());
+    head.extend(Span { start: 0, slot: [0, word(BLOCKS)] }.words());
     head
 }
 
