@@ -22,6 +22,7 @@ use kernels::bed::{Bed, EVENTS_MAX, low};
 use pelton::base::rng::SplitMix;
 use pelton::device::{Device, Done, QueueOptions};
 use pelton::plan::{Memory, Role};
+use pelton::ring::{LaneOptions, lane};
 use pelton::{Error, Result};
 
 /// Bytes from which on the copy engine brings a range.
@@ -193,6 +194,34 @@ fn cuda_a_dead_device_is_dead_for_all() {
     assert!(error.contains("ILLEGAL_ADDRESS") && error.contains("cpu"), "{error}");
     assert!(!Device::best().caps().name.starts_with("cuda"), "{:?}", Device::best());
     assert!(!Device::names().iter().any(|name| name.starts_with("cuda")));
+}
+
+#[test]
+fn cuda_opened_again_finds_the_lanes_of_the_time_before() {
+    const TEST: &str = "cuda_opened_again_finds_the_lanes_of_the_time_before";
+    if role(TEST).is_none() {
+        if over_stand_in(TEST).is_some() {
+            child(TEST, "open again", &[]);
+        }
+        return;
+    }
+    let stand_in = StandIn::load().expect("it is there for the parent");
+    let registered = || stand_in.calls_of("cuMemHostRegister_v2");
+    let open = || Device::named("cuda").expect("the stand-in opens");
+    let (lane, tail) = lane::<[u32; 4]>(&LaneOptions::default()).expect("there is room");
+    let device = open();
+    let before = registered();
+    device.register(tail.slab()).expect("a slab is whole pages");
+    device.register(tail.slab()).expect("as often as one likes");
+    assert_eq!(registered(), before + 1);
+    drop(device);
+    let device = open();
+    let before = registered();
+    device.register(tail.slab()).expect("it is there already");
+    assert_eq!(registered(), before);
+    drop(device);
+    drop((lane, tail));
+    assert_eq!(stand_in.report(), [""; 0], "the lane was the last that held anything");
 }
 
 #[test]

@@ -156,16 +156,13 @@ fn shaders_can_be_written_for_metal_and_direct3d() {
     }
 }
 
-/// The fields of the first `struct ...Params` of a CUDA source, in order.
-fn cuda_fields(source: &str) -> Vec<(String, String)> {
-    let Some((_, body)) = source.split("struct ").skip(1).find_map(|rest| {
-        let (name, rest) = rest.split_once('{')?;
-        name.trim()
-            .ends_with("Params")
-            .then(|| rest.split_once('}').map(|(body, _)| (name, body)))?
-    }) else {
-        return Vec::new();
-    };
+/// The fields of the first parameter block that a CUDA source names, in order; it stands there or in a header.
+fn cuda_fields(source: &str, headers: &str) -> Vec<(String, String)> {
+    let mut words = source.split(|c: char| !c.is_alphanumeric());
+    let Some(name) = words.find(|word| word.ends_with("Params")) else { return Vec::new() };
+    let text = format!("{source}{headers}");
+    let block = text.split_once(&format!("struct {name} {{")).map(|(_, rest)| rest);
+    let body = block.and_then(|rest| rest.split_once('}')).map_or("", |(body, _)| body);
     let lines = body.lines().map(|line| line.split("//").next().unwrap_or(""));
     let text = lines.collect::<Vec<_>>().join(" ");
     let field = |declared: &str| {
@@ -183,17 +180,20 @@ fn cuda_fields(source: &str) -> Vec<(String, String)> {
 
 #[test]
 fn cuda_parameter_blocks_are_what_their_records_say() {
+    let read = |name: &str| {
+        std::fs::read_to_string(format!("{}/kernels/{name}", env!("CARGO_MANIFEST_DIR")))
+    };
+    let headers = ["prelude.cuh", "window.cuh", "group.cuh"].map(|name| read(name).unwrap());
     for kernel in all() {
-        let path = format!("{}/kernels/{}.cu", env!("CARGO_MANIFEST_DIR"), kernel.name);
-        let Ok(source) = std::fs::read_to_string(path) else { continue };
+        let Ok(source) = read(&format!("{}.cu", kernel.name)) else { continue };
         let recorded: Vec<_> =
             kernel.params.iter().map(|f| (f.name.to_string(), f.scalar.to_string())).collect();
-        assert_eq!(cuda_fields(&source), recorded, "{}", kernel.name);
+        assert_eq!(cuda_fields(&source, &headers.concat()), recorded, "{}", kernel.name);
     }
     let sample =
         "// x\nstruct XParams {\n  unsigned stride; // words\n  int a;\n  float scale;\n};";
     let fields = [("stride", "u32"), ("a", "i32"), ("scale", "f32")];
-    assert_eq!(cuda_fields(sample), fields.map(|(n, s)| (n.to_string(), s.to_string())));
+    assert_eq!(cuda_fields(sample, ""), fields.map(|(n, s)| (n.to_string(), s.to_string())));
 }
 
 #[test]
