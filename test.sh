@@ -22,9 +22,9 @@ CHECKS=(
   "doc            Cargo.toml                   doc"
   "test           Cargo.toml                   cargo test --no-fail-fast --features tokio -- --skip wgsl --skip cuda_"
   "cuda           src/device/cuda              cuda"
-  "wgsl-4         src/device/wgpu              wgsl 128"
+  "wgsl-4         src/device/wgpu              wgsl 128 parity windows_wgsl"
   "wgsl-8         src/device/wgpu              wgsl 256"
-  "wgsl-16        src/device/wgpu              wgsl 512"
+  "wgsl-16        src/device/wgpu              wgsl 512 parity windows_wgsl"
   "images         kernels/pelton.cu            cargo test --test cuda_image"
   "portable       src/base/pages.rs            portable"
   "loom           tests/loom.rs                loom"
@@ -60,13 +60,18 @@ doc() {
   RUSTDOCFLAGS="${RUSTDOCFLAGS-} -Dwarnings" cargo doc --no-deps
 }
 
-# Tests with wgsl in their name, on the software device, at a subgroup of width / 32.
+# Tests with wgsl in their name, on the software device, at a subgroup of width / 32: all of them, or those in files
+# whose names begin so. What is about queues and memory is the same at any width.
 wgsl() {
-  local driver
+  local driver width=$1 name file files=(--lib --tests)
   vulkan_loader || { skip "no Vulkan loader"; return; }
   driver=$(lavapipe) || { skip "no lavapipe"; return; }
-  VK_DRIVER_FILES=$driver VK_ICD_FILENAMES=$driver LP_NATIVE_VECTOR_WIDTH=$1 \
-    cargo test --no-fail-fast --features tokio --lib --tests -- wgsl | some_ran
+  (($# == 1)) || files=()
+  for name in "${@:2}"; do
+    for file in tests/"$name"*.rs; do files+=(--test "$(basename "$file" .rs)"); done
+  done
+  VK_DRIVER_FILES=$driver VK_ICD_FILENAMES=$driver LP_NATIVE_VECTOR_WIDTH=$width \
+    cargo test --no-fail-fast --features tokio "${files[@]}" -- wgsl | some_ran
 }
 
 # Tests with cuda_ in their name, on the stand-in for the driver: all of them in order, then in ten orders those of the
