@@ -108,7 +108,8 @@ tsan() {
     x86_64-unknown-linux-gnu | aarch64-unknown-linux-gnu) ;;
     *) skip "ThreadSanitizer is not set up for $host"; return ;;
   esac
-  RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer" \
+  TSAN_OPTIONS="suppressions=$PWD/tests/tsan.supp" \
+    RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer" \
     cargo test --target-dir "$TARGET/tsan" --target "$host" --no-default-features --test stress
 }
 
