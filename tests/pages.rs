@@ -18,41 +18,10 @@ use pelton::{
     Device, Error, Feed, Inline, Key, LaneOptions, Options, Pod, Policy, Stats, Value, Windows,
     Zeroable, field,
 };
-use spec::scenario::Scenario;
-use spec::streams::{KeyStyle, Stream};
-use spec::{Filter, KeyField, Mode, Query, ValueField};
 
 /// Hopping windows that fire again, of keys that keep coming.
 fn case(slide: u64, events: usize) -> Case {
-    let query = Query {
-        size: 40,
-        slide,
-        disorder: 5,
-        lateness: 20,
-        horizon: 500,
-        key: KeyField::Wide,
-        dense: None,
-        filter: Filter::Everything,
-        values: vec![
-            spec::Value { field: ValueField::Value, mode: Mode::Exact },
-            spec::Value { field: ValueField::Other, mode: Mode::Fixed { fraction: 8 } },
-        ],
-    };
-    let stream = Stream {
-        seed: slide,
-        events,
-        lanes: 2,
-        keys: events / 2,
-        key_style: KeyStyle::Twins,
-        span: 300,
-        disorder: 5,
-        too_late: (0.05, 60),
-        beyond: 0.01,
-        horizon: 500,
-        idles: 1,
-        ..Stream::default()
-    };
-    Case::new(format!("slide {slide}, {events} events"), &Scenario { query, stream })
+    Case::busy(slide, slide, events, events / 2)
 }
 
 fn setup(device: &Device, ttl: bool) -> Setup {

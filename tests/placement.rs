@@ -17,41 +17,10 @@ use pelton::{
     field,
 };
 use spec::compare::compare;
-use spec::scenario::Scenario;
-use spec::streams::{KeyStyle, Stream};
-use spec::{Filter, KeyField, Mode, Query, ValueField};
 
 /// A query with a bit of everything, whose keys keep coming.
 fn case(slide: u64, seed: u64) -> Case {
-    let query = Query {
-        size: 40,
-        slide,
-        disorder: 5,
-        lateness: 20,
-        horizon: 500,
-        key: KeyField::Wide,
-        dense: None,
-        filter: Filter::Everything,
-        values: vec![
-            spec::Value { field: ValueField::Value, mode: Mode::Exact },
-            spec::Value { field: ValueField::Other, mode: Mode::Fixed { fraction: 8 } },
-        ],
-    };
-    let stream = Stream {
-        seed,
-        events: 4000,
-        lanes: 2,
-        keys: 3000,
-        key_style: KeyStyle::Twins,
-        span: 300,
-        disorder: 5,
-        too_late: (0.05, 60),
-        beyond: 0.01,
-        horizon: 500,
-        idles: 1,
-        ..Stream::default()
-    };
-    Case::new(format!("slide {slide}"), &Scenario { query, stream })
+    Case::busy(slide, seed, 4000, 3000)
 }
 
 fn moving(from: &Device, to: &[&Device]) -> Setup {

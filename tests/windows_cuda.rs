@@ -9,10 +9,8 @@ mod spec;
 
 use cuda_host::driver::{cuda, is_real};
 use cuda_host::{SANITIZED, under_sanitizer};
-use engine::Setup;
-use engine::case::{Case, long, long_setup, random};
+use engine::case::{Case, like_the_processor, long, long_setup, random};
 use pelton::Device;
-use pelton::base::rng::SplitMix;
 
 /// Long streams of `each` events, one for each seed.
 fn longs(device: &Device, batch: usize, each: usize, seeds: std::ops::Range<u64>) -> usize {
@@ -57,16 +55,7 @@ fn cuda_a_million_events() {
 #[test]
 fn cuda_does_what_the_processor_does() {
     let Some(device) = cuda("windows_cuda::cuda_does_what_the_processor_does") else { return };
-    for seed in 0..4 {
-        let case = Case::of(seed + 700, 2000);
-        let on = |device: &Device, i: u64| {
-            let setup = Setup { all_parts: true, ..Setup::any(device, SplitMix::at(seed, i)) };
-            case.judged(&setup).map(|found| found.last_rows())
-        };
-        let here = on(&Device::cpu(), 1).expect("the processor has room");
-        let there = on(&device, 2);
-        assert!(there.is_none_or(|there| there == here), "{}", case.name);
-    }
+    like_the_processor(&device, 4);
 }
 
 /// Lanes, buffers and everything of the host's under AddressSanitizer, which a child of this test runs with.

@@ -8,10 +8,9 @@ mod kernels;
 mod spec;
 
 use engine::Setup;
-use engine::case::{Case, long, long_setup, random};
+use engine::case::{Case, like_the_processor, long, long_setup, random};
 use kernels::bed::software;
 use pelton::Device;
-use pelton::base::rng::SplitMix;
 
 /// Runs what there is time for on the adapter, if it is there.
 fn adapter(test: &str) -> Option<Device> {
@@ -89,14 +88,5 @@ fn wgsl_large_batches_in_flight() {
 #[test]
 fn wgsl_does_what_the_processor_does() {
     let Some(device) = adapter("wgsl_does_what_the_processor_does") else { return };
-    for seed in 0..1 {
-        let case = Case::of(seed + 700, 2000);
-        let on = |device: &Device, i: u64| {
-            let setup = Setup { all_parts: true, ..Setup::any(device, SplitMix::at(seed, i)) };
-            case.judged(&setup).map(|found| found.last_rows())
-        };
-        let here = on(&Device::cpu(), 1).expect("the processor has room");
-        let there = on(&device, 2);
-        assert!(there.is_none_or(|there| there == here), "{}", case.name);
-    }
+    like_the_processor(&device, 1);
 }

@@ -52,6 +52,39 @@ impl Case {
         (windows + slices) * self.query.values.len().max(1) * BLOCK_IDS * 160
     }
 
+    /// A query with a bit of everything, windows that fire again among it, over keys that keep coming.
+    pub fn busy(slide: u64, seed: u64, events: usize, keys: usize) -> Self {
+        let query = Query {
+            size: 40,
+            slide,
+            disorder: 5,
+            lateness: 20,
+            horizon: 500,
+            key: KeyField::Wide,
+            dense: None,
+            filter: Filter::Everything,
+            values: vec![
+                Value { field: ValueField::Value, mode: Mode::Exact },
+                Value { field: ValueField::Other, mode: Mode::Fixed { fraction: 8 } },
+            ],
+        };
+        let stream = Stream {
+            seed,
+            events,
+            lanes: 2,
+            keys,
+            key_style: KeyStyle::Twins,
+            span: 300,
+            disorder: 5,
+            too_late: (0.05, 60),
+            beyond: 0.01,
+            horizon: 500,
+            idles: 1,
+            ..Stream::default()
+        };
+        Self::new(format!("slide {slide}, {events} events"), &Scenario { query, stream })
+    }
+
     /// Runs it and judges it; `None` when it is too large for a test, or the device says that it cannot hold so
     /// much state.
     pub fn judged(&self, setup: &Setup) -> Option<EngineOutput> {
@@ -160,4 +193,18 @@ pub fn many(device: &Device, events: usize, each: usize, from: u64) -> usize {
         seed += 1;
     }
     done
+}
+
+/// Random queries give the same rows on this device as on the processor.
+pub fn like_the_processor(device: &Device, seeds: u64) {
+    for seed in 0..seeds {
+        let case = Case::of(seed + 700, 2000);
+        let on = |device: &Device, i: u64| {
+            let setup = Setup { all_parts: true, ..Setup::any(device, SplitMix::at(seed, i)) };
+            case.judged(&setup).map(|found| found.last_rows())
+        };
+        let here = on(&Device::cpu(), 1).expect("the processor has room");
+        let there = on(device, 2);
+        assert!(there.is_none_or(|there| there == here), "{}", case.name);
+    }
 }
