@@ -72,11 +72,11 @@ impl Bed {
             let (grid, p) = (Grid::Head(batch::GROUPS), keys_params());
             let (table, records, ids, counts) = (table.id, records.id, ids.id, counts.id);
             for _ in 0..times {
-                plan.step(&keys::KEYS, grid, p, &[table, records, ids, counts, out.id]);
+                plan.step(&keys::KEYS, grid, p, &[table, ids, counts, out.id]);
                 if !device.caps().serial {
-                    plan.step(&keys::SETTLE, grid, p, &[table, records, ids, counts]);
-                    plan.step(&keys::RESOLVE, grid, p, &[table, records, ids, counts, out.id]);
+                    plan.step(&keys::SETTLE, grid, p, &[table, ids, counts, out.id]);
                 }
+                plan.step(&keys::RESOLVE, grid, p, &[records, ids, counts, out.id]);
                 plan.step(&fold::FOLD, grid, row_params(), &[ids, map.id, rows.id]);
             }
             queue.compile(&plan, &memory)
@@ -154,6 +154,10 @@ fn keys_params() -> keys::KeysParams {
         record_words: 2,
         filtered: 0,
         expires: 0,
+        first_slot: 0,
+        page_slots: word(TABLE),
+        first_id: 0,
+        page_ids: word(KEYS),
         pad0: 0,
         pad1: 0,
     }

@@ -13,9 +13,9 @@ struct ExpireParams {
     uint32_t row_words;
     uint32_t first_block;
     uint32_t blocks;
+    uint32_t first_id;
     uint32_t pad0;
     uint32_t pad1;
-    uint32_t pad2;
 };
 
 constexpr uint32_t EXPIRE_BEFORE = 3;
@@ -47,7 +47,7 @@ static __device__ __forceinline__ void body(Head head, const ExpireParams& p, Wo
         return;
     }
     const uint32_t id = head[WALK_FROM] + blockIdx.x * THREADS + threadIdx.x;
-    const uint32_t seen = id * p.record_words + p.seen_word;
+    const uint32_t seen = (id - p.first_id) * p.record_words + p.seen_word;
     bool forget = false;
     if (id < head[WALK_TO]) {
         const uint32_t generation = records[seen];
@@ -55,7 +55,8 @@ static __device__ __forceinline__ void body(Head head, const ExpireParams& p, Wo
     }
     uint32_t all;
     const uint32_t place = take_places(forget, counts[COUNTS_FREE], all);
-    if (forget) {
+    // When the list is full, the key stays for another time.
+    if (forget && COUNTS_LIST + place < counts.len) {
         records[seen] = 0;
         counts[COUNTS_LIST + place] = id;
     }

@@ -24,7 +24,7 @@ struct FireParams {
     uint32_t last;
     uint32_t first_block;
     uint32_t blocks;
-    uint32_t pad0;
+    uint32_t first_id;
 };
 
 constexpr uint32_t FIRE_FIXED = 4;
@@ -189,7 +189,7 @@ static __device__ __forceinline__ void body(Head head, const FireParams& p, Cons
     }
     const uint32_t to = FIRE_FIXED + (place - 1) * p.out_words;
     if (p.lead != 0) {
-        const uint32_t record = id * p.record_words;
+        const uint32_t record = (id - p.first_id) * p.record_words;
         out[to] = p.key_words == 0 ? id : records[record];
         out[to + 1] = p.key_words == 2 ? records[record + 1] : 0;
     }

@@ -22,10 +22,12 @@ constexpr uint32_t CHUNK = 12;
 constexpr uint32_t SPAN = 4;
 constexpr uint32_t ALL = 0x80000000u;
 
-// Ids that are none, and the flag of one that is still a table slot.
+// Ids that are none; flags of an id that is still a table slot, that is still an event, whose record is not written.
 constexpr uint32_t DROPPED = 0xffffffffu;
 constexpr uint32_t ASIDE = 0xfffffffeu;
 constexpr uint32_t PENDING = 0x80000000u;
+constexpr uint32_t FOLLOW = 0x40000000u;
+constexpr uint32_t NEW = 0x20000000u;
 
 // The output of an ingest batch.
 constexpr uint32_t OUT_FIXED = 8;
@@ -33,6 +35,7 @@ constexpr uint32_t OUT_KEYS = 1;
 constexpr uint32_t OUT_ASIDE = 2;
 constexpr uint32_t OUT_PROBES = 3;
 constexpr uint32_t OUT_FREE = 4;
+constexpr uint32_t OUT_FILL = 5;
 
 // Whether this block is one that the header did not ask for.
 static __device__ __forceinline__ bool past_grid(Head head) { return blockIdx.x >= head[GROUPS]; }
@@ -90,13 +93,33 @@ struct KeysParams {
     uint32_t record_words;
     uint32_t filtered;
     uint32_t expires;
+    uint32_t first_slot;
+    uint32_t page_slots;
+    uint32_t first_id;
+    uint32_t page_ids;
     uint32_t pad0;
     uint32_t pad1;
 };
 constexpr uint32_t COUNTS_BASE = 0;
 constexpr uint32_t COUNTS_FREE = 1;
 constexpr uint32_t COUNTS_TAKEN = 2;
-constexpr uint32_t COUNTS_LIST = 4;
+constexpr uint32_t COUNTS_FILL = 4;
+constexpr uint32_t COUNTS_LIST = 260;
+
+// The page of the table that a kernel binds.
+struct TablePage {
+    uint32_t first, mask, whole;
+
+    __device__ __forceinline__ TablePage(Head head, const KeysParams& p)
+        : first(p.first_slot), mask(min(head[TABLE_MASK], p.page_slots - 1)), whole(head[TABLE_MASK]) {}
+
+    // Whether keys of this hash are in this page; the slot in it at which they are looked for first.
+    __device__ __forceinline__ bool has(uint32_t hash) const { return (hash & whole & ~mask) == first; }
+    __device__ __forceinline__ uint32_t home(uint32_t hash) const { return hash & mask; }
+    // Whether there are other pages; where `counts` has the number of this one's keys then.
+    __device__ __forceinline__ bool has_others() const { return mask < whole; }
+    __device__ __forceinline__ uint32_t fill() const { return COUNTS_FILL + first / (mask + 1); }
+};
 
 // The key of an event, by its index in the batch; what a key of one word lacks is zero.
 static __device__ __forceinline__ u64 key_of(const KeysParams& p, Events events, uint32_t index) {

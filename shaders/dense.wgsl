@@ -9,6 +9,10 @@ struct KeysParams {
     record_words: u32,
     filtered: u32,
     expires: u32,
+    first_slot: u32,
+    page_slots: u32,
+    first_id: u32,
+    page_ids: u32,
     pad0: u32,
     pad1: u32,
 }

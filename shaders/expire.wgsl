@@ -8,9 +8,9 @@ struct ExpireParams {
     row_words: u32,
     first_block: u32,
     blocks: u32,
+    first_id: u32,
     pad0: u32,
     pad1: u32,
-    pad2: u32,
 }
 
 @group(0) @binding(0) var<storage, read> head: array<u32>;
@@ -20,8 +20,6 @@ struct ExpireParams {
 @group(0) @binding(5) var<storage, read> map: array<u32>;
 @group(0) @binding(6) var<storage, read> rows: array<u32>;
 
-const COUNTS_FREE: u32 = 1u;
-const COUNTS_LIST: u32 = 4u;
 const EXPIRE_BEFORE: u32 = 3u;
 const EXPIRE_SLOTS: u32 = 5u;
 const EXPIRE_SLOT: u32 = 6u;
@@ -74,11 +72,15 @@ fn expire(
     if (id >= head[WALK_TO] || !is_ours(id)) {
         return;
     }
-    let seen = id * p.record_words + p.seen_word;
+    let seen = (id - p.first_id) * p.record_words + p.seen_word;
     let generation = records[seen];
     if (generation >= head[EXPIRE_BEFORE] || (generation != 0u && has_rows(id))) {
         return;
     }
-    records[seen] = 0u;
-    atomicStore(&counts[COUNTS_LIST + atomicAdd(&counts[COUNTS_FREE], 1u)], id);
+    // When the list is full, the key stays for another time.
+    let place = COUNTS_LIST + atomicAdd(&counts[COUNTS_FREE], 1u);
+    if (place < arrayLength(&counts)) {
+        atomicStore(&counts[place], id);
+        records[seen] = 0u;
+    }
 }

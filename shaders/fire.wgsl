@@ -19,7 +19,7 @@ struct FireParams {
     last: u32,
     first_block: u32,
     blocks: u32,
-    pad0: u32,
+    first_id: u32,
 }
 
 @group(0) @binding(0) var<storage, read> head: array<u32>;
@@ -219,11 +219,12 @@ fn emit(id: u32, row: u32) -> u32 {
     atomicAdd(&out[0], p.out_words);
     let to = FIRE_FIXED + (place - 1u) * p.out_words;
     var key = vec2<u32>(id, 0u);
+    let record = (id - p.first_id) * p.record_words;
     if (p.key_words != 0u) {
-        key.x = records[id * p.record_words];
+        key.x = records[record];
     }
     if (p.key_words == 2u) {
-        key.y = records[id * p.record_words + 1u];
+        key.y = records[record + 1u];
     }
     atomicStore(&out[to], key.x);
     atomicStore(&out[to + 1u], key.y);

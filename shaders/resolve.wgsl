@@ -1,6 +1,8 @@
-// Replaces claimed slots by ids. Twin of src/ops/keys.rs.
+// Gives every event of a new key its id, writes the records of new keys, and notes the generation of keys that expire.
+// Twin of src/ops/keys.rs.
 //
-// Per event: 4 bytes of id; when its key is new, 4 of table and 4 of id written; 4 of generation when keys expire.
+// Per event: 4 bytes of id; when its key is new, 4 of another's id and 4 of id written; 4 of generation when keys
+// expire; per new key its 4 or 8 bytes of event, its record written.
 
 struct KeysParams {
     stride: u32,
@@ -9,21 +11,21 @@ struct KeysParams {
     record_words: u32,
     filtered: u32,
     expires: u32,
+    first_slot: u32,
+    page_slots: u32,
+    first_id: u32,
+    page_ids: u32,
     pad0: u32,
     pad1: u32,
 }
 
 @group(0) @binding(0) var<storage, read> head: array<u32>;
 @group(0) @binding(1) var<uniform> p: KeysParams;
-@group(0) @binding(3) var<storage, read> table: array<u32>;
-@group(0) @binding(4) var<storage, read_write> records: array<atomic<u32>>;
-@group(0) @binding(5) var<storage, read_write> ids: array<u32>;
-@group(0) @binding(6) var<storage, read> counts: array<u32>;
-@group(0) @binding(7) var<storage, read_write> out: array<u32>;
-
-const COUNTS_BASE: u32 = 0u;
-const COUNTS_FREE: u32 = 1u;
-const COUNTS_TAKEN: u32 = 2u;
+@group(0) @binding(2) var<storage, read> events: array<u32>;
+@group(0) @binding(3) var<storage, read_write> records: array<atomic<u32>>;
+@group(0) @binding(4) var<storage, read_write> ids: array<atomic<u32>>;
+@group(0) @binding(5) var<storage, read> counts: array<u32>;
+@group(0) @binding(6) var<storage, read_write> out: array<u32>;
 
 // One more than the highest id ever handed out.
 fn high_water() -> u32 {
@@ -39,7 +41,7 @@ fn resolve(
 ) {
 
     let g = group_index(wid, groups);
-    if (g == 0u && k == 0u) {
+    if (g == 0u && k == 0u && p.first_id == 0u) {
         out[OUT_KEYS] = high_water();
         out[OUT_FREE] = max(counts[COUNTS_FREE], counts[COUNTS_TAKEN]) - counts[COUNTS_TAKEN];
     }
@@ -48,16 +50,31 @@ fn resolve(
         return;
     }
     let event = chunk.first + k;
-    var id = ids[event];
+    var id = atomicLoad(&ids[event]);
     if (id >= ASIDE) {
         return;
     }
-    if ((id & PENDING) != 0u) {
-        id = table[2u * (id & ~PENDING)] - 1u;
-        ids[event] = id;
+    if ((id & FOLLOW) != 0u) {
+        // The event that claimed the slot may have been here already, or not.
+        id = atomicLoad(&ids[id & ~FOLLOW]) & ~NEW;
+        atomicStore(&ids[event], id);
     }
-    if (p.expires != 0u) {
+    let is_new = (id & NEW) != 0u;
+    id &= ~NEW;
+    let here = id - p.first_id;
+    if (here >= p.page_ids) {
+        return; // In another page.
+    }
+    let record = here * p.record_words;
+    if (is_new) {
+        let key = event * p.stride + p.key_word;
+        for (var i = 0u; i < p.key_words; i += 1u) {
+            atomicStore(&records[record + i], events[key + i]);
+        }
+        atomicStore(&ids[event], id);
+    }
+    if (is_new || p.expires != 0u) {
         // Events of one key all write the same.
-        atomicStore(&records[id * p.record_words + p.key_words], head[GENERATION]);
+        atomicStore(&records[record + p.key_words], head[GENERATION]);
     }
 }

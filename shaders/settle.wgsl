@@ -1,6 +1,7 @@
 // Gives every claim its id. Twin of src/ops/keys.rs.
 //
-// Per event: 4 bytes of id, and 4 of table when its key is new; per new key one addition, its record and slot written.
+// Per event: 4 bytes of id; per new key one addition, two more where the table has several pages, its slot and id
+// written.
 
 struct KeysParams {
     stride: u32,
@@ -9,6 +10,10 @@ struct KeysParams {
     record_words: u32,
     filtered: u32,
     expires: u32,
+    first_slot: u32,
+    page_slots: u32,
+    first_id: u32,
+    page_ids: u32,
     pad0: u32,
     pad1: u32,
 }
@@ -16,10 +21,10 @@ struct KeysParams {
 @group(0) @binding(0) var<storage, read> head: array<u32>;
 @group(0) @binding(1) var<uniform> p: KeysParams;
 @group(0) @binding(2) var<storage, read> events: array<u32>;
-@group(0) @binding(3) var<storage, read_write> table: array<atomic<u32>>;
-@group(0) @binding(4) var<storage, read_write> records: array<u32>;
-@group(0) @binding(5) var<storage, read> ids: array<u32>;
-@group(0) @binding(6) var<storage, read_write> counts: array<atomic<u32>>;
+@group(0) @binding(3) var<storage, read_write> table: array<u32>;
+@group(0) @binding(4) var<storage, read_write> ids: array<u32>;
+@group(0) @binding(5) var<storage, read_write> counts: array<atomic<u32>>;
+@group(0) @binding(6) var<storage, read_write> out: array<atomic<u32>>;
 
 // The key of an event, by its index in the batch.
 fn key_of(event: u32) -> vec2<u32> {
@@ -30,11 +35,6 @@ fn key_of(event: u32) -> vec2<u32> {
     }
     return key;
 }
-
-const COUNTS_BASE: u32 = 0u;
-const COUNTS_FREE: u32 = 1u;
-const COUNTS_TAKEN: u32 = 2u;
-const COUNTS_LIST: u32 = 4u;
 
 // The next free id.
 fn take_id() -> u32 {
@@ -63,20 +63,22 @@ fn settle(
     if (pending >= ASIDE || (pending & PENDING) == 0u) {
         return;
     }
-    // The slot's tag names the one event that claimed it until that event replaces it by an id, which has no flag:
-    // no other thread can take it for its own.
-    let slot = pending & ~PENDING;
-    if (atomicLoad(&table[2u * slot]) != (PENDING | event)) {
-        return;
+    let mask = min(head[TABLE_MASK], p.page_slots - 1u);
+    let slot = (pending & ~PENDING) - p.first_slot;
+    if (slot > mask) {
+        return; // In another page.
     }
     let key = key_of(event);
     let id = take_id();
-    let record = id * p.record_words;
-    records[record] = key.x;
+    let at = 2u * p.key_words * slot;
+    table[at + 1u] = key.x;
     if (p.key_words == 2u) {
-        records[record + 1u] = key.y;
+        table[at + 2u] = key.y;
     }
-    records[record + p.key_words] = head[GENERATION];
-    atomicStore(&table[2u * slot + 1u], key.x);
-    atomicStore(&table[2u * slot], id + 1u);
+    table[at] = id + 1u;
+    ids[event] = NEW | id;
+    if (mask < head[TABLE_MASK]) {
+        let fill = atomicAdd(&counts[COUNTS_FILL + p.first_slot / p.page_slots], 1u) + 1u;
+        atomicMax(&out[OUT_FILL], fill);
+    }
 }

@@ -16,10 +16,12 @@ const CHUNK: u32 = 12u;
 const SPAN: u32 = 4u;
 const ALL: u32 = 0x80000000u;
 
-// Ids that are none, and the flag of one that is still a table slot.
+// Ids that are none; flags of an id that is still a table slot, that is still an event, whose record is not written.
 const DROPPED: u32 = 0xffffffffu;
 const ASIDE: u32 = 0xfffffffeu;
 const PENDING: u32 = 0x80000000u;
+const FOLLOW: u32 = 0x40000000u;
+const NEW: u32 = 0x20000000u;
 
 // The output of an ingest batch.
 const OUT_FIXED: u32 = 8u;
@@ -27,6 +29,14 @@ const OUT_KEYS: u32 = 1u;
 const OUT_ASIDE: u32 = 2u;
 const OUT_PROBES: u32 = 3u;
 const OUT_FREE: u32 = 4u;
+const OUT_FILL: u32 = 5u;
+
+// The ids and the keys of each page, as src/ops/keys.rs counts them.
+const COUNTS_BASE: u32 = 0u;
+const COUNTS_FREE: u32 = 1u;
+const COUNTS_TAKEN: u32 = 2u;
+const COUNTS_FILL: u32 = 4u;
+const COUNTS_LIST: u32 = 260u;
 
 struct Chunk {
     first: u32,

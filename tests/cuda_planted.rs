@@ -93,11 +93,7 @@ const PLANTS: &[(&str, Plant<'_>)] = &[
     ),
     (
         "a claimed slot taken for every key",
-        plant(
-            "kernels/keys.cu",
-            "slot.tag & ~PENDING) == key;",
-            "slot.tag & ~PENDING) == key || true;",
-        ),
+        plant("kernels/keys.cu", "tag & ~PENDING) == key;", "tag & ~PENDING) == key || true;"),
     ),
     (
         "a tie that the wrong event wins",
@@ -114,6 +110,26 @@ const PLANTS: &[(&str, Plant<'_>)] = &[
     (
         "a row of the next page",
         plant("kernels/window.cuh", "here < p.blocks ?", "here <= p.blocks ?"),
+    ),
+    (
+        "a key that the next page of the table has, too",
+        plant("kernels/window.cuh", "& ~mask) == first;", "& ~mask) - first <= mask + 1;"),
+    ),
+    (
+        "a claim of the next page of the table",
+        plant("kernels/settle.cu", "slot <= page.mask;", "slot <= page.mask + 1;"),
+    ),
+    (
+        "a record of the next page",
+        plant("kernels/resolve.cu", "(here >= p.page_ids)", "(here > p.page_ids)"),
+    ),
+    (
+        "keys of records that begin with the page, not with the walk",
+        plant("kernels/fire.cu", "(id - p.first_id) * p.record_words", "id * p.record_words"),
+    ),
+    (
+        "a new key that stays marked",
+        plant("kernels/resolve.cu", "        }\n        ids[event] = id;\n", "        }\n"),
     ),
     (
         "two pages that forget the same id",

@@ -46,6 +46,10 @@ pub const DROPPED: u32 = u32::MAX;
 pub const ASIDE: u32 = u32::MAX - 1;
 /// Flag of an id that is still the table slot its key has just claimed.
 pub const PENDING: u32 = 1 << 31;
+/// Flag of an id that is still the event which has just claimed a slot for the same key.
+pub const FOLLOW: u32 = 1 << 30;
+/// Flag of an id whose record is not written yet: the event is the one that claimed it.
+pub const NEW: u32 = 1 << 29;
 
 /// Words of an ingest batch's output before the list of events set aside.
 pub const OUT_FIXED: usize = 8;
@@ -57,6 +61,10 @@ pub const OUT_ASIDE: usize = 2;
 pub const OUT_PROBES: usize = 3;
 /// Output word: how many ids are free again.
 pub const OUT_FREE: usize = 4;
+/// Output word: the most keys that a page of the table had after it was given more, where there are several.
+pub const OUT_FILL: usize = 5;
+/// Output word: how many keys are new, on a serial device.
+pub const OUT_NEW: usize = 6;
 
 /// One chunk, as CPU twins read it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,8 +1,10 @@
 //! Forgets keys that have not been seen for their time to live.
 //!
 //! Spec: a key expires when the last batch that saw it ran in a generation before the header's, and no live slot
-//! holds a row of it; its id then goes to the free list and its record is marked by generation 0. The table is
-//! rebuilt afterwards. The host makes a new generation whenever event time has moved on by a share of the time to live.
+//! holds a row of it; its id then goes to the free list and its record is marked by generation 0. The list is as long
+//! as the buffer it lies in: when it is full, keys that have expired stay as they are for another time, though they
+//! are counted with the others. The table is rebuilt afterwards. The host makes a new generation whenever event time
+//! has moved on by a share of the time to live.
 //!
 //! Cost per id: its generation, and one count for each live slot when that is old.
 
@@ -34,12 +36,12 @@ params! {
         first_block: u32,
         /// Blocks of the page, or `page::ALONE`.
         blocks: u32,
+        /// The first id of the page of key records, in which the walk lies.
+        first_id: u32,
         /// Padding.
         pad0: u32,
         /// Padding.
         pad1: u32,
-        /// Padding.
-        pad2: u32,
     }
 }
 
@@ -75,7 +77,7 @@ fn expire(args: Args<'_>) {
         }
         for within in ids {
             let id = block * BLOCK_IDS + within;
-            let generation = &mut keys[id * record_words + seen];
+            let generation = &mut keys[(id - p.first_id as usize) * record_words + seen];
             let is_live = *generation >= head[EXPIRE_BEFORE]
                 || *generation != 0
                     && live.iter().any(|&slot| {
@@ -84,10 +86,14 @@ fn expire(args: Args<'_>) {
                             rows[(rows_at + within) * row_words + COUNT] != 0
                         })
                     });
-            if !is_live {
+            if is_live {
+                continue;
+            }
+            let place = COUNTS_LIST + counts[COUNTS_FREE] as usize;
+            counts[COUNTS_FREE] += 1;
+            if let Some(place) = counts.get_mut(place) {
+                *place = word(id);
                 *generation = 0;
-                counts[COUNTS_LIST + counts[COUNTS_FREE] as usize] = word(id);
-                counts[COUNTS_FREE] += 1;
             }
         }
     }

@@ -6,7 +6,8 @@
 //! destination, where there is one, then holds the combined row and that count. Row order is not promised.
 //!
 //! Firing is resumable because a walk covers a range of ids no longer than the output has room for rows: the host
-//! goes on with the next range. One step fires one value's rows; the first (`lead`) decides which ids are emitted
+//! goes on with the next range. A range lies in one page of key records, which is why a walk is one program for each of
+//! those pages. One step fires one value's rows; the first (`lead`) decides which ids are emitted
 //! and where, those of further values follow it.
 //!
 //! Cost per id: one row read for each slot; per row emitted its words written.
@@ -52,8 +53,8 @@ params! {
         first_block: u32,
         /// Blocks of the page, or `page::ALONE`.
         blocks: u32,
-        /// Padding.
-        pad0: u32,
+        /// The first id of the page of key records.
+        first_id: u32,
     }
 }
 
@@ -139,7 +140,7 @@ fn fire_as<const WORDS: usize, const PARTS: u32>(args: Args<'_>, p: &FireParams)
             }
             let to = FIRE_FIXED + (*place as usize - 1) * p.out_words as usize;
             if p.lead != 0 {
-                let record = id * p.record_words as usize;
+                let record = (id - p.first_id as usize) * p.record_words as usize;
                 out[to] = if p.key_words == 0 { word(id) } else { keys[record] };
                 out[to + 1] = if p.key_words == 2 { keys[record + 1] } else { 0 };
             }

@@ -87,7 +87,7 @@ impl Engine {
         let values = values.map(|(g, v)| (g.out_at, g.layout, v.kind, v.fraction)).collect();
         let shape = Arc::new(Shape { words: programs.out_words, values });
         let stats = Stats { device: caps.name.clone(), ..Stats::default() };
-        let keys = Keyspace::new(&query, &options);
+        let keys = Keyspace::new(&query, &options, programs.page_slots());
         let places = Places::new(programs.page_blocks());
         let rules = Rules::new(&query);
         let elsewhere = options.alternative.clone();
@@ -210,8 +210,7 @@ impl Engine {
 
     /// Moves in with all state, or stays where it is after an error.
     fn settle(&mut self, mut home: Home) -> Result<()> {
-        let slots = &mut self.places.slots;
-        *slots = home.take_over(&mut *self.queue, &self.programs, slots)?;
+        home.take_over(&mut *self.queue, &self.programs, &mut self.keys, &mut self.places.slots)?;
         (self.caps, self.queue, self.programs) = (home.caps, home.queue, home.programs);
         self.device = home.device;
         Ok(())
@@ -251,6 +250,7 @@ impl Engine {
         // device, fewer are in flight, and smaller ones.
         let new = |events| self.keys.bound_after(events) - self.keys.known();
         let fits = self.places.slots.largest(room, new, &self.caps, &self.programs);
+        let fits = self.keys.largest(fits);
         if self.in_flight() && (fits < room || self.keys.needs_quiet(room)) {
             return Ok(false);
         }
@@ -361,7 +361,8 @@ impl Engine {
         if self.in_flight() && unknown > self.keys.known() / 2 + self.programs.fire_rows {
             return Ok(false);
         }
-        let program = task.program(&self.programs.paged);
+        let (page, page_end) = self.programs.page_of_records(self.fire_from);
+        let program = task.program(&self.programs.paged, page);
         if !self.queue.room(program) || self.outbox.free() <= self.rows_sent() {
             return Ok(false);
         }
@@ -372,7 +373,7 @@ impl Engine {
             Task::Fire { window, .. } => {
                 let from = self.fire_from;
                 // Meanwhile batches may have retired with fewer new keys than they could have brought.
-                let to = high.min(from + self.programs.fire_rows).max(from);
+                let to = high.min(from + self.programs.fire_rows).min(page_end).max(from);
                 let shape = self.rules.shape;
                 let lost = self.lanes.lost(shape.window_start(window), shape.window_end(window));
                 let closed_ns = self.closed_ns;
@@ -382,7 +383,7 @@ impl Engine {
         };
         let head = self.places.slots.walk(named, (from, to));
         // Pages may have been added since, and with them programs compiled.
-        let program = task.program(&self.programs.paged);
+        let program = task.program(&self.programs.paged, page);
         self.queue.submit(program, &head, Vec::new())?;
         self.sent.push_back(sent);
         match task {

@@ -31,10 +31,11 @@ pub(super) enum Task {
 pub(super) type Named = (Option<u32>, [Option<u32>; 2]);
 
 impl Task {
-    pub(super) const fn program(&self, programs: &Paged) -> ProgramId {
+    /// The program that works on ids whose records lie in this page.
+    pub(super) fn program(&self, programs: &Paged, page: usize) -> ProgramId {
         match self {
             Self::Merge { .. } => programs.merge,
-            Self::Fire { .. } => programs.fire,
+            Self::Fire { .. } => programs.fire[page],
             Self::Release { .. } => programs.clear,
         }
     }

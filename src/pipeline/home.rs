@@ -1,8 +1,9 @@
 //! Where a query lives: its queue on a device with everything compiled, and how its state comes there from another.
 //!
-//! What kernels keep in a buffer has one layout on every device, so state moves by being copied. Only the pages of rows
-//! are of the device's own size: blocks get new numbers on the way.
+//! What kernels keep in a buffer has one layout on every device, so state moves by being copied. Only pages are of the
+//! device's own size: blocks of rows get new numbers on the way, and the key table is made anew from the key records.
 
+use super::keyspace::Keyspace;
 use super::options::{Options, Query};
 use super::programs::Programs;
 use super::slots::Slots;
@@ -39,32 +40,23 @@ impl Home {
         Ok(Self { device, caps, queue, programs })
     }
 
-    /// Copies all state of another home of the same query, which may be on the same device, and lays its rows out for
-    /// the pages here. Nothing may be in flight there. The slots are those that go with it.
+    /// Copies all state of another home of the same query, which may be on the same device, and lays it out for the
+    /// pages here. Nothing may be in flight there. Keys and slots become those that go with it, unless there is an
+    /// error.
     pub(super) fn take_over(
         &mut self,
         from: &mut dyn Queue,
         theirs: &Programs,
-        slots: &Slots,
-    ) -> Result<Slots> {
+        keys: &mut Keyspace,
+        slots: &mut Slots,
+    ) -> Result<()> {
         let Self { caps, queue, programs, .. } = self;
         let mut piece = vec![0; PIECE];
-        let b = &theirs.buffers;
-        for id in [b.table, b.keys, b.counts].map(|buffer| buffer.id) {
-            let words = theirs.memory.decl(id).map_or(0, |decl| decl.words);
-            if programs.memory.decl(id).is_some_and(|mine| mine.words != words) {
-                programs.resize(&mut **queue, caps, id, words)?;
-            }
-            for at in (0..words).step_by(PIECE) {
-                let words = &mut piece[..PIECE.min(words - at)];
-                from.read(id, at, words)?;
-                queue.write(id, at, words)?;
-            }
-        }
-        let (mut slots, mut moves) = slots.laid_out(programs.page_blocks(), &caps.name)?;
+        let moved_keys = keys.moved((from, theirs), (&mut **queue, caps, programs), &mut piece)?;
+        let (mut laid_out, mut moves) = slots.laid_out(programs.page_blocks(), &caps.name)?;
         // Blocks handed out since the device there was last told have nothing in them.
         moves.retain(|&(old, _)| theirs.has_block(old));
-        slots.sync(&mut **queue, caps, programs)?;
+        laid_out.sync(&mut **queue, caps, programs)?;
         let most = PIECE / programs.block_words();
         let pages = (theirs.page_blocks(), programs.page_blocks());
         for (old, new, blocks) in runs(&moves, pages, most) {
@@ -75,7 +67,8 @@ impl Home {
                 queue.write(ours.pages[new / pages.1].id, new % pages.1 * block, words)?;
             }
         }
-        Ok(slots)
+        (*keys, *slots) = (moved_keys, laid_out);
+        Ok(())
     }
 }
 

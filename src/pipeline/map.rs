@@ -83,7 +83,8 @@ impl Map {
         let map = programs.buffers.map.id;
         let have = programs.memory.decl(map).map_or(0, |d| d.words);
         if self.words.len() > have {
-            programs.resize(queue, caps, map, self.words.len().next_power_of_two().max(4))?;
+            let room = self.words.len().next_power_of_two().min(caps.bind_words_max / 4 * 4);
+            programs.resize(queue, caps, map, room.max(self.words.len().next_multiple_of(4)))?;
         }
         self.changed.sort_unstable_by_key(|range| range.start);
         let mut ranges = self.changed.drain(..);

@@ -335,7 +335,8 @@ pub struct Options {
     /// Keys to make room for at the start.
     pub keys: usize,
     /// Keys held at a time; events of further keys are set aside. Looked at between batches, so one batch may exceed
-    /// it, and which keys get in depends on the batches.
+    /// it, and which keys get in depends on the batches: a parallel device does not know which of a batch's new keys
+    /// came first. So where the bound is reached, and only there, the size of batches shows in what is set aside.
     pub keys_max: usize,
     /// Set-aside events kept for [`Results::asides`](super::Results::asides); more are counted and lost.
     pub asides: usize,

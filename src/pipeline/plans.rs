@@ -1,7 +1,9 @@
-//! The plans of one window query, recorded from its parameters and the pages of rows there are.
+//! The plans of one window query, recorded from its parameters and the pages there are.
 //!
-//! A kernel binds one page of rows, so it has a step for each; with one page there is one step. The steps for one value
-//! come before those for the next, page by page, because what the first value emits decides for the others.
+//! A kernel binds one page of rows, of the key table, or of key records, so it has a step for each; with one page there
+//! is one step. The steps for one value come before those for the next, page by page, because what the first value
+//! emits decides for the others. What combines key records with rows or with the table is a walk over ids, and a walk
+//! stays inside one page of records: there is a plan for each of these, so no plan has a step for each pair of pages.
 
 use super::options::{Query, ValueSpec};
 use super::programs::{Buffers, EXPIRE_SLOTS_MAX, Group};
@@ -31,6 +33,10 @@ pub(super) struct Plans {
     pub(super) out_words: usize,
     /// Blocks in a page.
     pub(super) page_blocks: usize,
+    /// Slots in a page of the key table.
+    pub(super) page_slots: usize,
+    /// Ids in a page of key records.
+    pub(super) page_ids: usize,
 }
 
 const PER_CHUNK: Grid = Grid::Head(batch::GROUPS);
@@ -55,21 +61,33 @@ impl Plans {
         })
     }
 
+    /// The parameters of the key kernels for each page of the table, with the page.
+    fn tables<'a>(&'a self, b: &'a Buffers) -> impl Iterator<Item = (KeysParams, BufId)> + 'a {
+        b.table.iter().enumerate().map(|(i, page)| {
+            (KeysParams { first_slot: u(i * self.page_slots), ..self.keys }, page.id)
+        })
+    }
+
+    /// The first id of a page of records.
+    fn first_id(&self, page: usize) -> u32 {
+        u(page * self.page_ids)
+    }
+
     pub(super) fn ingest(&self, b: &Buffers, groups: &[Group]) -> Plan {
         let mut plan = self.opening.clone();
+        let (ids, counts, out) = (b.ids.id, b.counts.id, b.ingested.id);
         if self.dense {
-            plan.step(&DENSE, PER_CHUNK, self.keys, &[b.ids.id, b.ingested.id]);
+            plan.step(&DENSE, PER_CHUNK, self.keys, &[ids, out]);
         } else {
-            let (table, keys, ids, counts) = (b.table.id, b.keys.id, b.ids.id, b.counts.id);
-            plan.step(&KEYS, PER_CHUNK, self.keys, &[table, keys, ids, counts, b.ingested.id]);
-            if !self.serial {
-                plan.step(&SETTLE, PER_CHUNK, self.keys, &[table, keys, ids, counts]);
-                plan.step(
-                    &RESOLVE,
-                    PER_CHUNK,
-                    self.keys,
-                    &[table, keys, ids, counts, b.ingested.id],
-                );
+            for (keys, table) in self.tables(b) {
+                plan.step(&KEYS, PER_CHUNK, keys, &[table, ids, counts, out]);
+            }
+            for (keys, table) in self.tables(b).filter(|_| !self.serial) {
+                plan.step(&SETTLE, PER_CHUNK, keys, &[table, ids, counts, out]);
+            }
+            for (page, records) in b.records.iter().enumerate() {
+                let keys = KeysParams { first_id: self.first_id(page), ..self.keys };
+                plan.step(&RESOLVE, PER_CHUNK, keys, &[records.id, ids, counts, out]);
             }
         }
         for (row, rows) in self.steps(groups) {
@@ -96,7 +114,8 @@ impl Plans {
         plan
     }
 
-    pub(super) fn fire(&self, b: &Buffers, groups: &[Group]) -> Plan {
+    /// For ids of this page of records.
+    pub(super) fn fire(&self, page_of_records: usize, b: &Buffers, groups: &[Group]) -> Plan {
         let mut plan = Plan { output: Some(b.fired.id), ..Plan::new("fire", WALK_WORDS) };
         for (i, (group, row)) in groups.iter().zip(&self.rows).enumerate() {
             for (page, rows) in pages(group, self.page_blocks) {
@@ -116,22 +135,29 @@ impl Plans {
                     last: row.last,
                     first_block: page.first,
                     blocks: page.blocks,
-                    pad0: 0,
+                    first_id: self.first_id(page_of_records),
                 };
-                let binds = [b.keys.id, b.map.id, rows, b.emitted.id, b.fired.id];
+                let records = b.records[page_of_records].id;
+                let binds = [records, b.map.id, rows, b.emitted.id, b.fired.id];
                 plan.step(&FIRE, PER_ID, params, &binds);
             }
         }
         plan
     }
 
-    pub(super) fn rehash(&self, b: &Buffers) -> Plan {
+    /// For ids of this page of records.
+    pub(super) fn rehash(&self, page_of_records: usize, b: &Buffers) -> Plan {
         let mut plan = Plan::new("rehash", batch::FIXED);
-        plan.step(&REHASH, PER_ID, self.keys, &[b.table.id, b.keys.id]);
+        let (first_id, records) = (self.first_id(page_of_records), b.records[page_of_records].id);
+        for (keys, table) in self.tables(b) {
+            let keys = KeysParams { first_id, ..keys };
+            plan.step(&REHASH, PER_ID, keys, &[table, records, b.counts.id]);
+        }
         plan
     }
 
-    pub(super) fn expire(&self, b: &Buffers, groups: &[Group]) -> Plan {
+    /// For ids of this page of records.
+    pub(super) fn expire(&self, page_of_records: usize, b: &Buffers, groups: &[Group]) -> Plan {
         let mut plan = Plan::new("expire", EXPIRE_SLOT + 2 * EXPIRE_SLOTS_MAX);
         for (page, rows) in pages(&groups[0], self.page_blocks) {
             let params = ExpireParams {
@@ -140,18 +166,23 @@ impl Plans {
                 row_words: self.rows[0].row_words,
                 first_block: page.first,
                 blocks: page.blocks,
+                first_id: self.first_id(page_of_records),
                 pad0: 0,
                 pad1: 0,
-                pad2: 0,
             };
-            plan.step(&EXPIRE, PER_ID, params, &[b.keys.id, b.counts.id, b.map.id, rows]);
+            let records = b.records[page_of_records].id;
+            plan.step(&EXPIRE, PER_ID, params, &[records, b.counts.id, b.map.id, rows]);
         }
         plan
     }
 }
 
 /// What the key kernels are told once.
-pub(super) fn key_params(query: &Query, key_words: usize, record_words: usize) -> KeysParams {
+pub(super) fn key_params(
+    query: &Query,
+    (key_words, record_words): (usize, usize),
+    (page_slots, page_ids): (usize, usize),
+) -> KeysParams {
     KeysParams {
         stride: u(query.stride),
         key_word: u(query.key.map_or(0, |c| c.word())),
@@ -159,6 +190,10 @@ pub(super) fn key_params(query: &Query, key_words: usize, record_words: usize) -
         record_words: u(record_words),
         filtered: u32::from(query.filter.is_some()),
         expires: u32::from(query.ttl.is_some()),
+        first_slot: 0,
+        page_slots: u(page_slots),
+        first_id: 0,
+        page_ids: u(page_ids),
         pad0: 0,
         pad1: 0,
     }

@@ -15,6 +15,8 @@ pub struct Seen(Arc<Counts>);
 struct Counts {
     words: AtomicU64,
     rows: AtomicU64,
+    tables: AtomicU64,
+    records: AtomicU64,
     queues: AtomicU64,
 }
 
@@ -26,6 +28,10 @@ impl Seen {
     /// Buffers of rows, of all queues together.
     pub fn rows(&self) -> u64 {
         self.0.rows.load(Ordering::SeqCst)
+    }
+    /// Pages of the key table and of key records, of all queues together.
+    pub fn keys(&self) -> [u64; 2] {
+        [&self.0.tables, &self.0.records].map(|count| count.load(Ordering::SeqCst))
     }
     pub fn queues(&self) -> u64 {
         self.0.queues.load(Ordering::SeqCst)
@@ -70,8 +76,11 @@ struct NarrowQueue {
 
 impl Queue for NarrowQueue {
     fn alloc(&mut self, buffers: &[BufferDecl]) -> Result<()> {
-        let rows = buffers.iter().filter(|decl| decl.name == "rows").count();
-        self.seen.0.rows.fetch_add(rows as u64, Ordering::SeqCst);
+        let Counts { rows, tables, records, .. } = &*self.seen.0;
+        for (name, count) in [("rows", rows), ("table", tables), ("keys", records)] {
+            let pages = buffers.iter().filter(|decl| decl.name == name).count();
+            count.fetch_add(pages as u64, Ordering::SeqCst);
+        }
         self.declared.extend(buffers);
         self.inner.alloc(buffers)
     }

@@ -59,6 +59,10 @@ pub struct Shape {
     pub elects: bool,
     /// Pages of rows.
     pub pages: usize,
+    /// Slots of a page of the table.
+    pub page_slots: usize,
+    /// Ids of a page of key records.
+    pub page_ids: usize,
 }
 
 /// Events that go to the same spans.
@@ -221,14 +225,40 @@ impl Script {
             seed: [0; 4].map(|_| rng.next_u64() as u32),
             elects: rng.below(2) == 0,
             pages: pick(&mut rng, &[1, 1, 2, 5]),
+            page_slots: pick(&mut rng, &[2 * KEYS_MAX, 2 * KEYS_MAX, 1024, 128]),
+            page_ids: pick(&mut rng, &[KEYS_MAX, KEYS_MAX, 1024, 320]),
         };
         let pool = pool(&mut rng, &shape);
+        let shape = shape.seeded(&mut rng, &pool);
         let seqs = [0, 1, 2].map(|_| pick(&mut rng, &[0, (1 << 32) - 300, u64::MAX - (1 << 20)]));
         let mut slots: Vec<u32> = (0..SOURCES).collect();
         shuffle(&mut rng, &mut slots);
         let mut draw = Draw { rng, shape, pool, seqs, slots, generation: 1 };
         let acts = draw.acts();
         Self { seed, shape: draw.shape, acts }
+    }
+}
+
+impl Shape {
+    /// With a seed under which no page of the table fills, as the host of a pipeline takes care of.
+    fn seeded(mut self, rng: &mut SplitMix, pool: &[u64]) -> Self {
+        let wide = self.keys == Keys::Hashed(2);
+        let fits = |seed: &[u32], slots: usize, keys: &[u64]| {
+            let mut fills = BTreeMap::new();
+            for key in keys {
+                let high = if wide { (key >> 32) as u32 } else { 0 };
+                let slot = pelton::ops::keys::hash(seed, *key as u32, high) as usize % slots;
+                *fills.entry(slot / self.page_slots).or_insert(0) += 1;
+            }
+            fills.values().all(|&keys| keys < slots.min(self.page_slots))
+        };
+        let few = &pool[..pool.len().min(self.tables[0] / 2)];
+        while matches!(self.keys, Keys::Hashed(_))
+            && !(fits(&self.seed, self.tables[0], few) && fits(&self.seed, self.tables[1], pool))
+        {
+            self.seed = [0; 4].map(|_| rng.next_u64() as u32);
+        }
+        self
     }
 }
 

@@ -19,8 +19,10 @@ pub fn low(x: usize) -> u32 {
 }
 
 pub struct Bufs {
-    pub table: Buf<u32>,
-    pub records: Buf<u32>,
+    /// The key table, page by page.
+    pub table: Vec<Buf<u32>>,
+    /// Key records, page by page.
+    pub records: Vec<Buf<u32>>,
     pub ids: Buf<u32>,
     pub counts: Buf<u32>,
     pub map: Buf<u32>,
@@ -58,9 +60,32 @@ impl Shape {
             record_words: low(self.record_words()),
             filtered: u32::from(self.filtered),
             expires: u32::from(self.expires),
+            first_slot: 0,
+            page_slots: low(self.page_slots),
+            first_id: 0,
+            page_ids: low(self.page_ids),
             pad0: 0,
             pad1: 0,
         }
+    }
+
+    /// Words of each page of a table of so many slots.
+    pub fn table_words(&self, slots: usize) -> Vec<usize> {
+        let page = slots.min(self.page_slots);
+        vec![page * self.record_words(); slots / page]
+    }
+
+    /// The parameters of the key kernels for each page of a table of so many slots.
+    fn tables<'a>(
+        &'a self,
+        slots: usize,
+        b: &'a Bufs,
+    ) -> impl Iterator<Item = (keys::KeysParams, Buf<u32>)> + 'a {
+        let pages = b.table.iter().take(self.table_words(slots).len()).enumerate();
+        pages.map(|(i, page)| {
+            let first_slot = low(i * self.page_slots);
+            (keys::KeysParams { first_slot, ..self.keys_params() }, *page)
+        })
     }
 
     /// Blocks of a page.
@@ -97,7 +122,7 @@ impl Shape {
         }
     }
 
-    pub fn fire_params(&self, value: usize, page: usize) -> fire::FireParams {
+    pub fn fire_params(&self, value: usize, page: usize, records: usize) -> fire::FireParams {
         let l = self.layout(value);
         let dense = matches!(self.keys, Keys::Dense(_));
         fire::FireParams {
@@ -116,7 +141,7 @@ impl Shape {
             last: low(l.last),
             first_block: self.page(page).first,
             blocks: self.page(page).blocks,
-            pad0: 0,
+            first_id: low(records * self.page_ids),
         }
     }
 }
@@ -128,9 +153,17 @@ pub fn memory(shape: &Shape) -> (Memory, Bufs) {
         (0..shape.pages).map(|_| m.buffer::<u32>("rows", Role::State, words)).collect()
     };
     let fired = fire::FIRE_FIXED + FIRE_IDS * shape.out_words();
+    let mut table = shape.table_words(shape.tables[1]);
+    table[0] = shape.table_words(shape.tables[0])[0];
+    let records = (0..KEYS_MAX).step_by(shape.page_ids);
+    let records = records.map(|first| shape.page_ids.min(KEYS_MAX - first) * shape.record_words());
+    let records: Vec<usize> = records.collect();
+    let state = |m: &mut Memory, name, words: &[usize]| {
+        words.iter().map(|&words| m.buffer(name, Role::State, words)).collect()
+    };
     let bufs = Bufs {
-        table: m.buffer("table", Role::State, 2 * shape.tables[0]),
-        records: m.buffer("records", Role::State, KEYS_MAX * shape.record_words()),
+        table: state(&mut m, "table", &table),
+        records: state(&mut m, "records", &records),
         ids: m.buffer("ids", Role::Scratch, EVENTS_MAX),
         counts: m.buffer("counts", Role::State, keys::COUNTS_LIST + KEYS_MAX),
         map: m.buffer("map", Role::State, SLOTS as usize * MAP_STRIDE),
@@ -147,19 +180,26 @@ pub fn zero(plan: &mut Plan, buffer: Buf<u32>, words: usize) {
     plan.step(&merge::ZERO, Grid::Groups(low(words.div_ceil(1024))), params, &[buffer.id]);
 }
 
-pub fn ingest_plan(shape: &Shape, serial: bool, b: &Bufs) -> Plan {
+/// Of a table of so many slots.
+pub fn ingest_plan(shape: &Shape, serial: bool, slots: usize, b: &Bufs) -> Plan {
     let words = batch::FIXED + CHUNKS_MAX * (batch::CHUNK + 4 * batch::SPAN);
     let mut plan = Plan::new("ingest", words);
     (plan.events_max, plan.stride, plan.output) = (EVENTS_MAX, STRIDE, Some(b.aside.id));
     let (p, grid) = (shape.keys_params(), Grid::Head(batch::GROUPS));
-    let (table, records, ids) = (b.table.id, b.records.id, b.ids.id);
-    let (counts, out) = (b.counts.id, b.aside.id);
+    let (ids, counts, out) = (b.ids.id, b.counts.id, b.aside.id);
     if let Keys::Dense(_) = shape.keys {
         plan.step(&keys::DENSE, grid, p, &[ids, out]);
     } else {
-        plan.step(&keys::KEYS, grid, p, &[table, records, ids, counts, out]);
-        plan.step(&keys::SETTLE, grid, p, &[table, records, ids, counts]);
-        plan.step(&keys::RESOLVE, grid, p, &[table, records, ids, counts, out]);
+        for (p, table) in shape.tables(slots, b) {
+            plan.step(&keys::KEYS, grid, p, &[table.id, ids, counts, out]);
+        }
+        for (p, table) in shape.tables(slots, b) {
+            plan.step(&keys::SETTLE, grid, p, &[table.id, ids, counts, out]);
+        }
+        for (page, records) in b.records.iter().enumerate() {
+            let p = keys::KeysParams { first_id: low(page * shape.page_ids), ..p };
+            plan.step(&keys::RESOLVE, grid, p, &[records.id, ids, counts, out]);
+        }
     }
     let elects = !serial || shape.elects;
     for (value, page, rows) in b.pages() {
@@ -173,12 +213,13 @@ pub fn ingest_plan(shape: &Shape, serial: bool, b: &Bufs) -> Plan {
     plan
 }
 
-pub fn fire_plan(shape: &Shape, b: &Bufs) -> Plan {
+/// For ids of this page of records.
+pub fn fire_plan(shape: &Shape, records: usize, b: &Bufs) -> Plan {
     let mut plan = Plan::new("fire", merge::WALK_WORDS);
     plan.output = Some(b.fired.id);
     for (value, page, rows) in b.pages() {
-        let binds = [b.records.id, b.map.id, rows.id, b.emitted.id, b.fired.id];
-        let params = shape.fire_params(value, page);
+        let binds = [b.records[records].id, b.map.id, rows.id, b.emitted.id, b.fired.id];
+        let params = shape.fire_params(value, page, records);
         plan.step(&fire::FIRE, Grid::Head(keys::WALK_GROUPS), params, &binds);
     }
     plan
@@ -193,7 +234,8 @@ pub fn walk_plan(shape: &Shape, b: &Bufs, kernel: &'static pelton::plan::Kernel)
     plan
 }
 
-pub fn expire_plan(shape: &Shape, b: &Bufs) -> Plan {
+/// For ids of this page of records.
+pub fn expire_plan(shape: &Shape, records: usize, b: &Bufs) -> Plan {
     let mut plan = Plan::new("expire", merge::WALK_WORDS);
     for (_, page, rows) in b.pages().filter(|(value, ..)| *value == 0) {
         let params = expire::ExpireParams {
@@ -202,21 +244,33 @@ pub fn expire_plan(shape: &Shape, b: &Bufs) -> Plan {
             row_words: low(shape.layout(0).words),
             first_block: shape.page(page).first,
             blocks: shape.page(page).blocks,
+            first_id: low(records * shape.page_ids),
             pad0: 0,
             pad1: 0,
-            pad2: 0,
         };
-        let binds = [b.records.id, b.counts.id, b.map.id, rows.id];
+        let binds = [b.records[records].id, b.counts.id, b.map.id, rows.id];
         plan.step(&expire::EXPIRE, Grid::Head(keys::WALK_GROUPS), params, &binds);
     }
     plan
 }
 
-pub fn rehash_plan(shape: &Shape, b: &Bufs, slots: usize) -> Plan {
+/// Zeroes a table of so many slots.
+pub fn zero_plan(shape: &Shape, b: &Bufs, slots: usize) -> Plan {
+    let mut plan = Plan::new("zero", batch::FIXED);
+    for (page, words) in b.table.iter().zip(shape.table_words(slots)) {
+        zero(&mut plan, *page, words);
+    }
+    plan
+}
+
+/// Fills it with ids of this page of records.
+pub fn rehash_plan(shape: &Shape, records: usize, b: &Bufs, slots: usize) -> Plan {
     let mut plan = Plan::new("rehash", batch::FIXED);
-    zero(&mut plan, b.table, 2 * slots);
-    let (grid, p) = (Grid::Head(keys::WALK_GROUPS), shape.keys_params());
-    plan.step(&keys::REHASH, grid, p, &[b.table.id, b.records.id]);
+    for (p, table) in shape.tables(slots, b) {
+        let p = keys::KeysParams { first_id: low(records * shape.page_ids), ..p };
+        let binds = [table.id, b.records[records].id, b.counts.id];
+        plan.step(&keys::REHASH, Grid::Head(keys::WALK_GROUPS), p, &binds);
+    }
     plan
 }
 

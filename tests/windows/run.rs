@@ -2,14 +2,14 @@
 
 use super::plans::{
     Bufs, FIRE_IDS, block_map, expire_plan, fire_plan, ingest_plan, low, memory, rehash_plan, slot,
-    walk_plan,
+    walk_plan, zero_plan,
 };
 use super::{Act, Batch, KEYS_MAX, Keys, SLOTS, STRIDE, Script, Seen, Shape};
 use pelton::Result;
-use pelton::base::limits::{BLOCK_IDS, CHUNK_EVENTS};
+use pelton::base::limits::{BLOCK_IDS, CHUNK_EVENTS, TABLE_PAGES_MAX};
 use pelton::device::{Device, Output, ProgramId, Queue, QueueOptions};
 use pelton::ops::batch::{self, Chunk, DROPPED, Span};
-use pelton::ops::{fire, merge, page};
+use pelton::ops::{fire, keys, merge, page};
 use pelton::plan::{Buf, Plan};
 use pelton::ring::{Lane, LaneOptions, Lease, Tail, lane};
 use std::collections::BTreeMap;
@@ -20,16 +20,25 @@ struct Bed<'a> {
     queue: Box<dyn Queue>,
     bufs: Bufs,
     map: Vec<u32>,
-    ingest: ProgramId,
-    fire: ProgramId,
     merge: ProgramId,
     clear: ProgramId,
-    expire: ProgramId,
-    rehash: [ProgramId; 2],
+    /// For each page of records.
+    fire: Vec<ProgramId>,
+    expire: Vec<ProgramId>,
+    /// For the table before and after growth.
+    tables: [Table; 2],
     lane: Lane<[u32; STRIDE]>,
     tail: Tail,
     grown: usize,
     ids: usize,
+}
+
+/// The programs over a table of one size.
+struct Table {
+    ingest: ProgramId,
+    zero: ProgramId,
+    /// For each page of records.
+    rehash: Vec<ProgramId>,
 }
 
 impl<'a> Bed<'a> {
@@ -39,15 +48,22 @@ impl<'a> Bed<'a> {
         let (memory, bufs) = memory(shape);
         queue.alloc(&memory.buffers)?;
         let mut compile = |plan: Plan| queue.compile(&plan, &memory);
-        let ingest = compile(ingest_plan(shape, serial, &bufs))?;
-        let fire = compile(fire_plan(shape, &bufs))?;
         let merge = compile(walk_plan(shape, &bufs, &merge::MERGE))?;
         let clear = compile(walk_plan(shape, &bufs, &merge::CLEAR))?;
-        let expire = compile(expire_plan(shape, &bufs))?;
-        let rehash = [
-            compile(rehash_plan(shape, &bufs, shape.tables[0]))?,
-            compile(rehash_plan(shape, &bufs, shape.tables[1]))?,
-        ];
+        let pages = 0..bufs.records.len();
+        let fire = pages.clone().map(|page| compile(fire_plan(shape, page, &bufs)));
+        let fire = fire.collect::<Result<_>>()?;
+        let expire = pages.clone().map(|page| compile(expire_plan(shape, page, &bufs)));
+        let expire = expire.collect::<Result<_>>()?;
+        let mut table = |slots| {
+            let rehash = pages.clone().map(|page| rehash_plan(shape, page, &bufs, slots));
+            Ok(Table {
+                ingest: compile(ingest_plan(shape, serial, slots, &bufs))?,
+                zero: compile(zero_plan(shape, &bufs, slots))?,
+                rehash: rehash.map(&mut compile).collect::<Result<_>>()?,
+            })
+        };
+        let tables = [table(shape.tables[0])?, table(shape.tables[1])?];
         let map = block_map(shape);
         queue.write(bufs.map.id, 0, &map)?;
         let (lane, tail) = lane(&LaneOptions { events: 1 << 13, ..LaneOptions::default() })?;
@@ -58,12 +74,11 @@ impl<'a> Bed<'a> {
             queue,
             bufs,
             map,
-            ingest,
-            fire,
             merge,
             clear,
+            fire,
             expire,
-            rehash,
+            tables,
             lane,
             tail,
             grown: 0,
@@ -162,7 +177,9 @@ impl<'a> Bed<'a> {
         }
         let (leases, bounds) = self.lend(batch);
         let head = self.head(batch, &bounds);
-        let out = self.submit(self.ingest, &head, leases)?.expect("a batch has an output");
+        let out = self
+            .submit(self.tables[self.grown].ingest, &head, leases)?
+            .expect("a batch has an output");
         self.ids = out[batch::OUT_KEYS] as usize;
         let mut aside = out[batch::OUT_FIXED..][..out[batch::OUT_ASIDE] as usize].to_vec();
         aside.sort_unstable();
@@ -180,10 +197,13 @@ impl<'a> Bed<'a> {
 
     fn fire(&mut self, slots: &[u32], into: Option<u32>) -> Result<Seen> {
         let (mut rows, words) = (BTreeMap::new(), self.shape.out_words());
-        for from in (0..self.ids).step_by(FIRE_IDS) {
+        let parts = self.pages().into_iter().flat_map(|(page, (first, end))| {
+            (first..end).step_by(FIRE_IDS).map(move |from| (page, (from, end.min(from + FIRE_IDS))))
+        });
+        for (page, ids) in parts {
             let named = Self::slots(into.map_or(page::NO_SLOT, slot), slots);
-            let head = self.walk((from, self.ids.min(from + FIRE_IDS)), &named);
-            let out = self.submit(self.fire, &head, Vec::new())?.expect("rows come back");
+            let head = self.walk(ids, &named);
+            let out = self.submit(self.fire[page], &head, Vec::new())?.expect("rows come back");
             let used = fire::FIRE_FIXED + out[fire::FIRE_ROWS] as usize * words;
             assert_eq!(out[0] as usize, used, "words in use");
             for row in out[fire::FIRE_FIXED..used].chunks_exact(words) {
@@ -195,16 +215,32 @@ impl<'a> Bed<'a> {
         Ok(Seen::Fired(rows))
     }
 
+    /// The ids in use, page by page of their records.
+    fn pages(&self) -> Vec<(usize, (usize, usize))> {
+        let page =
+            if let Keys::Dense(_) = self.shape.keys { KEYS_MAX } else { self.shape.page_ids };
+        let ids = |first: usize| (first, self.ids.min(first + page));
+        (0..self.ids).step_by(page).map(ids).enumerate().collect()
+    }
+
     fn refill(&mut self) -> Result<()> {
-        let mut head = self.walk((0, self.ids), &[0, low(self.shape.tables[self.grown] - 1)]);
-        head.extend(self.shape.seed);
-        self.submit(self.rehash[self.grown], &head, Vec::new()).map(|_| ())
+        let slots = self.shape.tables[self.grown];
+        self.submit(self.tables[self.grown].zero, &[0; batch::FIXED], Vec::new())?;
+        self.queue.write(self.bufs.counts.id, keys::COUNTS_FILL, &[0; TABLE_PAGES_MAX])?;
+        for (page, ids) in self.pages() {
+            let mut head = self.walk(ids, &[0, low(slots - 1)]);
+            head.extend(self.shape.seed);
+            self.submit(self.tables[self.grown].rehash[page], &head, Vec::new())?;
+        }
+        Ok(())
     }
 
     fn expire(&mut self, before: u32, live: &[u32]) -> Result<()> {
         self.queue.write(self.bufs.counts.id, 0, &[low(self.ids), 0, 0])?;
-        let head = self.walk((0, self.ids), &Self::slots([before, 0], live));
-        self.submit(self.expire, &head, Vec::new())?;
+        for (page, ids) in self.pages() {
+            let head = self.walk(ids, &Self::slots([before, 0], live));
+            self.submit(self.expire[page], &head, Vec::new())?;
+        }
         self.refill()
     }
 
@@ -218,7 +254,11 @@ impl<'a> Bed<'a> {
         let counts = self.read(self.bufs.counts, 3)?;
         let hashed = matches!(self.shape.keys, Keys::Hashed(_));
         let (key_words, record_words) = (self.shape.key_words(), self.shape.record_words());
-        let records = self.read(self.bufs.records, KEYS_MAX * record_words)?;
+        let mut records = Vec::new();
+        for (page, buffer) in self.bufs.records.clone().into_iter().enumerate() {
+            let ids = self.shape.page_ids.min(KEYS_MAX - page * self.shape.page_ids);
+            records.extend(self.read(buffer, ids * record_words)?);
+        }
         let words = [0, 1].map(|value| self.shape.layout(value).words);
         let mut held = [vec![], vec![]];
         for value in 0..2 {
@@ -271,7 +311,8 @@ pub fn trace(device: &Device, script: &Script) -> Result<Vec<Seen>> {
             }
             Act::Grow if matches!(script.shape.keys, Keys::Hashed(_)) => {
                 bed.grown = 1;
-                bed.queue.resize(bed.bufs.table.id, 2 * script.shape.tables[1])?;
+                let words = script.shape.table_words(script.shape.tables[1])[0];
+                bed.queue.resize(bed.bufs.table[0].id, words)?;
                 bed.refill()?;
             }
             Act::Grow => {}
