@@ -1,7 +1,8 @@
 //! More keys than one binding holds: the key table and the key records in several pages.
 //!
-//! A device whose bindings are a few kilobytes stands for one with hundreds of millions of keys. The specification judges
-//! what comes out; what is counted here is that there were pages. Keys are hostile, too: some share a page by design.
+//! A device whose bindings are a few kilobytes stands for one with hundreds of millions of keys. The specification
+//! judges what comes out; what is counted here is that there were pages. Keys are hostile, too: some share a page by
+//! design.
 
 mod cuda_host;
 mod engine;
