@@ -7,12 +7,12 @@
 
 namespace pelton::settle {
 
-static __device__ __forceinline__ void body(Head head, const KeysParams& p, Events events, Words table, Words records,
-                                            ConstWords ids, Words counts) {
-    if (past_grid(head)) {
+static __device__ __forceinline__ void body(Block block, Head head, const KeysParams& p, Events events, Words table,
+                                            Words records, ConstWords ids, Words counts) {
+    if (past_grid(head, block)) {
         return;
     }
-    const Chunk chunk = chunk_of_block(head);
+    const Chunk chunk = chunk_of_block(head, block);
     const uint32_t event = chunk.first + threadIdx.x;
     const uint32_t pending = threadIdx.x < chunk.events ? ids[event] : DROPPED;
     // The slot's tag names the one event that claimed it until that event replaces it by an id, which has no flag: no
@@ -38,7 +38,7 @@ static __device__ __forceinline__ void body(Head head, const KeysParams& p, Even
 
 extern "C" __global__ void __launch_bounds__(256)
     settle(Head head, KeysParams p, Events events, Words table, Words records, ConstWords ids, Words counts) {
-    body(head, p, events, table, records, ids, counts);
+    body(this_block(), head, p, events, table, records, ids, counts);
 }
 
 }  // namespace pelton::settle
