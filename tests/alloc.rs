@@ -3,9 +3,11 @@
 mod steady;
 
 use pelton::Device;
+use steady::Steady;
 
 #[test]
 fn no_batch_allocates_once_warm() {
-    steady::check(&Device::cpu(), false);
-    steady::check(&Device::null(), false);
+    let how = Steady { latency_mode: false, batch: 1000, warm: 100, measured: 1000, tries: 3 };
+    steady::check(&Device::cpu(), how);
+    steady::check(&Device::null(), how);
 }

@@ -90,7 +90,7 @@ fn cuda_every_driver_call_may_fail() {
 fn cuda_latency_every_driver_call_may_fail() {
     const TEST: &str = "failures::cuda_latency_every_driver_call_may_fail";
     if role(TEST).is_some() {
-        sweep(latency_scenario, 6);
+        sweep(latency_scenario, 3);
     } else if over_stand_in(TEST).is_some() {
         child(TEST, "sweep", &[]);
     }

@@ -64,7 +64,8 @@ Block* round(Together& all, bool& moved) {
         }
         if (of.stand == Stand::over && ++all.over && all.at_grid > 0) {
             std::snprintf(of.why, sizeof of.why,
-                          "%s, block %u: has left while block %u waits for barrier %u of the grid", of.kernel->name, of.number, all.first, all.which);
+                          "%s, block %u: has left while block %u waits for barrier %u of the grid", of.kernel->name,
+                          of.number, all.first, all.which);
             return &of;
         }
         moved = moved || fresh || all.at_grid != before || of.stand == Stand::over;
