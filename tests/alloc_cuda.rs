@@ -6,8 +6,8 @@ mod steady;
 use cuda_host::driver::cuda;
 use steady::Steady;
 
-/// Batches are few and small, because a test that takes a minute is told about by a thread that allocates for it. A graph
-/// is made for each launch size at each place in flight, and some of these come late.
+/// Batches are few and small, because a test that takes a minute is told about by a thread that allocates for it. A
+/// graph is made for each launch size at each place in flight, and some of these come late.
 #[test]
 fn cuda_no_batch_allocates_once_warm() {
     let Some(device) = cuda("alloc_cuda::cuda_no_batch_allocates_once_warm") else { return };

@@ -82,13 +82,14 @@ pub trait Backend: Send + Sync {
     /// second time does nothing. Devices that are not CUDA have what they need in the record and do nothing.
     ///
     /// The source may include `prelude.cuh`, as the kernels of the crate do. Its entry point has the kernel's name, is
-    /// `extern "C" __global__` and in no namespace; its arguments are the header, the parameters when there are any, the
-    /// events when it reads them, and the buffers in the order of the record. It is compiled by NVRTC, which takes the
-    /// feature `nvrtc` and NVIDIA's library of that name. The example `custom_kernel` shows a whole one.
+    /// `extern "C" __global__` and in no namespace; its arguments are the header, the parameters when there are any,
+    /// the events when it reads them, and the buffers in the order of the record. It is compiled by NVRTC, which takes
+    /// the feature `nvrtc` and NVIDIA's library of that name. The example `custom_kernel` shows a whole one.
     ///
     /// # Errors
     /// `Invalid` when the source does not compile, with what the compiler says, or takes other arguments than the
-    /// record says; `Unsupported` without the feature, without the library, or when the driver does not take what it makes.
+    /// record says; `Unsupported` without the feature, without the library, or when the driver does not take what the
+    /// compiler makes.
     ///
     /// # Safety
     /// On a CUDA device whatever the source does is done: it must leave alone what is not in its buffers, and end.

@@ -52,8 +52,8 @@ pub(crate) struct Steady {
     /// Batches that warm up, and batches that may not allocate.
     pub(crate) warm: u64,
     pub(crate) measured: u64,
-    /// How often these may be tried: what is made once for something seldom, or by the thread that runs the tests, is not
-    /// made in all of them.
+    /// How often these may be tried: what is made once for something seldom, or by the thread that runs the tests, is
+    /// not made in all of them.
     pub(crate) tries: u64,
 }
 
