@@ -396,7 +396,8 @@ static __device__ __forceinline__ void step(const State& state, const ScoreParam
         flags |= most << 8;
         const uint32_t seen = state[SEEN] + (state[SEEN] == 0xffffffffu ? 0 : 1);
         state[SEEN] = seen;
-        if (seen <= p.warm || state[PEAKS] < 10 || state.get(track(most) + 4) < 16.0f) {
+        const bool few = state[PEAKS] < 10 && seen / 4 <= p.warm;
+        if (seen <= p.warm || few || state.get(track(most) + 4) < 16.0f) {
             flags |= WARMING;
         }
         if (seen > 8) {

@@ -402,7 +402,8 @@ fn step_event(state: u32, event: u32, row: u32) {
         seen += select(1u, 0u, seen == 0xffffffffu);
         states[state + SEEN] = seen;
         let weight = state_of(state + track(most) + 4u);
-        if (seen <= p.warm || states[state + PEAKS] < 10u || weight < 16.0) {
+        let few = states[state + PEAKS] < 10u && seen / 4u <= p.warm;
+        if (seen <= p.warm || few || weight < 16.0) {
             flags |= WARMING;
         }
         if (seen > 8u) {

@@ -12,8 +12,8 @@
 //!    logarithm of the probability goes on along its tangent.
 //! 4. **Surprise**: `-ln p`. For a peak `p` is the share of peaks times the tail beyond its excess; for others the
 //!    logistic curve through one half at `u = 0` and the share of peaks at 3.
-//! 5. **Rules**: a peak with `p` below the asked rate is a candidate, unless the key warms up (too few events or
-//!    fewer than ten peaks), the distance has the unwatched sign, or it is below the floors.
+//! 5. **Rules**: a peak with `p` below the asked rate is a candidate, unless the key warms up (too few events, or fewer
+//!    than ten peaks in four times as many), the distance has the unwatched sign, or it is below the floors.
 //! 6. **Rest**: after an alert, candidates count as its repetitions for the rest period, unless their surprise is a
 //!    fifth larger than that of the alert.
 //!

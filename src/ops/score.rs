@@ -253,7 +253,8 @@ fn step(state: &mut [u32], p: &ScoreParams, event: &[u32], row: &mut [u32]) {
         let seen = state[SEEN].saturating_add(1);
         state[SEEN] = seen;
         let middle = f32::from_bits(state[track(most) + 4]);
-        if seen <= p.warm || state[PEAKS] < PRIOR || middle < ewma::SETTLED {
+        let few = state[PEAKS] < PRIOR && seen / 4 <= p.warm;
+        if seen <= p.warm || few || middle < ewma::SETTLED {
             flags |= WARMING;
         }
         if seen > LEVEL_FIRST {

@@ -45,7 +45,7 @@ use std::fmt;
 /// for at in 0..4000u64 {
 ///     let noise = (at * 2_654_435_761 % 1000) as f32 / 1000.0;
 ///     let value = if at == 3500 { 9.0 } else { noise };
-///     lane.push(Reading { at, sensor: 7, value })?;
+///     lane.push(Reading { at, sensor: 7, value }).expect("it is emptied below");
 ///     inline.settle(|rows| alerts.extend(rows.scores().filter(|s| s.alert()).map(|s| s.time())))?;
 /// }
 /// assert_eq!(alerts, [3500]);
@@ -67,7 +67,7 @@ pub struct Scores<E> {
     /// Ticks between two events of a key; `None` learns each key's own. What is counted in spacings goes by event
     /// time: events twice as far apart as usual forget twice as much.
     pub spacing: Option<Ticks>,
-    /// Events of a key before it can alert. It must also have seen ten unusual events to judge others by.
+    /// Events of a key before it can alert; four times as many where it has not seen ten unusual ones to judge others by.
     pub warm_up: u32,
     /// The rate of false alarms to hold, per event: an event less probable than that in its key's past is an alert.
     /// At most 0.01.

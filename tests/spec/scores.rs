@@ -148,7 +148,8 @@ impl State {
         };
         self.seen += 1;
         let settled = self.tracks[most.value].horizons[1].weight >= 16.0;
-        out.warming = self.seen <= ask.warm || self.peaks < 10 || !settled;
+        let few = self.peaks < 10 && self.seen / 4 <= ask.warm;
+        out.warming = self.seen <= ask.warm || few || !settled;
         (out.expected, out.variance, out.value) = (most.expected, most.variance, most.value);
         if self.seen > LEVEL_FIRST {
             self.judge(ask, most, &mut out);
