@@ -34,10 +34,13 @@ impl Drop for Folder {
     }
 }
 
+/// First and last row of each window.
+type Windows = Vec<(usize, usize)>;
+
 /// Three files of made-up scores, in thousandths so that many are equal, and their windows.
-fn made() -> Vec<(Vec<f64>, Vec<(usize, usize)>)> {
+fn made() -> Vec<(Vec<f64>, Windows)> {
     let mut x = 12345u32;
-    let mut scores = |rows: usize, windows: Vec<(usize, usize)>| {
+    let mut scores = |rows: usize, windows: Windows| {
         let score = |row| {
             x = x.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
             let inside = windows.iter().any(|&(from, to)| (from..=to).contains(&row));

@@ -133,6 +133,7 @@ fn batches_lanes_and_other_keys_do_not_show() {
 #[test]
 fn scale_and_offset_do_not_show() {
     let mut rng = SplitMix::new(4);
+    #[allow(clippy::cast_possible_truncation, reason = "small whole numbers")]
     let plain: Vec<f32> = (0..8000)
         .map(|i| if i % 1500 == 1400 { 512.0 } else { (normal(&mut rng) * 16.0).round() as f32 })
         .collect();

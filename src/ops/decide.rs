@@ -29,7 +29,7 @@ use super::score::{
 /// Standard deviations of the level from which an event is a peak.
 pub const THRESHOLD: f32 = 3.0;
 /// Peaks kept to compare others with.
-pub const RING_PEAKS: usize = 32;
+pub const RING_PEAKS: u32 = 32;
 /// How many of them each is compared with.
 pub const COMPARED: u32 = 8;
 /// Peaks that the fit begins with, of mean excess one half; also those that a key must have seen.
@@ -116,7 +116,7 @@ fn tail(state: &[u32], excess: f32) -> f32 {
     let y = excess * inverse(mean * (1.0 - xi));
     let at = 1.0 + xi * y;
     let mut beyond = y;
-    if xi > 1e-3 || xi < -1e-3 {
+    if !(-1e-3..=1e-3).contains(&xi) {
         let per = inverse(xi);
         // Beyond a quarter along the tangent, so that no end makes all alike that lies beyond it.
         beyond =
@@ -145,7 +145,7 @@ fn learn_peak(state: &mut [u32], excess: f32) {
     let mut sum = 0.0;
     for i in 0..compared {
         // The oldest of a full ring, the first ones before.
-        let at = if peaks < RING_PEAKS as u32 { i } else { (peaks + i) % RING_PEAKS as u32 };
+        let at = if peaks < RING_PEAKS { i } else { (peaks + i) % RING_PEAKS };
         let other = get(state, RING + at as usize);
         sum += if other < excess { other } else { excess };
     }
@@ -156,7 +156,7 @@ fn learn_peak(state: &mut [u32], excess: f32) {
         let (lesser, least) = (0.5 * sum * inverse(compared as f32), get(state, LEAST));
         state[LEAST] = (least + (lesser - least) * inverse(n)).to_bits();
     }
-    state[RING + peaks as usize % RING_PEAKS] = excess.to_bits();
+    state[RING + (peaks % RING_PEAKS) as usize] = excess.to_bits();
     state[PEAKS] = peaks + 1;
     let odds = inverse(share(state)) - 1.0;
     state[SLOPE] = (ln(odds) * (1.0 / THRESHOLD)).to_bits();

@@ -23,6 +23,7 @@ use super::group::{GROUPED, LIST, SEGMENT, SEGMENTS};
 use super::math::{inverse, ticks};
 use super::page::{Page, Slot, slot_map};
 use super::row::Kind;
+use super::simd;
 use crate::base::limits::{VALUES_MAX, word};
 use crate::params;
 use crate::plan::{Access, Args, Bind, Kernel};
@@ -127,7 +128,7 @@ pub const SLOPE: usize = 23;
 /// State: excesses of the latest peaks.
 pub const RING: usize = 24;
 /// State: tracks of further values.
-pub const TRACKS: usize = RING + RING_PEAKS;
+pub const TRACKS: usize = RING + RING_PEAKS as usize;
 
 /// Words of a key's state, in whole lines of 64 bytes.
 pub const fn state_words(values: usize) -> usize {
@@ -166,6 +167,8 @@ pub const VALUE_SHIFT: u32 = 8;
 pub const AGAIN: f32 = 1.2;
 /// Spacings that a gap counts for, at most.
 const STEPS_MAX: f32 = 4096.0;
+/// Events ahead of the one being scored whose states are fetched.
+const AHEAD: usize = 12;
 /// Events that a key needs before it has a level.
 const LEVEL_FIRST: u32 = 8;
 
@@ -230,13 +233,18 @@ fn advance(state: &mut [u32], p: &ScoreParams, time: u64) -> f32 {
 
 /// Scores one event and learns it. `row` is what comes out, its key aside.
 #[inline(always)]
-fn step(state: &mut [u32], p: &ScoreParams, event: &[u32], row: &mut [u32]) {
+fn step<const VALUES: usize>(
+    state: &mut [u32],
+    p: &ScoreParams,
+    event: &[u32],
+    row: &mut [u32; ROW],
+) {
     let time = batch::join(event[p.time_word as usize], event[p.time_word as usize + 1]);
     let steps = advance(state, p, time);
     let decays = ewma::decays(steps, p.rate);
     let mut far = Distance { z2: -1.0, off: 0.0, expected: 0.0, variance: 0.0 };
     let (mut flags, mut value, mut most) = (MISSING, 0.0, 0);
-    for i in 0..p.values as usize {
+    for i in 0..if VALUES == 0 { p.values as usize } else { VALUES } {
         let (at, kind) = p.value(i);
         let Some(x) = number(kind, event[at]) else { continue };
         let clamped = held(x, VALUE_MAX);
@@ -284,9 +292,16 @@ fn key(p: &ScoreParams, event: &[u32]) -> [u32; 2] {
     [if p.key_words == 0 { 0 } else { event[at] }, if p.key_words == 2 { event[at + 1] } else { 0 }]
 }
 
-/// The walk of a serial device; a parallel one's `segments` are not looked at.
 fn score(args: Args<'_>) {
     let p: ScoreParams = args.params();
+    match p.values {
+        1 => score_as::<1>(args, &p),
+        _ => score_as::<0>(args, &p),
+    }
+}
+
+/// The walk of a serial device; `segments` are not looked at. `VALUES` of them, or 0 for what the parameters say.
+fn score_as<const VALUES: usize>(args: Args<'_>, p: &ScoreParams) {
     debug_assert!(p.serial == 1, "the processor walks batches as they are");
     let (head, events) = (args.head, args.events);
     let [ids, _segments, map, states, out] = args.binds();
@@ -294,21 +309,28 @@ fn score(args: Args<'_>) {
     let (fixed, rows) = out.split_at_mut(rows_at);
     let mut rows = rows.as_chunks_mut::<ROW>().0.iter_mut();
     let page = Page { first: p.first_block, blocks: p.blocks };
-    let (stride, words) = (p.stride as usize, p.state_words as usize);
+    let stride = p.stride as usize;
+    let words = if VALUES == 0 { p.state_words as usize } else { state_words(VALUES.max(1)) };
     let mut count = 0;
     for chunk in batch::chunks(head) {
         let map = slot_map(map, slot(head));
         let events = batch::event_words(events, &chunk, stride);
         let ids = &ids[chunk.first as usize..][..chunk.events as usize];
-        for (event, &id) in events.chunks_exact(stride).zip(ids) {
+        for (i, (event, &id)) in events.chunks_exact(stride).zip(ids).enumerate() {
+            if let Some(&ahead) = ids.get(i + AHEAD)
+                && let Some(at) = page.row_at(map, ahead, words)
+            {
+                simd::prefetch(states, at);
+                simd::prefetch(states, at + 16);
+            }
             if id >= ASIDE {
                 continue;
             }
             let row = rows.next().expect("room for every event");
             count += 1;
             let Some(at) = page.row_at(map, id, words) else { continue };
-            [row[0], row[1]] = key(&p, event);
-            step(&mut states[at..at + words], &p, event, row);
+            [row[0], row[1]] = key(p, event);
+            step::<VALUES>(&mut states[at..at + words], p, event, row);
         }
     }
     fixed[OUT_SCORED] = count;

@@ -44,8 +44,8 @@ pub(super) struct Shape {
     pub(super) scores: bool,
 }
 
-/// Closed rows of one window, as many of its keys as fit one result batch; or the scores of one batch of events. The memory returns to the engine
-/// when this is dropped; the engine waits when all of it is held.
+/// Closed rows of one window, as many of its keys as fit one result batch; or the scores of one batch of events. The
+/// memory returns to the engine when this is dropped; the engine waits when all of it is held.
 pub struct Rows {
     output: Option<Output>,
     shape: Arc<Shape>,

@@ -67,7 +67,7 @@ pub struct Scores<E> {
     /// Ticks between two events of a key; `None` learns each key's own. What is counted in spacings goes by event
     /// time: events twice as far apart as usual forget twice as much.
     pub spacing: Option<Ticks>,
-    /// Events of a key before it can alert; four times as many where it has not seen ten unusual ones to judge others by.
+    /// Events of a key before it can alert; four times as many where it has not seen ten unusual ones to judge by.
     pub warm_up: u32,
     /// The rate of false alarms to hold, per event: an event less probable than that in its key's past is an alert.
     /// At most 0.01.
