@@ -38,6 +38,11 @@ BENCHES=(
   "C6-4096-latency-p99 | bench round_trip C6-4096-latency-p99 | the same, of a hundred the slowest but one"
   "C6-bus     | bench cuda_bus C6-bus        | page-locked memory copied to a CUDA card: the bus"
   "C6-bus-back | bench cuda_bus C6-bus-back  | the same, from the card to the host"
+  "A2-1e-4    | bench score A2-1e-4          | scores below a probability of 1e-4 in control, by that probability"
+  "A2-1e-5    | bench score A2-1e-5          | the same, 1e-5"
+  "A3-ewma-1k | bench score A3-ewma-1k       | keyed scores and decision on one core, against a plain EWMA loop"
+  "A3-ewma-100k | bench score A3-ewma-100k   | the same, 100,000 keys"
+  "A3-ewma-1m | bench score A3-ewma-1m       | the same, 1,000,000 keys"
   "S7-default | first_minutes S7-default 250 | CPU seconds of a clean build and run of the quickstart"
   "S7-none    | first_minutes S7-none 40 --no-default-features | the same with no features"
 )

@@ -24,6 +24,8 @@
 #include "expire.cu"
 #include "fold.cu"
 
+#include "score.cu"
+
 #include "clear.cu"
 #include "fire.cu"
 #include "merge.cu"

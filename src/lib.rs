@@ -1,11 +1,12 @@
 //! pelton: a GPU-native stream compute engine, linked as a library.
 //!
-//! Events are plain structs of yours. They go through lanes into a [`Pipeline`], which runs one query,
-//! [`Windows`], on one [`Device`], and come back as [`Rows`] of closed windows.
+//! Events are plain structs of yours. They go through lanes into a [`Pipeline`], which runs one query, [`Windows`]
+//! or [`Scores`], on one [`Device`], and come back as [`Rows`] of closed windows or of scored events.
 //!
 //! | you want to | look at |
 //! |---|---|
 //! | say what is computed, over which windows | [`Windows`], [`Key`], [`Value`], [`Filter`], [`field!`] |
+//! | have each event scored by its key's past, with alerts | [`Scores`], [`Score`] |
 //! | say where and how it runs | [`Device`], [`Options`], [`LaneOptions`], [`Policy`], [`Wait`] |
 //! | run it on a thread of its own | [`Pipeline`], with a whole program in its documentation |
 //! | run it on your own thread | [`Inline`] |
@@ -39,8 +40,8 @@ pub use bytemuck::{Pod, Zeroable};
 pub use device::Device;
 pub use ops::expr::Filter;
 pub use pipeline::{
-    Aside, Feed, Feeds, Inline, Key, Options, Pipeline, Reason, Results, Row, Rows, SharedFeed,
-    Stats, Sum, Value, Windows,
+    Aside, Feed, Feeds, Inline, Key, Options, Pipeline, Reason, Results, Row, Rows, Score, Scores,
+    SharedFeed, Side, Stats, Sum, Value, Windows,
 };
 pub use ring::{LaneOptions, Policy, Wait};
 

@@ -14,7 +14,9 @@ macro_rules! window_shader {
 }
 
 pub mod batch;
+pub mod decide;
 pub mod ends;
+pub mod ewma;
 pub mod expire;
 pub mod expr;
 pub mod filter;
@@ -22,9 +24,11 @@ pub mod fire;
 pub mod fold;
 pub mod group;
 pub mod keys;
+pub mod math;
 pub mod merge;
 pub mod page;
 pub mod row;
+pub mod score;
 pub(crate) mod simd;
 
 use crate::plan::Kernel;
@@ -43,6 +47,7 @@ pub const KERNELS: &[&Kernel] = &[
     &keys::RESOLVE,
     &keys::REHASH,
     &expire::EXPIRE,
+    &score::SCORE,
     &fold::FOLD,
     &ends::ELECT,
     &ends::ENDS,

@@ -145,6 +145,11 @@ impl Batch {
         if self.crowded(tail) {
             return from;
         }
+        if j.rules.arrival {
+            clock.advance(hi);
+            self.add(from, to, false, 0..=0);
+            return to;
+        }
         let slices = if hi - lo.min(hi) < j.rules.shape.slide().saturating_mul(SPREAD_MAX) {
             clock.whole(lo, hi, j.fired, j.rules)
         } else {
@@ -285,7 +290,8 @@ impl Batch {
         let events = piece.to - piece.from;
         let spans_at = self.spans.len() / SPAN;
         let named = piece.places_at..piece.places_at + piece.places;
-        let limit = ROW_EVENTS_MAX / j.rules.shape.slices();
+        let most = if j.rules.arrival { u64::MAX } else { ROW_EVENTS_MAX };
+        let limit = most / j.rules.shape.slices();
         let mut full = false;
         for i in named.clone() {
             let place = self.places[i];

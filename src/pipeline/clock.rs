@@ -28,12 +28,14 @@ pub(super) struct Rules {
     disorder: Ticks,
     lateness: Ticks,
     horizon: Ticks,
+    /// Events are taken as they arrive, whatever their time.
+    pub(super) arrival: bool,
 }
 
 impl Rules {
     pub(super) fn new(query: &Query) -> Self {
         let Query { shape, disorder, lateness, horizon, .. } = *query;
-        Self { shape, disorder, lateness, horizon }
+        Self { shape, disorder, lateness, horizon, arrival: query.scores.is_some() }
     }
 
     /// What ended at or before this takes no events any more, in a lane whose largest time is `max`.
@@ -176,7 +178,13 @@ mod tests {
     use super::*;
 
     fn rules(size: u64, slide: u64, disorder: u64, lateness: u64, horizon: u64) -> Rules {
-        Rules { shape: Shape::new(size, slide).unwrap(), disorder, lateness, horizon }
+        Rules {
+            shape: Shape::new(size, slide).unwrap(),
+            disorder,
+            lateness,
+            horizon,
+            arrival: false,
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! (`run::Pipeline`) or the user (`run::Inline`) keeps it going. Everything a device does happens in the
 //! order in which the engine submits it, so a window fires after the events that the watermark waited for.
 
-use super::batch::{Batch, Judging, Places, Stamp, event_at};
+use super::batch::{Batch, Judging, Places, Stamp};
 use super::batching::Batching;
 use super::clock::Rules;
 use super::fire::{Firing, Task};
@@ -15,16 +15,17 @@ use super::options::{Options, Query};
 use super::outbox::Outbox;
 use super::placement::{Estimate, Placement};
 use super::programs::Programs;
-use super::results::{Reason, Rows, Shape};
+use super::results::{Reason, Shape};
 use super::stats::Stats;
 use crate::base::clock;
 use crate::base::error::Result;
 use crate::base::time::Ticks;
-use crate::device::{Caps, Device, Done, Queue};
-use crate::ops::batch::{OUT_ASIDE, OUT_FIXED};
+use crate::device::{Caps, Device, Queue};
 use crate::ring::{Bell, Lease, Tail};
 use std::collections::VecDeque;
 use std::sync::Arc;
+
+mod retire;
 
 /// What is in flight, in order.
 enum Sent {
@@ -85,7 +86,8 @@ impl Engine {
         let Home { device, caps, queue, programs } = home;
         let values = programs.groups.iter().zip(&query.values);
         let values = values.map(|(g, v)| (g.out_at, g.layout, v.kind, v.fraction)).collect();
-        let shape = Arc::new(Shape { words: programs.out_words, values });
+        let scores = query.scores.is_some();
+        let shape = Arc::new(Shape { words: programs.out_words, values, scores });
         let stats = Stats { device: caps.name.clone(), ..Stats::default() };
         let keys = Keyspace::new(&query, &options, programs.page_slots());
         let places = Places::new(programs.page_blocks());
@@ -164,6 +166,7 @@ impl Engine {
         !self.firing.tasks.is_empty()
             || self.sent.len() >= self.options.in_flight
             || !self.queue.room(self.programs.paged.ingest)
+            || self.rules.arrival && self.outbox.free() <= self.rows_sent()
     }
 
     /// Whether batches are with the device.
@@ -245,6 +248,9 @@ impl Engine {
         {
             return Ok(false);
         }
+        if self.rules.arrival && self.outbox.free() <= self.rows_sent() {
+            return Ok(false);
+        }
         let room = self.batching.cap();
         // Slots have rows for every key that the batches which name them could bring. Where that is too much for the
         // device, fewer are in flight, and smaller ones.
@@ -272,7 +278,9 @@ impl Engine {
         if progress {
             self.advance();
         } else if self.closing && self.lanes.is_empty() && !self.finished {
-            self.firing.advance(None, &mut self.places, &self.rules, self.query.lateness > 0);
+            if !self.rules.arrival {
+                self.firing.advance(None, &mut self.places, &self.rules, self.query.lateness > 0);
+            }
             self.finished = true;
             progress = true;
         }
@@ -342,6 +350,9 @@ impl Engine {
             self.lanes.forget_gaps(self.rules.shape.window_start(over));
         }
         self.watermark = Some(watermark);
+        if self.rules.arrival {
+            return;
+        }
         let passed = self.rules.passed(watermark);
         self.firing.advance(Some(passed), &mut self.places, &self.rules, keep);
     }
@@ -403,67 +414,13 @@ impl Engine {
 
     /// Row batches under way. They need places in the outbox, where rows from before a move may still lie.
     fn rows_sent(&self) -> usize {
-        self.sent.iter().filter(|sent| matches!(sent, Sent::Rows { .. })).count()
-    }
-
-    // --- batches back ---
-
-    fn retire(&mut self, done: Done) -> Result<()> {
-        let sent = self.sent.pop_front().expect("a batch comes back once");
-        if !matches!(sent, Sent::Events { .. }) {
-            self.placement.worked(done.done_ns);
-        }
-        match sent {
-            Sent::Events { stamps, events, sent_ns } => {
-                let out = done.output.as_deref().unwrap_or(&[]);
-                self.keys.retired(events, out);
-                let aside = out.get(OUT_FIXED..).unwrap_or(&[]);
-                let asides = out.get(OUT_ASIDE).map_or(0, |&n| n as usize);
-                for &index in &aside[..asides] {
-                    let index = index as usize;
-                    if let Some(event) = event_at(&done.leases, self.query.stride, index) {
-                        self.stats.bad_key += 1;
-                        let kept = self.outbox.put_aside(Reason::Key, event);
-                        self.stats.asides_lost += u64::from(!kept);
-                    }
-                }
-                self.stats.device_ns.record(done.done_ns.saturating_sub(sent_ns), events as u64);
-                for stamp in &stamps {
-                    self.stats.event.record(done.done_ns.saturating_sub(stamp.ns), stamp.events);
-                }
-                let runs = stamps.iter().map(|stamp| (stamp.ns, stamp.events));
-                let times = (sent_ns, done.done_ns);
-                self.batching.retired(events, times, runs);
-                self.leaving |= self.placement.retired(events, times) && self.elsewhere.is_some();
-                let mut stamps = stamps;
-                stamps.clear();
-                self.spare_stamps.push(stamps);
-                let mut leases = done.leases;
-                leases.clear();
-                self.spare_leases.push(leases);
-            }
-            Sent::Rows { window, closed_ns, lost, complete } => {
-                let Some(output) = done.output else { return Ok(()) };
-                let shape = self.rules.shape;
-                let ends = (shape.window_start(window), shape.window_end(window));
-                let rows = Rows::new(
-                    output,
-                    self.shape.clone(),
-                    self.bell.clone(),
-                    ends,
-                    (lost, closed_ns, complete),
-                );
-                self.stats.rows += rows.len() as u64;
-                // Who took the first rows waits for the end of the window, even when it brings no more.
-                self.has_rows |= !rows.is_empty();
-                if !rows.is_empty() || complete && self.has_rows {
-                    self.outbox.put(rows);
-                }
-                self.has_rows &= !complete;
-            }
-            Sent::Work => {}
-        }
-        Ok(())
+        let scores = self.rules.arrival;
+        let brings = |sent: &&Sent| match sent {
+            Sent::Rows { .. } => true,
+            Sent::Events { .. } => scores,
+            Sent::Work => false,
+        };
+        self.sent.iter().filter(brings).count()
     }
 
     // --- counting ---

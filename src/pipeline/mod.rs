@@ -21,6 +21,7 @@ pub mod results;
 #[cfg(feature = "tokio")]
 pub mod route;
 mod run;
+pub mod scores;
 mod slots;
 pub mod stats;
 
@@ -30,4 +31,5 @@ pub use outbox::Results;
 pub use placement::Cost;
 pub use results::{Aside, Reason, Row, RowIter, Rows};
 pub use run::{Inline, Monitor, Pipeline};
+pub use scores::{Ask, Score, Scores, Side};
 pub use stats::Stats;

@@ -1,5 +1,6 @@
 //! What a user asks for: a window query over an event type, and how the engine is to run it.
 
+use super::scores::{Ask, sealed};
 use crate::base::dtype::{DType, Number};
 use crate::base::error::{Error, Result};
 use crate::base::field::{Column, Field};
@@ -9,6 +10,7 @@ use crate::device::Device;
 use crate::ops::expr::Filter;
 use crate::ops::filter::Code;
 use crate::ops::row::{self, FRACTION_MAX, Kind};
+use crate::ops::score::ScoreParams;
 use crate::ring::{LaneOptions, Wait};
 use std::marker::PhantomData;
 use std::time::Duration;
@@ -102,6 +104,13 @@ impl<E> Key<E> {
     pub const fn hashed<T: KeyType>(field: Field<E, T>) -> Self {
         Self { column: Some(field.column()), dense: None, of: PhantomData }
     }
+
+    pub(super) fn check(&self) -> Result<()> {
+        if self.dense.is_some_and(|n| n == 0 || n as usize > KEYS_MAX) {
+            return Err(Error::invalid(format!("key: 1 to {KEYS_MAX} dense keys")));
+        }
+        Ok(())
+    }
 }
 
 impl<E> Clone for Key<E> {
@@ -142,6 +151,43 @@ pub struct NumberField<E> {
     of: PhantomData<fn(&E)>,
 }
 
+impl<E> NumberField<E> {
+    /// The word of an event that holds it, and how it lies there.
+    pub(super) fn place(&self) -> Result<(usize, Kind)> {
+        let column = self.column;
+        let kind = match (column.dtype, column.upper()) {
+            (DType::F32, _) => Kind::F32,
+            (DType::F16, false) => Kind::F16Lower,
+            (DType::F16, true) => Kind::F16Upper,
+            (DType::Bf16, false) => Kind::Bf16Lower,
+            (DType::Bf16, true) => Kind::Bf16Upper,
+            (DType::I32, _) => Kind::I32,
+            (other, _) => {
+                return Err(Error::invalid(format!("value field: {} has no sum", other.name())));
+            }
+        };
+        Ok((column.word(), kind))
+    }
+}
+
+impl<E, T: Number> From<Field<E, T>> for NumberField<E> {
+    fn from(field: Field<E, T>) -> Self {
+        Self { column: field.column(), of: PhantomData }
+    }
+}
+
+impl<E> Clone for NumberField<E> {
+    fn clone(&self) -> Self {
+        Self { ..*self }
+    }
+}
+
+impl<E> std::fmt::Debug for NumberField<E> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "NumberField({:?})", self.column)
+    }
+}
+
 /// One field to aggregate, and what of it.
 pub struct Value<E> {
     /// Which field.
@@ -178,18 +224,7 @@ impl<E> Value<E> {
 
     /// Checked, and in the terms of the kernels.
     pub(super) fn spec(&self) -> Result<ValueSpec> {
-        let column = self.field.column;
-        let kind = match (column.dtype, column.upper()) {
-            (DType::F32, _) => Kind::F32,
-            (DType::F16, false) => Kind::F16Lower,
-            (DType::F16, true) => Kind::F16Upper,
-            (DType::Bf16, false) => Kind::Bf16Lower,
-            (DType::Bf16, true) => Kind::Bf16Upper,
-            (DType::I32, _) => Kind::I32,
-            (other, _) => {
-                return Err(Error::invalid(format!("value field: {} has no sum", other.name())));
-            }
-        };
+        let (word, kind) = self.field.place()?;
         let mut parts = 0;
         let mut fraction = 0;
         match self.sum {
@@ -220,13 +255,13 @@ impl<E> Value<E> {
         {
             parts |= if on { part } else { 0 };
         }
-        Ok(ValueSpec { word: column.word(), kind, parts, fraction })
+        Ok(ValueSpec { word, kind, parts, fraction })
     }
 }
 
 impl<E> Clone for Value<E> {
     fn clone(&self) -> Self {
-        Self { field: NumberField { ..self.field }, ..*self }
+        Self { field: self.field.clone(), ..*self }
     }
 }
 
@@ -259,22 +294,31 @@ pub(super) struct Query {
     pub(super) lateness: Ticks,
     pub(super) horizon: Ticks,
     pub(super) ttl: Option<Ticks>,
+    /// Events are scored, not aggregated: see `pipeline::scores`.
+    pub(super) scores: Option<ScoreParams>,
 }
 
-impl<E: bytemuck::Pod> Windows<E> {
-    pub(super) fn query(&self) -> Result<Query> {
-        let bytes = size_of::<E>();
-        if bytes == 0 || !bytes.is_multiple_of(4) || bytes > EVENT_BYTES_MAX {
-            return Err(Error::invalid(format!(
-                "event type: {bytes} bytes; events have 4 to {EVENT_BYTES_MAX}, in whole words"
-            )));
-        }
+/// The words of an event.
+pub(super) fn event_stride<E>() -> Result<usize> {
+    let bytes = size_of::<E>();
+    if bytes == 0 || !bytes.is_multiple_of(4) || bytes > EVENT_BYTES_MAX {
+        return Err(Error::invalid(format!(
+            "event type: {bytes} bytes; events have 4 to {EVENT_BYTES_MAX}, in whole words"
+        )));
+    }
+    Ok(bytes / 4)
+}
+
+impl<E: bytemuck::Pod> Ask<E> for Windows<E> {}
+
+impl<E: bytemuck::Pod> sealed::Ask for Windows<E> {
+    #[allow(private_interfaces, reason = "nobody outside can name this trait")]
+    fn query(&self) -> Result<Query> {
+        let stride = event_stride::<E>()?;
         if self.values.len() > VALUES_MAX {
             return Err(Error::invalid(format!("values: at most {VALUES_MAX} fields")));
         }
-        if self.key.dense.is_some_and(|n| n == 0 || n as usize > KEYS_MAX) {
-            return Err(Error::invalid(format!("key: 1 to {KEYS_MAX} dense keys")));
-        }
+        self.key.check()?;
         let needed = self.size.saturating_add(self.lateness);
         if self.ttl.is_some_and(|ttl| ttl < needed) {
             return Err(Error::invalid(format!("ttl: at least size + lateness, {needed} ticks")));
@@ -285,7 +329,7 @@ impl<E: bytemuck::Pod> Windows<E> {
             values.push(ValueSpec { word: 0, kind: Kind::F32, parts: 0, fraction: 0 });
         }
         Ok(Query {
-            stride: bytes / 4,
+            stride,
             time: self.time.column(),
             key: self.key.column,
             dense: self.key.dense,
@@ -296,6 +340,7 @@ impl<E: bytemuck::Pod> Windows<E> {
             lateness: self.lateness,
             horizon: self.horizon,
             ttl: self.ttl,
+            scores: None,
         })
     }
 }

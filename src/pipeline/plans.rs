@@ -13,11 +13,13 @@ use crate::ops::ends::{ELECT, ENDS};
 use crate::ops::expire::{EXPIRE, EXPIRE_SLOT, ExpireParams};
 use crate::ops::fire::{FIRE, FireParams};
 use crate::ops::fold::{FOLD, RowParams};
+use crate::ops::group::{self, GroupOptions};
 use crate::ops::keys::{DENSE, KEYS, KeysParams, REHASH, RESOLVE, SETTLE, WALK_GROUPS};
 use crate::ops::merge::WALK_WORDS;
 use crate::ops::page::{ALONE, Page};
 use crate::ops::row::{FIRST, LAST, Layout};
-use crate::plan::{BufId, Grid, Kernel, Plan};
+use crate::ops::score::{SCORE, ScoreParams};
+use crate::plan::{BufId, Grid, Kernel, Memory, Plan, Step};
 
 /// What the plans are recorded from.
 pub(super) struct Plans {
@@ -29,6 +31,8 @@ pub(super) struct Plans {
     pub(super) keys: KeysParams,
     /// One for each value.
     pub(super) rows: Vec<RowParams>,
+    /// Instead of being added to rows, events are scored.
+    pub(super) scoring: Option<Scoring>,
     /// Words of an emitted row.
     pub(super) out_words: usize,
     /// Blocks in a page.
@@ -37,6 +41,38 @@ pub(super) struct Plans {
     pub(super) page_slots: usize,
     /// Ids in a page of key records.
     pub(super) page_ids: usize,
+}
+
+/// How events are scored.
+pub(super) struct Scoring {
+    pub(super) params: ScoreParams,
+    /// What groups the batch's events by id; nothing on a serial device.
+    pub(super) grouping: Vec<Step>,
+    /// The order of events, and where each key's begin.
+    pub(super) order: BufId,
+    pub(super) segments: BufId,
+}
+
+impl Scoring {
+    /// Records the grouping of a batch of up to `events`; declares the buffers that it takes.
+    pub(super) fn record(
+        memory: &mut Memory,
+        params: ScoreParams,
+        b: &Buffers,
+        serial: bool,
+        options: &GroupOptions,
+    ) -> Self {
+        if serial {
+            // The processor takes events as they come, by their ids; what it calls segments it does not read.
+            let params = ScoreParams { serial: 1, ..params };
+            let (order, segments) = (b.ids.id, b.counts.id);
+            return Self { params, grouping: Vec::new(), order, segments };
+        }
+        let mut plan = Plan::new("group", 0);
+        let groups = group::record(&mut plan, memory, b.ids, options);
+        let (order, segments) = (groups.order.id, groups.segments.id);
+        Self { params, grouping: plan.steps, order, segments }
+    }
 }
 
 const PER_CHUNK: Grid = Grid::Head(batch::GROUPS);
@@ -90,6 +126,10 @@ impl Plans {
                 plan.step(&RESOLVE, PER_CHUNK, keys, &[records.id, ids, counts, out]);
             }
         }
+        if let Some(scoring) = &self.scoring {
+            self.score(&mut plan, scoring, (b, groups));
+            return plan;
+        }
         for (row, rows) in self.steps(groups) {
             let binds = [b.ids.id, b.map.id, rows];
             plan.step(&FOLD, PER_CHUNK, row, &binds);
@@ -99,6 +139,16 @@ impl Plans {
             }
         }
         plan
+    }
+
+    fn score(&self, plan: &mut Plan, scoring: &Scoring, (b, groups): (&Buffers, &[Group])) {
+        plan.steps.extend(scoring.grouping.iter().cloned());
+        for (page, states) in pages(&groups[0], self.page_blocks) {
+            let params =
+                ScoreParams { first_block: page.first, blocks: page.blocks, ..scoring.params };
+            let binds = [scoring.order, scoring.segments, b.map.id, states, b.ingested.id];
+            plan.step(&SCORE, PER_CHUNK, params, &binds);
+        }
     }
 
     pub(super) fn walk(

@@ -4,7 +4,7 @@
 //! device holds; then another page is added, and nothing is copied.
 
 use super::options::{Options, Query};
-use super::plans::{Plans, key_params, row_params};
+use super::plans::{Plans, Scoring, key_params, row_params};
 use crate::base::error::{Error, Result};
 use crate::base::limits::{
     BATCH_RANGES_MAX, BLOCK_IDS, BUFFERS_MAX, CHUNK_EVENTS, IDS_MAX, TABLE_PAGES_MAX,
@@ -14,9 +14,11 @@ use crate::device::{Caps, ProgramId, Queue};
 use crate::ops::batch::{self, OUT_FIXED};
 use crate::ops::filter;
 use crate::ops::fire::{FIRE_FIXED, FIRE_KEY};
+use crate::ops::group::GroupOptions;
 use crate::ops::keys::COUNTS_LIST;
 use crate::ops::merge::{CLEAR, MERGE, ZERO, ZeroParams};
 use crate::ops::row::Layout;
+use crate::ops::score::ROW;
 use crate::plan::{Buf, BufId, Grid, Memory, Plan, Role};
 
 /// Pieces of lanes that one batch puts together, at most.
@@ -122,7 +124,15 @@ impl Programs {
         let (page_slots, page_ids) = (page_slots(record_words, caps), page_ids(record_words, caps));
         let (events, fire_rows) = (options.batch_events, options.result_rows);
         let (groups, out_words) = declare_groups(&mut memory, query);
-        let b = Buffers::declare(&mut memory, record_words, events, (fire_rows, out_words));
+        let scored = if query.scores.is_some() { events * ROW } else { 0 };
+        let b =
+            Buffers::declare(&mut memory, record_words, (events, scored), (fire_rows, out_words));
+        let scoring = query.scores.map(|params| {
+            let chunks = events / CHUNK_EVENTS + PIECES_MAX + 1;
+            let ids = query.dense.map_or(options.keys_max + events, |keys| keys as usize);
+            let grouped = GroupOptions { events, chunks, ids: ids.min(IDS_MAX) };
+            Scoring::record(&mut memory, params, &b, caps.serial, &grouped)
+        });
         let mut opening = Plan {
             events_max: events,
             stride: query.stride,
@@ -143,6 +153,7 @@ impl Programs {
             serial: caps.serial,
             keys: key_params(query, (key_words, record_words), (page_slots, page_ids)),
             rows: row_params(query, caps.serial),
+            scoring,
             out_words,
             page_blocks: page_blocks(&groups, caps),
             page_slots,
@@ -428,12 +439,14 @@ fn page_ids(record_words: usize, caps: &Caps) -> usize {
 
 /// Rows that come back with a firing at once; more are fetched when there are more.
 const FIRE_EAGER: usize = 512;
+/// Scores that come back with their batch.
+const SCORE_EAGER: usize = 4096;
 
 impl Buffers {
     fn declare(
         m: &mut Memory,
         record_words: usize,
-        events: usize,
+        (events, scored): (usize, usize),
         (rows, words): (usize, usize),
     ) -> Self {
         let eager = FIRE_FIXED + rows.min(FIRE_EAGER) * words;
@@ -444,7 +457,11 @@ impl Buffers {
             counts: m.buffer("counts", Role::State, COUNTS_LIST),
             map: m.buffer("map", Role::State, 4),
             emitted: m.buffer("emitted", Role::Scratch, rows),
-            ingested: m.buffer("out", Role::Output { eager: OUT_FIXED }, OUT_FIXED + events),
+            ingested: m.buffer(
+                "out",
+                Role::Output { eager: OUT_FIXED + scored.min(SCORE_EAGER * ROW) },
+                OUT_FIXED + events.max(scored),
+            ),
             fired: m.buffer("out", Role::Output { eager }, FIRE_FIXED + rows * words),
         }
     }
@@ -455,7 +472,10 @@ fn declare_groups(memory: &mut Memory, query: &Query) -> (Vec<Group>, usize) {
     let mut out_at = FIRE_KEY;
     let mut groups = Vec::new();
     for value in &query.values {
-        let layout = Layout::new(value.parts);
+        let mut layout = Layout::new(value.parts);
+        if let Some(scores) = &query.scores {
+            layout.words = scores.state_words as usize;
+        }
         let pages = vec![memory.buffer("rows", Role::State, BLOCK_IDS * layout.words)];
         groups.push(Group { layout, pages, out_at });
         out_at += layout.words;

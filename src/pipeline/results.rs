@@ -2,9 +2,10 @@
 
 use crate::base::time::Ticks;
 use crate::device::Output;
-use crate::ops::batch::join;
+use crate::ops::batch::{OUT_ASIDE, OUT_FIXED, join};
 use crate::ops::fire::{FIRE_FIXED, FIRE_ROWS};
 use crate::ops::row::{self, COUNT, Kind, Layout, NAN, OUTSIDE};
+use crate::ops::score::{OUT_SCORED, ROW};
 use crate::ring::Bell;
 use std::fmt;
 use std::sync::Arc;
@@ -39,10 +40,12 @@ pub(super) struct Shape {
     pub(super) words: usize,
     /// For each value: where its accumulators begin, how they lie, and what its numbers mean.
     pub(super) values: Vec<(usize, Layout, Kind, u32)>,
+    /// Whether rows are the scores of a batch's events.
+    pub(super) scores: bool,
 }
 
-/// Closed rows of one window: as many of its keys as fit one result batch. The memory returns to the engine
-/// when this is dropped; the engine waits when all of it is held.
+/// Closed rows of one window, as many of its keys as fit one result batch; or the scores of one batch of events. The
+/// memory returns to the engine when this is dropped; the engine waits when all of it is held.
 pub struct Rows {
     output: Option<Output>,
     shape: Arc<Shape>,
@@ -74,9 +77,17 @@ impl Rows {
         self.output.as_deref().unwrap_or(&[])
     }
 
-    /// How many rows there are.
+    /// How many rows or scores there are.
     pub fn len(&self) -> usize {
-        self.words().get(FIRE_ROWS).map_or(0, |&rows| rows as usize)
+        let at = if self.shape.scores { OUT_SCORED } else { FIRE_ROWS };
+        self.words().get(at).map_or(0, |&rows| rows as usize)
+    }
+
+    /// The words of the scores; none for windows.
+    pub(super) fn score_words(&self) -> &[u32] {
+        let rows = if self.shape.scores { self.len() } else { 0 };
+        let at = self.words().get(OUT_ASIDE).map_or(0, |&asides| OUT_FIXED + asides as usize);
+        self.words().get(at..at + rows * ROW).unwrap_or(&[])
     }
 
     /// Whether there are none.
@@ -84,10 +95,11 @@ impl Rows {
         self.len() == 0
     }
 
-    /// The rows, in no particular order.
+    /// The rows of a window, in no particular order. For scores see [`Rows::scores`].
     pub fn iter(&self) -> RowIter<'_> {
+        let rows = if self.shape.scores { 0 } else { self.len() };
         let words = self.words().get(FIRE_FIXED..).unwrap_or(&[]);
-        let words = &words[..self.len() * self.shape.words];
+        let words = &words[..rows * self.shape.words];
         RowIter { words: words.chunks_exact(self.shape.words), rows: self }
     }
 }

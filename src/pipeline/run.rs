@@ -3,9 +3,10 @@
 use super::calibrate;
 use super::engine::Engine;
 use super::feed::{Feed, Feeds, SharedFeed};
-use super::options::{Options, Query, Windows};
+use super::options::{Options, Query};
 use super::outbox::{Outbox, Results};
 use super::results::Rows;
+use super::scores::Ask;
 use super::stats::Stats;
 use crate::base::error::{Error, Result};
 use crate::device::Device;
@@ -135,7 +136,7 @@ impl Control {
     }
 }
 
-/// A running window query on a thread of its own.
+/// A running query, [`Windows`](super::Windows) or [`Scores`](super::Scores), on a thread of its own.
 ///
 /// ```
 /// use pelton::{Device, Key, Options, Pipeline, Pod, Value, Windows, Zeroable, field};
@@ -170,12 +171,12 @@ pub struct Pipeline<E: Pod> {
 }
 
 fn parts<E: Pod>(
-    windows: &Windows<E>,
+    ask: &impl Ask<E>,
     options: &Options,
 ) -> Result<(Query, Arc<Outbox>, Arc<Control>)> {
     let outbox = Outbox::new(options.outstanding.max(options.in_flight), options.asides);
     let control = Control::new(Bell::new(), outbox.clone());
-    Ok((windows.query()?, outbox, control))
+    Ok((ask.query()?, outbox, control))
 }
 
 /// The engine, told what the other device takes if there is one.
@@ -197,8 +198,8 @@ impl<E: Pod> Pipeline<E> {
     ///
     /// # Errors
     /// `Invalid`, naming the option; `Unsupported` when the device cannot run the query.
-    pub fn start(windows: Windows<E>, options: Options) -> Result<Self> {
-        let (query, outbox, control) = parts(&windows, &options)?;
+    pub fn start(ask: impl Ask<E>, options: Options) -> Result<Self> {
+        let (query, outbox, control) = parts(&ask, &options)?;
         let feeds = Feeds::new(control.clone(), query.time, options.lane.clone());
         let (wait, bell) = (options.wait, control.bell.clone());
         let engine = engine::<E>(query, options, outbox.clone(), bell)?;
@@ -327,7 +328,7 @@ fn cycle(engine: &mut Engine, control: &Control, wait: Wait) -> Result<()> {
     }
 }
 
-/// A window query on the user's own thread: nothing happens outside [`Inline::poll`].
+/// A query on the user's own thread: nothing happens outside [`Inline::poll`].
 ///
 /// For programs that own their threads, and for tests: everything is done when `poll` says so.
 pub struct Inline<E: Pod> {
@@ -343,8 +344,8 @@ impl<E: Pod> Inline<E> {
     ///
     /// # Errors
     /// As for [`Pipeline::start`].
-    pub fn new(windows: Windows<E>, options: Options) -> Result<Self> {
-        let (query, outbox, control) = parts(&windows, &options)?;
+    pub fn new(ask: impl Ask<E>, options: Options) -> Result<Self> {
+        let (query, outbox, control) = parts(&ask, &options)?;
         let feeds = Feeds::new(control.clone(), query.time, options.lane.clone());
         let engine = engine::<E>(query, options, outbox.clone(), control.bell.clone())?;
         let results = Results::new(outbox);

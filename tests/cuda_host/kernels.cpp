@@ -22,6 +22,7 @@ constexpr HostKernel KERNELS[] = {
     KERNEL(rehash),
     KERNEL(expire),
     KERNEL(fold),
+    KERNEL(score),
     KERNEL(elect),
     KERNEL(ends),
     KERNEL(merge),

@@ -20,7 +20,7 @@ mod words;
 #[cfg(target_arch = "x86_64")]
 pub(crate) use times::times;
 #[cfg(target_arch = "x86_64")]
-pub(super) use {add::add, lookup::lookup};
+pub(super) use {add::add, lookup::lookup, words::prefetch};
 
 /// Events that a step of these loops takes.
 pub(super) const TOGETHER: usize = 16;
@@ -119,6 +119,10 @@ pub(crate) fn available() -> bool {
     let available = false;
     available
 }
+
+/// Does nothing.
+#[cfg(not(target_arch = "x86_64"))]
+pub(super) fn prefetch(_words: &[u32], _at: usize) {}
 
 /// Never called: [`available`] says no.
 #[cfg(not(target_arch = "x86_64"))]

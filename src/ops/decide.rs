@@ -1,0 +1,163 @@
+//! From distances to probabilities and alerts: the decision stage.
+//!
+//! Spec, for one event whose distance is `z2`, in the order written here:
+//!
+//! 1. **Level**: `l = ln(1 + z2 / 4)`. Squares make Gaussian tails exponential, the logarithm tames heavy ones.
+//! 2. **Standardiser**: `u = (l - m) / sd` by the key's own mean and deviation of the level, over 2048 events.
+//! 3. **Tail**: an event with `u > 3` is a *peak*. Excesses of peaks over 3 follow a generalised Pareto distribution
+//!    (Pickands 1975; SPOT, Siffer et al. 2017), fitted by probability-weighted moments (Hosking and Wallis 1987):
+//!    `a0 = E[y]` is their mean, `a1 = E[min(y, y')] / 2` that of the lesser of two peaks. Each peak is compared with
+//!    those 25 to 32 peaks before it: neighbours resemble each other and would make the tail look short. The fit
+//!    begins as ten peaks of an exponential one. `xi` is kept from -0.5 to 0.75, and where the fitted tail ends the
+//!    logarithm of the probability goes on along its tangent.
+//! 4. **Surprise**: `-ln p`. For a peak `p` is the share of peaks times the tail beyond its excess; for others the
+//!    logistic curve through one half at `u = 0` and the share of peaks at 3.
+//! 5. **Rules**: a peak with `p` below the asked rate is a candidate, unless the key warms up (too few events, or fewer
+//!    than ten peaks in four times as many), the distance has the unwatched sign, or it is below the floors.
+//! 6. **Rest**: after an alert, candidates count as its repetitions for the rest period, unless their surprise is a
+//!    fifth larger than that of the alert.
+//!
+//! Then level and peak are learnt. Counts are halved at 2^18 events, so that the tail follows a slow change.
+
+use super::ewma::{self, add, held, near_zero};
+use super::math::{inverse, ln};
+use super::score::{
+    AGAIN, ALERT, EXCESS, LEAST, LEVEL, PEAK, PEAKS, REST, RESTING, RING, RULED_OUT, SLOPE,
+    ScoreParams, TRIALS, USUAL, WARMING,
+};
+
+/// Standard deviations of the level from which an event is a peak.
+pub const THRESHOLD: f32 = 3.0;
+/// Peaks kept to compare others with.
+pub const RING_PEAKS: u32 = 32;
+/// How many of them each is compared with.
+pub const COMPARED: u32 = 8;
+/// Peaks that the fit begins with, of mean excess one half; also those that a key must have seen.
+pub const PRIOR: u32 = 10;
+/// The largest excess learnt in full.
+const EXCESS_MAX: f32 = 16.0;
+/// Events after which counts are halved.
+pub const TRIALS_MAX: u32 = 1 << 18;
+/// Remains of the level's past after an event: 1 - 1/2048.
+const MEMORY: f32 = 1.0 - 1.0 / 2048.0;
+
+#[inline(always)]
+fn get(state: &[u32], at: usize) -> f32 {
+    f32::from_bits(state[at])
+}
+
+/// The share of peaks among all events, one in forty before there were any.
+#[inline(always)]
+fn share(state: &[u32]) -> f32 {
+    (state[PEAKS] as f32 + 0.5) * inverse(state[TRIALS] as f32 + 20.0)
+}
+
+/// The slope of the logistic curve before there was a peak: ln(39) / 3.
+pub const SLOPE_FIRST: f32 = 1.221_187_2;
+
+/// How surprising an event is, as minus the logarithm of a probability for a peak, else as the exponent of the
+/// logistic curve; with its flags.
+#[inline(always)]
+pub fn decide(state: &mut [u32], p: &ScoreParams, far: &ewma::Distance, flags: u32) -> (f32, u32) {
+    let mut flags = flags;
+    let level = ln(1.0 + far.z2 * 0.25);
+    let mut off = near_zero(level - get(state, LEVEL + 1));
+    let weight = get(state, LEVEL);
+    let mut u = 0.0;
+    if weight >= ewma::READY {
+        let deviation = (get(state, LEVEL + 2) * inverse(weight)).sqrt();
+        u = held(off * inverse(deviation + 1e-6), 1e6);
+        off = held(off, 8.0 * deviation + 1e-3);
+    }
+    add(state, LEVEL, off, MEMORY);
+    let excess = u - THRESHOLD;
+    let mut surprise = get(state, SLOPE) * u;
+    let peak = excess > 0.0;
+    let mut candidate = false;
+    if peak {
+        surprise = tail(state, excess);
+        candidate = surprise > p.asked;
+        let distance = if far.off < 0.0 { -far.off } else { far.off };
+        let expected = if far.expected < 0.0 { -far.expected } else { far.expected };
+        let watched = if far.off > 0.0 { p.up } else { p.down };
+        if candidate && (watched == 0 || distance < p.least || distance < p.least_share * expected)
+        {
+            flags |= RULED_OUT;
+        }
+    } else {
+        flags |= USUAL;
+    }
+    if get(state, REST) > 0.0 && !(peak && surprise > AGAIN * get(state, PEAK)) {
+        flags |= RESTING;
+    }
+    if candidate && flags & (WARMING | RULED_OUT | RESTING) == 0 {
+        flags |= ALERT;
+        state[REST] = p.rest.to_bits();
+        state[PEAK] = surprise.to_bits();
+    }
+    learn(state, excess);
+    (surprise, flags)
+}
+
+/// Minus the logarithm of the probability of this excess or a larger one.
+#[inline(always)]
+fn tail(state: &[u32], excess: f32) -> f32 {
+    let n = state[PEAKS] as f32;
+    let scale = inverse(n + PRIOR as f32);
+    let mean = (get(state, EXCESS) * n + 5.0) * scale;
+    let least = (get(state, LEAST) * n + 1.25) * scale;
+    let mut spread = mean - 2.0 * least;
+    if spread < 0.02 * mean {
+        spread = 0.02 * mean;
+    }
+    let mut xi = 2.0 - mean * inverse(spread);
+    xi = if xi < -0.5 { -0.5 } else { xi };
+    xi = if xi > 0.75 { 0.75 } else { xi };
+    let y = excess * inverse(mean * (1.0 - xi));
+    let at = 1.0 + xi * y;
+    let mut beyond = y;
+    if !(-1e-3..=1e-3).contains(&xi) {
+        let per = inverse(xi);
+        // Beyond a quarter along the tangent, so that no end makes all alike that lies beyond it.
+        beyond =
+            if at >= 0.25 { ln(at) * per } else { -1.386_294_4 * per + (y + 0.75 * per) * 4.0 };
+    }
+    beyond - ln(share(state))
+}
+
+#[inline(always)]
+fn learn(state: &mut [u32], excess: f32) {
+    state[TRIALS] += 1;
+    if excess > 0.0 {
+        learn_peak(state, if excess > EXCESS_MAX { EXCESS_MAX } else { excess });
+    }
+    if state[TRIALS] >= TRIALS_MAX {
+        // Never so few peaks that the ring were looked at as if it were not full.
+        let peaks = state[PEAKS];
+        state[PEAKS] = if peaks >= 64 { peaks / 2 } else { peaks };
+        state[TRIALS] /= 2;
+    }
+}
+
+fn learn_peak(state: &mut [u32], excess: f32) {
+    let peaks = state[PEAKS];
+    let compared = if peaks < COMPARED { peaks } else { COMPARED };
+    let mut sum = 0.0;
+    for i in 0..compared {
+        // The oldest of a full ring, the first ones before.
+        let at = if peaks < RING_PEAKS { i } else { (peaks + i) % RING_PEAKS };
+        let other = get(state, RING + at as usize);
+        sum += if other < excess { other } else { excess };
+    }
+    let n = peaks as f32;
+    let mean = get(state, EXCESS);
+    state[EXCESS] = (mean + (excess - mean) * inverse(n + 1.0)).to_bits();
+    if compared > 0 {
+        let (lesser, least) = (0.5 * sum * inverse(compared as f32), get(state, LEAST));
+        state[LEAST] = (least + (lesser - least) * inverse(n)).to_bits();
+    }
+    state[RING + (peaks % RING_PEAKS) as usize] = excess.to_bits();
+    state[PEAKS] = peaks + 1;
+    let odds = inverse(share(state)) - 1.0;
+    state[SLOPE] = (ln(odds) * (1.0 / THRESHOLD)).to_bits();
+}

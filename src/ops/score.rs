@@ -1,0 +1,343 @@
+//! Scores each event by the past of its key: the detector (`ops::ewma`) and the decision (`ops::decide`) as one kernel.
+//!
+//! Spec, one event at a time: the events of a key are taken in the order of arrival. An event's time moves the key's
+//! clock on by its gap to the latest time before, in units of the key's usual spacing; a time that does not move it on
+//! is a gap of 0. Each of the event's values that is a number has its distance judged and learnt; the largest one goes
+//! to the decision. An event without a number is *missing*: it moves the clock and nothing else. One row comes out for
+//! each event that has an id.
+//!
+//! State lies in the rows of the slot that all events go to (`ops::page`), `state_words` for each key. Two lines of 64
+//! bytes are touched for every event of a query with one value: the detector's (clock, rest, the first value's track)
+//! and half of the next (level, counts); what follows only by peaks.
+//!
+//! A serial device walks the batch as it is. A parallel one needs the events grouped (`ops::group`): a thread takes a
+//! key and walks its events, so a batch takes as long as its busiest key. Rows come in the order of the walk.
+//!
+//! Cost per event: its time and values, 8 bytes of order, the state read and written once per key and batch on a
+//! parallel device, 40 bytes of row. About 200 operations.
+
+use super::batch::{self, ASIDE, OUT_ASIDE, OUT_FIXED};
+use super::decide::{self, PRIOR, RING_PEAKS, SLOPE_FIRST};
+use super::ewma::{self, Distance, TRACK, VALUE_MAX, held};
+use super::group::{GROUPED, LIST, SEGMENT, SEGMENTS};
+use super::math::{inverse, ticks};
+use super::page::{Page, Slot, slot_map};
+use super::row::Kind;
+use super::simd;
+use crate::base::limits::{VALUES_MAX, word};
+use crate::params;
+use crate::plan::{Access, Args, Bind, Kernel};
+
+params! {
+    /// What the score kernel is told once.
+    ScoreParams {
+        /// Words of an event.
+        stride: u32,
+        /// The word of an event at which its time begins.
+        time_word: u32,
+        /// The word of an event at which its key begins.
+        key_word: u32,
+        /// Words of a key; 0 when there is none.
+        key_words: u32,
+        /// How many values there are.
+        values: u32,
+        /// Words of a key's state.
+        state_words: u32,
+        /// The first block of the page.
+        first_block: u32,
+        /// Blocks of the page, or `page::ALONE`.
+        blocks: u32,
+        /// For each value, two at a time, its word and its kind, 16 bits: see [`packed`].
+        values01: u32,
+        /// As above.
+        values23: u32,
+        /// As above.
+        values45: u32,
+        /// As above.
+        values67: u32,
+        /// Events that a key needs before it can alert.
+        warm: u32,
+        /// Whether alerts come for values above what was expected.
+        up: u32,
+        /// Whether alerts come for values below.
+        down: u32,
+        /// 1 on a serial device: the order is that of the batch, and `order` holds ids.
+        serial: u32,
+        /// One by the longest horizon, in spacings.
+        rate: f32,
+        /// Ticks between two events; 0 when each key's own are learnt.
+        spacing: f32,
+        /// Minus the logarithm of the rate of false alarms.
+        asked: f32,
+        /// How long alerts rest, in spacings.
+        rest: f32,
+        /// The least distance that alerts, in units of the value.
+        least: f32,
+        /// The least distance that alerts, as a share of what was expected.
+        least_share: f32,
+        /// Zero, which a compiler must not know: it keeps products from being fused with sums.
+        zero: u32,
+        /// Padding.
+        pad0: u32,
+    }
+}
+
+/// The score kernel. On a serial device `order` is bound to the ids, and `segments` is not read.
+pub static SCORE: Kernel = Kernel {
+    name: "score",
+    params: ScoreParams::FIELDS,
+    events: true,
+    binds: &[
+        Bind { name: "order", access: Access::Read },
+        Bind { name: "segments", access: Access::Read },
+        Bind { name: "map", access: Access::Read },
+        Bind { name: "states", access: Access::Write },
+        Bind { name: "out", access: Access::Write },
+    ],
+    wgsl: concat!(
+        include_str!("../../shaders/window.wgsl"),
+        include_str!("../../shaders/score.wgsl")
+    ),
+    cpu: score,
+};
+
+/// State: events with a number seen.
+pub const SEEN: usize = 0;
+/// State: the latest time, low word first.
+pub const TIME: usize = 1;
+/// State: the usual gap between two events, in ticks.
+pub const SPACING: usize = 3;
+/// State: spacings that alerts still rest.
+pub const REST: usize = 4;
+/// State: the surprise of the latest alert.
+pub const PEAK: usize = 5;
+/// State: the first value's track.
+pub const TRACK_FIRST: usize = 6;
+/// State: weight, mean and squares of the level.
+pub const LEVEL: usize = 16;
+/// State: events that the share of peaks counts.
+pub const TRIALS: usize = 19;
+/// State: peaks among them.
+pub const PEAKS: usize = 20;
+/// State: mean excess of peaks.
+pub const EXCESS: usize = 21;
+/// State: mean of half the lesser excess of two.
+pub const LEAST: usize = 22;
+/// State: slope of the logistic curve.
+pub const SLOPE: usize = 23;
+/// State: excesses of the latest peaks.
+pub const RING: usize = 24;
+/// State: tracks of further values.
+pub const TRACKS: usize = RING + RING_PEAKS as usize;
+
+/// Words of a key's state, in whole lines of 64 bytes.
+pub const fn state_words(values: usize) -> usize {
+    (TRACKS + (values - 1) * TRACK).next_multiple_of(16)
+}
+
+/// Where a value's track begins.
+#[inline(always)]
+pub const fn track(value: usize) -> usize {
+    if value == 0 { TRACK_FIRST } else { TRACKS + (value - 1) * TRACK }
+}
+
+/// Words of a row: key, time, flags, surprise, value, what was expected, its variance, events seen.
+pub const ROW: usize = 10;
+/// Output word: how many rows there are. They stand behind the list of events set aside.
+pub const OUT_SCORED: usize = 5;
+
+/// Flag of a row: the event is an alert.
+pub const ALERT: u32 = 1;
+/// Flag: its key has seen too little to alert.
+pub const WARMING: u32 = 2;
+/// Flag: its key rests after an alert.
+pub const RESTING: u32 = 4;
+/// Flag: it would be an alert but for a rule.
+pub const RULED_OUT: u32 = 8;
+/// Flag: none of its values is a number.
+pub const MISSING: u32 = 16;
+/// Flag: a value was held to +-10^12.
+pub const CLAMPED: u32 = 32;
+/// Flag: it is no peak; its surprise is the exponent of the logistic curve.
+pub const USUAL: u32 = 64;
+/// Bits of the flags above which the number of the value stands.
+pub const VALUE_SHIFT: u32 = 8;
+
+/// A candidate is news to a resting key when its surprise is so many times that of the alert.
+pub const AGAIN: f32 = 1.2;
+/// Spacings that a gap counts for, at most.
+const STEPS_MAX: f32 = 4096.0;
+/// Events ahead of the one being scored whose states are fetched.
+const AHEAD: usize = 12;
+/// Events that a key needs before it has a level.
+const LEVEL_FIRST: u32 = 8;
+
+/// Two values' words and kinds as one parameter: 12 bits of word, 4 of kind.
+pub fn packed(values: [Option<(usize, Kind)>; 2]) -> u32 {
+    let one = |v: Option<(usize, Kind)>| v.map_or(0, |(at, kind)| word(at) | (kind as u32) << 12);
+    one(values[0]) | one(values[1]) << 16
+}
+
+impl ScoreParams {
+    /// The word and kind of a value.
+    #[inline(always)]
+    fn value(&self, i: usize) -> (usize, Kind) {
+        let pairs = [self.values01, self.values23, self.values45, self.values67];
+        let packed = pairs[i / 2] >> (16 * (i % 2));
+        ((packed & 0xFFF) as usize, Kind::from_u32(packed >> 12 & 15))
+    }
+}
+
+/// A value's word as a number, subnormal ones as 0; `None` for a NaN.
+#[inline(always)]
+fn number(kind: Kind, word: u32) -> Option<f32> {
+    let bits = kind.bits(word);
+    if kind == Kind::I32 {
+        return Some(bits.cast_signed() as f32);
+    }
+    if bits & 0x7FFF_FFFF > 0x7F80_0000 {
+        return None;
+    }
+    Some(f32::from_bits(if bits & 0x7F80_0000 == 0 { 0 } else { bits }))
+}
+
+/// Moves a key's clock on; returns by how many spacings.
+#[inline(always)]
+fn advance(state: &mut [u32], p: &ScoreParams, time: u64) -> f32 {
+    let seen = state[SEEN];
+    let last = batch::join(state[TIME], state[TIME + 1]);
+    if seen == 0 {
+        state[SLOPE] = SLOPE_FIRST.to_bits();
+    }
+    let mut spacing = f32::from_bits(state[SPACING]);
+    let mut steps = 0.0;
+    if seen == 0 || time > last {
+        (state[TIME], state[TIME + 1]) = (batch::lo(time), batch::hi(time));
+        if seen != 0 {
+            let gap = ticks(time - last);
+            let share = inverse(seen as f32);
+            let share = if share < 1.0 / 64.0 { 1.0 / 64.0 } else { share };
+            let most = 8.0 * spacing;
+            let heard = if spacing > 0.0 && gap > most { most } else { gap };
+            spacing += (heard - spacing) * share;
+            state[SPACING] = spacing.to_bits();
+            let spacing = if p.spacing > 0.0 { p.spacing } else { spacing };
+            steps = gap * inverse(spacing);
+            steps = if steps > STEPS_MAX { STEPS_MAX } else { steps };
+        }
+    }
+    let rest = f32::from_bits(state[REST]) - steps;
+    state[REST] = (if rest > 0.0 { rest } else { 0.0 }).to_bits();
+    steps
+}
+
+/// Scores one event and learns it. `row` is what comes out, its key aside.
+#[inline(always)]
+fn step<const VALUES: usize>(
+    state: &mut [u32],
+    p: &ScoreParams,
+    event: &[u32],
+    row: &mut [u32; ROW],
+) {
+    let time = batch::join(event[p.time_word as usize], event[p.time_word as usize + 1]);
+    let steps = advance(state, p, time);
+    let decays = ewma::decays(steps, p.rate);
+    let mut far = Distance { z2: -1.0, off: 0.0, expected: 0.0, variance: 0.0 };
+    let (mut flags, mut value, mut most) = (MISSING, 0.0, 0);
+    for i in 0..if VALUES == 0 { p.values as usize } else { VALUES } {
+        let (at, kind) = p.value(i);
+        let Some(x) = number(kind, event[at]) else { continue };
+        let clamped = held(x, VALUE_MAX);
+        flags |= if clamped == x { 0 } else { CLAMPED };
+        let found = ewma::distance(state, track(i), clamped, decays);
+        if found.z2 > far.z2 {
+            (far, value, most) = (found, clamped, i);
+        }
+        flags &= !MISSING;
+    }
+    let mut surprise = 0.0;
+    if flags & MISSING == 0 {
+        flags |= word(most) << VALUE_SHIFT;
+        let seen = state[SEEN].saturating_add(1);
+        state[SEEN] = seen;
+        let middle = f32::from_bits(state[track(most) + 4]);
+        let few = state[PEAKS] < PRIOR && seen / 4 <= p.warm;
+        if seen <= p.warm || few || middle < ewma::SETTLED {
+            flags |= WARMING;
+        }
+        if seen > LEVEL_FIRST {
+            (surprise, flags) = decide::decide(state, p, &far, flags);
+        } else {
+            flags |= USUAL;
+        }
+    } else {
+        flags |= USUAL;
+    }
+    (row[2], row[3]) = (batch::lo(time), batch::hi(time));
+    (row[4], row[5], row[6]) = (flags, surprise.to_bits(), value.to_bits());
+    (row[7], row[8]) = (far.expected.to_bits(), far.variance.to_bits());
+    row[9] = state[SEEN];
+}
+
+/// The slot that all events of the batch go to.
+fn slot(head: &[u32]) -> Slot {
+    let at = head[batch::SPANS_AT] as usize;
+    [head[at + 2], head[at + 3]]
+}
+
+/// One event's key.
+#[inline(always)]
+fn key(p: &ScoreParams, event: &[u32]) -> [u32; 2] {
+    let at = p.key_word as usize;
+    [if p.key_words == 0 { 0 } else { event[at] }, if p.key_words == 2 { event[at + 1] } else { 0 }]
+}
+
+fn score(args: Args<'_>) {
+    let p: ScoreParams = args.params();
+    match p.values {
+        1 => score_as::<1>(args, &p),
+        _ => score_as::<0>(args, &p),
+    }
+}
+
+/// The walk of a serial device; `segments` are not looked at. `VALUES` of them, or 0 for what the parameters say.
+fn score_as<const VALUES: usize>(args: Args<'_>, p: &ScoreParams) {
+    debug_assert!(p.serial == 1, "the processor walks batches as they are");
+    let (head, events) = (args.head, args.events);
+    let [ids, _segments, map, states, out] = args.binds();
+    let rows_at = OUT_FIXED + out[OUT_ASIDE] as usize;
+    let (fixed, rows) = out.split_at_mut(rows_at);
+    let mut rows = rows.as_chunks_mut::<ROW>().0.iter_mut();
+    let page = Page { first: p.first_block, blocks: p.blocks };
+    let stride = p.stride as usize;
+    let words = if VALUES == 0 { p.state_words as usize } else { state_words(VALUES.max(1)) };
+    let mut count = 0;
+    for chunk in batch::chunks(head) {
+        let map = slot_map(map, slot(head));
+        let events = batch::event_words(events, &chunk, stride);
+        let ids = &ids[chunk.first as usize..][..chunk.events as usize];
+        for (i, (event, &id)) in events.chunks_exact(stride).zip(ids).enumerate() {
+            if let Some(&ahead) = ids.get(i + AHEAD)
+                && let Some(at) = page.row_at(map, ahead, words)
+            {
+                simd::prefetch(states, at);
+                simd::prefetch(states, at + 16);
+            }
+            if id >= ASIDE {
+                continue;
+            }
+            let row = rows.next().expect("room for every event");
+            count += 1;
+            let Some(at) = page.row_at(map, id, words) else { continue };
+            [row[0], row[1]] = key(p, event);
+            step::<VALUES>(&mut states[at..at + words], p, event, row);
+        }
+    }
+    fixed[OUT_SCORED] = count;
+    fixed[0] = word(rows_at) + count * word(ROW);
+}
+
+const _: () =
+    assert!(SEGMENTS == 0 && GROUPED == 1 && LIST == 4 && SEGMENT == 2, "as the twins say");
+const _: () = assert!(VALUES_MAX == 8, "as many as the parameters hold");
+const _: () = assert!(TRACK_FIRST + TRACK == LEVEL, "one line");

@@ -1,0 +1,348 @@
+//! What a user asks for when each event is to be scored by the past of its key, and how the answers are read.
+
+use super::options::{Key, NumberField, Query, ValueSpec, event_stride};
+use super::results::Rows;
+use crate::base::error::{Error, Result};
+use crate::base::field::Field;
+use crate::base::limits::{VALUES_MAX, word};
+use crate::base::time::{Shape, Ticks};
+use crate::ops::batch::join;
+use crate::ops::expr::Filter;
+use crate::ops::page::ALONE;
+use crate::ops::row::Kind;
+use crate::ops::score::{
+    ALERT, CLAMPED, MISSING, RESTING, ROW, RULED_OUT, ScoreParams, USUAL, VALUE_SHIFT, WARMING,
+    packed, state_words,
+};
+use std::fmt;
+
+/// Anomaly scores of keyed events of type `E`, as they arrive.
+///
+/// Each event of a key is compared with what came before it: its distance from exponentially weighted means over three
+/// horizons, in deviations (`ops::ewma`), becomes the probability of such a distance or a larger one in this key's own
+/// past (`ops::decide`), and where that is below [`Scores::rate`], an alert. Every event gets a [`Score`], through the
+/// same lanes, results and devices as [`Windows`](super::Windows). Values that are NaN are missing, not anomalous.
+///
+/// The order is that of **arrival**: a key's events must come through one lane, else how they interleave, and so the
+/// scores, depend on the batches. Given that, scores depend on neither batches nor device: the processor and CUDA give
+/// the same bits, WGSL the same where the device divides correctly rounded, else scores within 1e-5.
+///
+/// State takes 256 bytes a key with one value, 40 more for each further one. Keys are kept for good.
+///
+/// ```
+/// use pelton::{Device, Inline, Key, Options, Pod, Scores, Zeroable, field};
+/// #[repr(C)]
+/// #[derive(Clone, Copy, Pod, Zeroable)]
+/// struct Reading { at: u64, sensor: u32, value: f32 }
+///
+/// let query = Scores {
+///     key: Key::hashed(field!(Reading.sensor)),
+///     ..Scores::new(field!(Reading.at), field!(Reading.value))
+/// };
+/// let mut inline = Inline::new(query, Options::on(Device::cpu()))?;
+/// let mut lane = inline.lane()?;
+/// let mut alerts = Vec::new();
+/// for at in 0..4000u64 {
+///     let noise = (at * 2_654_435_761 % 1000) as f32 / 1000.0;
+///     let value = if at == 3500 { 9.0 } else { noise };
+///     lane.push(Reading { at, sensor: 7, value }).expect("it is emptied below");
+///     inline.settle(|rows| alerts.extend(rows.scores().filter(|s| s.alert()).map(|s| s.time())))?;
+/// }
+/// assert_eq!(alerts, [3500]);
+/// # Ok::<(), pelton::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Scores<E> {
+    /// The event time, in ticks of your choice.
+    pub time: Field<E, u64>,
+    /// Whose past an event is compared with.
+    pub key: Key<E>,
+    /// The fields to score, 1 to 8. An event's score is that of its most unusual value.
+    pub values: Vec<NumberField<E>>,
+    /// Only events that pass are scored and learnt.
+    pub filter: Option<Filter<E>>,
+    /// How far back the longest of the three horizons reaches, in spacings (16 to 2^20); the others reach an eighth
+    /// and a 64th as far.
+    pub horizon: f32,
+    /// Ticks between two events of a key; `None` learns each key's own. What is counted in spacings goes by event
+    /// time: events twice as far apart as usual forget twice as much.
+    pub spacing: Option<Ticks>,
+    /// Events of a key before it can alert; four times as many where it has not seen ten unusual ones to judge by.
+    pub warm_up: u32,
+    /// The rate of false alarms to hold, per event: an event less probable than that in its key's past is an alert.
+    /// At most 0.01.
+    pub rate: f64,
+    /// How long a key rests after an alert, in spacings: further events count as its repetitions, unless they are a
+    /// fifth more surprising.
+    pub rest: f32,
+    /// Which side alerts.
+    pub side: Side,
+    /// The least distance from the expected value that alerts, in units of the value.
+    pub least: f32,
+    /// The least distance that alerts, as a share of the expected value.
+    pub least_share: f32,
+}
+
+/// On which side of the expected value events alert.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Side {
+    /// Both.
+    #[default]
+    Both,
+    /// Only values above what was expected.
+    Above,
+    /// Only values below.
+    Below,
+}
+
+impl<E> Scores<E> {
+    /// Scores of one value, unkeyed, at one false alarm in 10,000 events.
+    pub fn new(time: Field<E, u64>, value: impl Into<NumberField<E>>) -> Self {
+        Self {
+            time,
+            key: Key::none(),
+            values: vec![value.into()],
+            filter: None,
+            horizon: 2048.0,
+            spacing: None,
+            warm_up: 256,
+            rate: 1e-4,
+            rest: 128.0,
+            side: Side::Both,
+            least: 0.0,
+            least_share: 0.0,
+        }
+    }
+}
+
+/// What a pipeline can be asked: [`Windows`](super::Windows) or [`Scores`].
+pub trait Ask<E>: sealed::Ask {}
+
+pub(super) mod sealed {
+    use super::{Query, Result};
+    /// The question in the terms of the engine.
+    pub trait Ask {
+        #[allow(private_interfaces, reason = "nobody outside can name this trait")]
+        fn query(&self) -> Result<Query>;
+    }
+}
+
+impl<E: bytemuck::Pod> Ask<E> for Scores<E> {}
+
+fn out_of_range(name: &str, value: impl fmt::Display, accepted: &str) -> Error {
+    Error::invalid(format!("{name}: {value}; accepted are {accepted}"))
+}
+
+impl<E: bytemuck::Pod> Scores<E> {
+    fn check(&self) -> Result<()> {
+        if !(1..=VALUES_MAX).contains(&self.values.len()) {
+            return Err(out_of_range("values", self.values.len(), "1 to 8 fields"));
+        }
+        if !(16.0..=1_048_576.0).contains(&self.horizon) {
+            return Err(out_of_range("horizon", self.horizon, "16 to 2^20 spacings"));
+        }
+        if self.spacing == Some(0) {
+            return Err(out_of_range("spacing", 0, "ticks, or None to learn it"));
+        }
+        if !(1e-30..=0.01).contains(&self.rate) {
+            return Err(out_of_range("rate", self.rate, "1e-30 to 0.01 an event"));
+        }
+        for (name, value) in
+            [("rest", self.rest), ("least", self.least), ("least_share", self.least_share)]
+        {
+            if !(0.0..=1e12).contains(&value) {
+                return Err(out_of_range(name, value, "0 to 1e12"));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<E: bytemuck::Pod> sealed::Ask for Scores<E> {
+    #[allow(private_interfaces, reason = "nobody outside can name this trait")]
+    fn query(&self) -> Result<Query> {
+        let stride = event_stride::<E>()?;
+        self.check()?;
+        self.key.check()?;
+        let values = self.values.iter().map(NumberField::place).collect::<Result<Vec<_>>>()?;
+        let pair = |i: usize| packed([values.get(i).copied(), values.get(i + 1).copied()]);
+        #[allow(clippy::cast_possible_truncation, reason = "rounded")]
+        let asked = -self.rate.ln() as f32;
+        let params = ScoreParams {
+            stride: word(stride),
+            time_word: word(self.time.column().word()),
+            key_word: word(self.key.column.map_or(0, |c| c.word())),
+            key_words: word(self.key.column.map_or(0, |c| c.dtype.bytes() / 4)),
+            values: word(values.len()),
+            state_words: word(state_words(values.len())),
+            first_block: 0,
+            blocks: ALONE,
+            values01: pair(0),
+            values23: pair(2),
+            values45: pair(4),
+            values67: pair(6),
+            warm: self.warm_up,
+            up: u32::from(self.side != Side::Below),
+            down: u32::from(self.side != Side::Above),
+            serial: 0,
+            rate: 1.0 / self.horizon,
+            spacing: self.spacing.map_or(0.0, crate::ops::math::ticks),
+            asked,
+            rest: self.rest,
+            least: self.least,
+            least_share: self.least_share,
+            zero: 0,
+            pad0: 0,
+        };
+        Ok(Query {
+            stride,
+            time: self.time.column(),
+            key: self.key.column,
+            dense: self.key.dense,
+            // One window over all of time, which never fires: its rows are the keys' states.
+            shape: Shape::new(u64::MAX, u64::MAX)?,
+            values: vec![ValueSpec { word: 0, kind: Kind::F32, parts: 0, fraction: 0 }],
+            filter: self.filter.as_ref().map(Filter::compile).transpose()?,
+            disorder: 0,
+            lateness: 0,
+            horizon: Ticks::MAX,
+            ttl: None,
+            scores: Some(params),
+        })
+    }
+}
+
+/// One event's score.
+#[derive(Clone, Copy)]
+pub struct Score<'a> {
+    words: &'a [u32],
+}
+
+impl Score<'_> {
+    fn number(&self, at: usize) -> f64 {
+        f64::from(f32::from_bits(self.words[at]))
+    }
+
+    fn is(&self, flag: u32) -> bool {
+        self.words[4] & flag != 0
+    }
+
+    /// The event's key; 0 when there is none.
+    pub fn key(&self) -> u64 {
+        join(self.words[0], self.words[1])
+    }
+
+    /// The event's time.
+    pub fn time(&self) -> Ticks {
+        join(self.words[2], self.words[3])
+    }
+
+    /// Minus the natural logarithm of [`Score::tail`].
+    fn surprise(&self) -> f64 {
+        let x = self.number(5);
+        match () {
+            () if self.is(MISSING) => 0.0,
+            // ln(1 + e^x); what is no peak has an exponent of a few units at most.
+            () if self.is(USUAL) => x.exp().ln_1p(),
+            () => x,
+        }
+    }
+
+    /// How anomalous the event is: minus the decimal logarithm of [`Score::tail`], 0 when it is missing. It has no
+    /// upper end and compares across keys.
+    pub fn score(&self) -> f64 {
+        self.surprise() / std::f64::consts::LN_10
+    }
+
+    /// The probability of such an event or a more anomalous one in its key's past.
+    pub fn tail(&self) -> f64 {
+        (-self.surprise()).exp()
+    }
+
+    /// Whether it is an alert.
+    pub fn alert(&self) -> bool {
+        self.is(ALERT)
+    }
+
+    /// Whether its key has seen too little to alert, or long ago.
+    pub fn warming(&self) -> bool {
+        self.is(WARMING)
+    }
+
+    /// Whether its key rests after an alert that this event does not clearly exceed.
+    pub fn resting(&self) -> bool {
+        self.is(RESTING)
+    }
+
+    /// Whether it is improbable enough, and a rule (side, floor) keeps it from being an alert.
+    pub fn ruled_out(&self) -> bool {
+        self.is(RULED_OUT)
+    }
+
+    /// Whether none of its values is a number.
+    pub fn missing(&self) -> bool {
+        self.is(MISSING)
+    }
+
+    /// Whether a value beyond 10^12, an infinity for one, was taken as 10^12.
+    pub fn clamped(&self) -> bool {
+        self.is(CLAMPED)
+    }
+
+    /// Which of [`Scores::values`] is the most unusual: the one that explains the score.
+    pub fn field(&self) -> usize {
+        (self.words[4] >> VALUE_SHIFT) as usize
+    }
+
+    /// That value, 0 when it is missing.
+    pub fn value(&self) -> f64 {
+        self.number(6)
+    }
+
+    /// What was expected of it.
+    pub fn expected(&self) -> f64 {
+        self.number(7)
+    }
+
+    /// The standard deviation around what was expected.
+    pub fn deviation(&self) -> f64 {
+        self.number(8).sqrt()
+    }
+
+    /// Where values within so many deviations lie.
+    pub fn band(&self, deviations: f64) -> std::ops::RangeInclusive<f64> {
+        let half = deviations * self.deviation();
+        self.expected() - half..=self.expected() + half
+    }
+
+    /// Events of its key with a value so far, this one included.
+    pub fn seen(&self) -> u64 {
+        u64::from(self.words[9])
+    }
+
+    /// The words as the device wrote them: see `ops::score`.
+    pub fn words(&self) -> &[u32] {
+        self.words
+    }
+}
+
+impl fmt::Debug for Score<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let alert = if self.alert() { ", alert" } else { "" };
+        write!(
+            f,
+            "Score(key {}, time {}, value {}, score {:.2}{alert})",
+            self.key(),
+            self.time(),
+            self.value(),
+            self.score()
+        )
+    }
+}
+
+impl Rows {
+    /// The scores of a batch of events: each key's in order, keys in no particular one. Empty for windows.
+    pub fn scores(&self) -> impl ExactSizeIterator<Item = Score<'_>> {
+        self.score_words().chunks_exact(ROW).map(|words| Score { words })
+    }
+}

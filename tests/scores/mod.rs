@@ -1,0 +1,176 @@
+//! Streams to score, how they are scored on a device, and how a device's scores are judged.
+
+#![allow(dead_code, unreachable_pub, reason = "each test binary uses its own share")]
+
+#[path = "../spec/scores.rs"]
+pub mod spec;
+
+use pelton::base::rng::SplitMix;
+use pelton::{
+    Device, Inline, Key, LaneOptions, Options, Pod, Rows, Scores, Stats, Zeroable, field,
+};
+use std::collections::BTreeMap;
+
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+pub struct Reading {
+    pub at: u64,
+    pub wide: u64,
+    pub key: u32,
+    pub value: f32,
+    pub other: f32,
+    pub count: i32,
+}
+
+/// Words of a score as the device wrote them.
+pub type Words = [u32; 10];
+/// Each key's scores in order.
+pub type Scored = BTreeMap<u64, Vec<Words>>;
+
+/// How a stream is scored. None of it may change what comes out.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    pub batch: usize,
+    pub in_flight: usize,
+    pub outstanding: usize,
+    /// Events between two polls.
+    pub chunk: usize,
+    pub lanes: usize,
+    /// Devices that the query moves to while it runs, in turn.
+    pub moves: Vec<Device>,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self { batch: 1024, in_flight: 2, outstanding: 4, chunk: 1000, lanes: 2, moves: Vec::new() }
+    }
+}
+
+/// Scores by `wide`, of all three values.
+pub fn wide() -> Scores<Reading> {
+    Scores {
+        key: Key::hashed(field!(Reading.wide)),
+        values: vec![
+            field!(Reading.value).into(),
+            field!(Reading.other).into(),
+            field!(Reading.count).into(),
+        ],
+        rate: 1e-3,
+        ..Scores::new(field!(Reading.at), field!(Reading.value))
+    }
+}
+
+/// Scores of one value by dense keys.
+pub fn dense(keys: u32) -> Scores<Reading> {
+    Scores {
+        key: Key::dense(field!(Reading.key), keys),
+        rate: 1e-3,
+        ..Scores::new(field!(Reading.at), field!(Reading.value))
+    }
+}
+
+/// Runs a stream to its end; a key's events go through one lane.
+pub fn run(
+    device: &Device,
+    query: Scores<Reading>,
+    setup: &Setup,
+    events: &[Reading],
+) -> (Scored, Stats) {
+    let options = Options {
+        batch_events: setup.batch,
+        in_flight: setup.in_flight,
+        outstanding: setup.outstanding,
+        lane: LaneOptions { events: 1 << 14, ..LaneOptions::default() },
+        keys: 1,
+        keys_max: 1 << 16,
+        seed: Some(7),
+        ..Options::on(device.clone())
+    };
+    let mut engine = Inline::new(query, options).expect("the query runs");
+    let mut lanes: Vec<_> =
+        (0..setup.lanes).map(|_| engine.lane().expect("it takes lanes")).collect();
+    let mut scored = Scored::new();
+    let mut moved = 0;
+    for chunk in events.chunks(setup.chunk) {
+        for event in chunk {
+            lanes[event.key as usize % setup.lanes].push(*event).expect("there is room");
+        }
+        settle(&mut engine, &mut scored);
+        if !setup.moves.is_empty() {
+            let to = setup.moves[moved % setup.moves.len()].clone();
+            engine.move_to(to).expect("it moves");
+            moved += 1;
+        }
+    }
+    drop(lanes);
+    engine.finish();
+    settle(&mut engine, &mut scored);
+    let stats = engine.stats();
+    assert_eq!(stats.rows, scored.values().map(|rows| rows.len() as u64).sum::<u64>());
+    (scored, stats)
+}
+
+fn settle(engine: &mut Inline<Reading>, scored: &mut Scored) {
+    let mut take = |rows: Rows| {
+        assert_eq!((rows.iter().len(), rows.scores().len()), (0, rows.len()));
+        for score in rows.scores() {
+            let words = score.words().try_into().expect("ten words");
+            scored.entry(score.key()).or_default().push(words);
+        }
+    };
+    while engine.poll(&mut take).expect("the device is there") {
+        std::thread::yield_now();
+    }
+}
+
+/// A number from a normal distribution.
+pub fn normal(rng: &mut SplitMix) -> f64 {
+    let (a, b) = (unit(rng), unit(rng));
+    (-2.0 * a.ln()).sqrt() * (std::f64::consts::TAU * b).cos()
+}
+
+/// A number above 0 and up to 1.
+pub fn unit(rng: &mut SplitMix) -> f64 {
+    ((rng.next_u64() >> 11) + 1) as f64 / (1u64 << 53) as f64
+}
+
+/// A stream of `n` events of `keys` keys, of every kind: steady, seasonal, walking, with outliers, jumps, missing
+/// values, repeated and backward times and gaps. Every fourth event is of key 0.
+pub fn stream(seed: u64, n: usize, keys: u32) -> Vec<Reading> {
+    let mut rng = SplitMix::new(seed);
+    let mut at = 1 << 33;
+    let mut walk = vec![0.0f64; keys as usize];
+    let event = |i: usize| {
+        let key = if i.is_multiple_of(4) {
+            0
+        } else {
+            u32::try_from(rng.below(keys.into())).expect("few keys")
+        };
+        at += match rng.below(1000) {
+            0 => 100_000,
+            1..100 => 0,
+            _ => 8 + rng.below(5),
+        };
+        let back = if rng.below(50) == 0 { rng.below(1000) } else { 0 };
+        let noise = normal(&mut rng);
+        walk[key as usize] += 0.1 * normal(&mut rng);
+        let (outlier, missing) = (rng.below(500) == 0, rng.below(40) == 0);
+        let level = match key % 4 {
+            0 => 20.0,
+            1 => 1000.0 + 5.0 * (at as f64 / 3000.0).sin(),
+            2 => walk[key as usize],
+            _ => -3.5e5,
+        };
+        let value = level + noise + if outlier { 25.0 } else { 0.0 };
+        #[allow(clippy::cast_possible_truncation, reason = "rounded")]
+        Reading {
+            at: at - back,
+            wide: u64::from(key) << 33 | 1,
+            key,
+            value: if missing { f32::NAN } else { value as f32 },
+            other: if rng.below(3) == 0 { f32::NAN } else { (noise * noise) as f32 },
+            count: if missing { 7 } else { (100.0 * noise) as i32 },
+        }
+    };
+    (0..n).map(event).collect()
+}

@@ -1,0 +1,50 @@
+//! Scores on CUDA against those of the processor, bit for bit: over the stand-in for the driver, or on a device; and
+//! the kernels alone in ten orders of their threads.
+
+mod cuda_host;
+mod scores;
+
+use cuda_host::driver::cuda;
+use pelton::Device;
+use scores::{Setup, dense, run, stream, wide};
+
+fn same(device: &Device, seed: u64, setup: &Setup, n: usize) {
+    let events = stream(seed, n, 40);
+    for query in [wide(), dense(40)] {
+        let (want, _) = run(&Device::cpu(), query.clone(), &Setup::default(), &events);
+        let (got, _) = run(device, query, setup, &events);
+        for (key, want) in &want {
+            for (i, (want, got)) in want.iter().zip(&got[key]).enumerate() {
+                assert_eq!(want, got, "key {key}, its event {i}");
+            }
+        }
+        assert!(got == want, "as many events");
+    }
+}
+
+#[test]
+fn cuda_scores_are_those_of_the_processor() {
+    let Some(device) = cuda("scores_cuda::cuda_scores_are_those_of_the_processor") else { return };
+    for (seed, batch, chunk) in [(1, 1024, 5000), (2, 65_536, 9000), (3, 7, 60)] {
+        let n = if batch < 100 { 2000 } else { 30_000 };
+        same(&device, seed, &Setup { batch, chunk, in_flight: 3, ..Setup::default() }, n);
+    }
+}
+
+#[test]
+fn cuda_state_moves_to_the_processor_and_back() {
+    let Some(device) = cuda("scores_cuda::cuda_state_moves_to_the_processor_and_back") else {
+        return;
+    };
+    let moves = vec![Device::cpu(), device.clone()];
+    same(&device, 5, &Setup { moves, ..Setup::default() }, 20_000);
+}
+
+#[test]
+fn kernels_score_alike_in_all_orders() {
+    for order in 0..10 {
+        let test = "scores_cuda::kernels_score_alike_in_all_orders";
+        let Some(device) = cuda_host::device::open(test, order) else { return };
+        same(&device, order, &Setup { batch: 2048, chunk: 3000, ..Setup::default() }, 6000);
+    }
+}

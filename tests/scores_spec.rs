@@ -1,0 +1,271 @@
+//! Scores on the processor against the definition in f64, and what must hold of them whatever the stream.
+
+mod scores;
+
+use pelton::base::rng::SplitMix;
+use pelton::ops::score::{ALERT, CLAMPED, MISSING, RESTING, RULED_OUT, USUAL, WARMING};
+use pelton::{Device, Inline, Options, Scores, Side, field};
+use scores::spec::{Ask, State};
+use scores::{Reading, Setup, Words, dense, normal, run, stream, unit, wide};
+
+/// The surprise of a score, as the library has it.
+fn surprise(words: &Words) -> f64 {
+    let x = f64::from(f32::from_bits(words[5]));
+    match words[4] {
+        flags if flags & MISSING != 0 => 0.0,
+        flags if flags & USUAL != 0 => x.exp().ln_1p(),
+        _ => x,
+    }
+}
+
+/// Compares one key's scores with the definition's; returns how many flags differed where a rounding may decide.
+fn judge(ask: &Ask, events: &[Reading], values: fn(&Reading) -> Vec<f64>, got: &[Words]) -> usize {
+    let mut state = State::new(values(&events[0]).len());
+    assert_eq!(events.len(), got.len(), "a score for each event");
+    let mut doubtful = 0;
+    for (i, (event, got)) in events.iter().zip(got).enumerate() {
+        let want = state.step(ask, event.at, &values(event));
+        let flags = got[4];
+        let is = |flag| flags & flag != 0;
+        let close = |got: u32, want: f64, scale: f64| {
+            (f64::from(f32::from_bits(got)) - want).abs() <= 1e-3 * (want.abs() * 1e-3 + scale)
+        };
+        let context = || format!("event {i} {event:?}: {got:x?}, {want:?}");
+        assert_eq!((is(MISSING), is(CLAMPED)), (want.missing, want.clamped), "{}", context());
+        assert_eq!(u64::from(got[9]), u64::from(state.seen), "{}", context());
+        let tolerance = 1e-4 + 4e-3 * want.surprise;
+        assert!((surprise(got) - want.surprise).abs() <= tolerance, "{}", context());
+        if !want.missing && (flags >> 8) as usize == want.value {
+            let scale = want.variance.sqrt() + 1e-6;
+            assert!(close(got[7], want.expected, scale + want.expected.abs()), "{}", context());
+            assert!(close(got[8], want.variance, 10.0 * (want.variance + 1e-9)), "{}", context());
+        }
+        let decided = [
+            (is(ALERT), want.alert),
+            (is(RESTING), want.resting),
+            (is(WARMING), want.warming),
+            (is(RULED_OUT), want.ruled_out),
+        ];
+        if decided.iter().any(|(got, want)| got != want) {
+            assert!(want.margin < 4e-3, "{}", context());
+            doubtful += 1;
+        }
+    }
+    doubtful
+}
+
+fn of_key(events: &[Reading], key: u32) -> Vec<Reading> {
+    events.iter().filter(|event| event.key == key).copied().collect()
+}
+
+#[test]
+fn scores_are_what_the_definition_says() {
+    let (mut compared, mut doubtful, mut alerts) = (0, 0, 0);
+    for seed in 0..4 {
+        let events = stream(seed, 60_000, 12);
+        let (got, stats) = run(&Device::cpu(), dense(12), &Setup::default(), &events);
+        assert_eq!((stats.accepted, stats.bad_key), (60_000, 0));
+        let ask = Ask { rate: 1e-3, ..Ask::default() };
+        for key in 0..12 {
+            let events = of_key(&events, key);
+            let got = &got[&u64::from(key)];
+            alerts += got.iter().filter(|words| words[4] & ALERT != 0).count();
+            doubtful += judge(&ask, &events, |e| vec![f64::from(e.value)], got);
+            compared += events.len();
+        }
+    }
+    println!("{compared} scores, {alerts} alerts, {doubtful} decided by a rounding");
+    assert!(alerts > 100 && doubtful * 1000 < compared, "{alerts} alerts, {doubtful} doubtful");
+}
+
+#[test]
+fn several_values_and_rules_are_what_the_definition_says() {
+    let events = stream(9, 60_000, 6);
+    let values = |e: &Reading| vec![f64::from(e.value), f64::from(e.other), f64::from(e.count)];
+    for (side, up, down) in
+        [(Side::Both, true, true), (Side::Above, true, false), (Side::Below, false, true)]
+    {
+        let query = Scores {
+            side,
+            least: 3.0,
+            least_share: 1e-3,
+            rest: 20.0,
+            warm_up: 500,
+            horizon: 512.0,
+            spacing: Some(40),
+            ..wide()
+        };
+        let ask = Ask {
+            horizon: 512.0,
+            spacing: 40.0,
+            warm: 500,
+            rate: 1e-3,
+            rest: 20.0,
+            up,
+            down,
+            least: 3.0,
+            least_share: f64::from(1e-3f32),
+        };
+        let (got, _) = run(&Device::cpu(), query, &Setup::default(), &events);
+        for key in 0..6 {
+            judge(&ask, &of_key(&events, key), values, &got[&(u64::from(key) << 33 | 1)]);
+        }
+    }
+}
+
+#[test]
+fn batches_lanes_and_other_keys_do_not_show() {
+    let events = stream(3, 20_000, 9);
+    let (want, _) = run(&Device::cpu(), wide(), &Setup::default(), &events);
+    for (batch, chunk, lanes, in_flight) in
+        [(1, 500, 1, 1), (7, 3000, 3, 4), (1024, 7, 9, 2), (65_536, 9000, 2, 3)]
+    {
+        let setup = Setup { batch, chunk, lanes, in_flight, outstanding: 1, ..Setup::default() };
+        let (got, _) = run(&Device::cpu(), wide(), &setup, &events);
+        assert!(got == want, "batches of {batch}");
+    }
+    let alone = of_key(&events, 5);
+    let (got, _) = run(&Device::cpu(), wide(), &Setup::default(), &alone);
+    assert_eq!(got[&(5 << 33 | 1)], want[&(5 << 33 | 1)]);
+}
+
+/// Where the same arithmetic comes out scaled by a power of two, so do the scores, bit for bit.
+#[test]
+fn scale_and_offset_do_not_show() {
+    let mut rng = SplitMix::new(4);
+    #[allow(clippy::cast_possible_truncation, reason = "small whole numbers")]
+    let plain: Vec<f32> = (0..8000)
+        .map(|i| if i % 1500 == 1400 { 512.0 } else { (normal(&mut rng) * 16.0).round() as f32 })
+        .collect();
+    let scores = |map: &dyn Fn(f32) -> f32| {
+        let event = |(at, &x): (u64, &f32)| Reading {
+            at: at * 10,
+            wide: 0,
+            key: 0,
+            value: map(x),
+            other: 0.0,
+            count: 0,
+        };
+        let events: Vec<Reading> = (0..).zip(&plain).map(event).collect();
+        let (scored, _) = run(&Device::cpu(), dense(1), &Setup::default(), &events);
+        let row = |w: &Words| (w[4], f64::from(f32::from_bits(w[5])));
+        scored[&0].iter().map(row).collect::<Vec<_>>()
+    };
+    let want = scores(&|x| x);
+    assert!(want.iter().filter(|(flags, _)| flags & ALERT != 0).count() >= 4);
+    for got in [scores(&|x| x * 4096.0), scores(&|x| x + 65_536.0), scores(&|x| 0.25 * x - 512.0)] {
+        for (i, (want, got)) in want.iter().zip(&got).enumerate() {
+            assert!(
+                want.0 == got.0 && (want.1 - got.1).abs() <= 1e-5 * want.1.abs().max(1.0),
+                "event {i}: {got:?}, {want:?}"
+            );
+        }
+    }
+}
+
+/// Hostile values and times: nothing panics, no score is a NaN, what is odd is flagged.
+#[test]
+fn hostile_streams_have_finite_scores() {
+    let odd = [
+        f32::NAN,
+        f32::from_bits(0xFFC0_0001),
+        f32::INFINITY,
+        f32::NEG_INFINITY,
+        f32::MAX,
+        f32::MIN,
+        f32::from_bits(1),
+        -f32::from_bits(0x7F_FFFF),
+        f32::MIN_POSITIVE,
+        0.0,
+        -0.0,
+        1e30,
+        -1e30,
+        1e12,
+        1.0,
+    ];
+    let mut rng = SplitMix::new(8);
+    let mut pick = |n: usize| usize::try_from(rng.below(n as u64)).expect("an index");
+    let mut events = Vec::new();
+    for i in 0..30_000u64 {
+        let kind = pick(4);
+        let value = match kind {
+            0 => odd[pick(odd.len())],
+            1 => 5.0,
+            2 => 1e30,
+            _ => f32::from_bits(u32::try_from(pick(1 << 32)).expect("a word")),
+        };
+        let at = [i, 0, u64::MAX, i << 32, 7, u64::MAX - i][pick(6)];
+        let key = u32::try_from(if pick(10) == 0 { 1 + pick(5000) } else { kind }).expect("small");
+        events.push(Reading { at, wide: 0, key, value, other: -value, count: i32::MIN });
+    }
+    let (scored, stats) = run(&Device::cpu(), dense(4000), &Setup::default(), &events);
+    let rows: usize = scored.values().map(Vec::len).sum();
+    assert_eq!(rows as u64 + stats.bad_key, 30_000);
+    assert!(stats.bad_key > 100);
+    let (mut missing, mut clamped) = (0, 0);
+    for words in scored.values().flatten() {
+        for at in [5, 6, 7, 8] {
+            assert!(f32::from_bits(words[at]).is_finite(), "{words:x?}");
+        }
+        assert!(surprise(words) >= 0.0 && f32::from_bits(words[8]) >= 0.0, "{words:x?}");
+        missing += usize::from(words[4] & MISSING != 0);
+        clamped += usize::from(words[4] & CLAMPED != 0);
+    }
+    assert!(missing > 500 && clamped > 5000, "{missing} missing, {clamped} clamped");
+}
+
+/// Streams in control: the share of scores below a probability is that probability, within half and twice.
+#[test]
+fn probabilities_hold_in_control() {
+    let kinds: [fn(&mut SplitMix, u64, &mut f64) -> f64; 5] = [
+        |rng, _, _| normal(rng),
+        |rng, _, _| {
+            let chi = (0..3).map(|_| normal(rng).powi(2)).sum::<f64>() / 3.0;
+            normal(rng) / chi.sqrt()
+        },
+        |rng, _, _| -(unit(rng).ln() + unit(rng).ln()),
+        |rng, i, _| 3.0 * (i as f64 * std::f64::consts::TAU / 288.0).sin() + normal(rng),
+        |rng, _, x| {
+            *x = 0.9 * *x + normal(rng);
+            *x
+        },
+    ];
+    let n = 200_000u32;
+    for (kind, make) in kinds.into_iter().enumerate() {
+        let (mut rng, mut state) = (SplitMix::new(kind as u64), 0.0);
+        #[allow(clippy::cast_possible_truncation, reason = "rounded")]
+        let event = |i: u32| Reading {
+            at: u64::from(i) * 1_000_000_007,
+            wide: 0,
+            key: 0,
+            value: make(&mut rng, i.into(), &mut state) as f32,
+            other: 0.0,
+            count: 0,
+        };
+        let events: Vec<Reading> = (0..n).map(event).collect();
+        let (scored, _) = run(&Device::cpu(), dense(1), &Setup::default(), &events);
+        let warm: Vec<_> = scored[&0].iter().filter(|w| w[4] & WARMING == 0).collect();
+        for (rate, slack) in [(1e-2, 1.5), (1e-3, 1.6), (1e-4, 3.0)] {
+            let below = warm.iter().filter(|w| surprise(w) > -f64::ln(rate)).count();
+            let share = below as f64 / warm.len() as f64 / rate;
+            println!("kind {kind}: {rate}: {share:.2}");
+            assert!((1.0 / slack..=slack).contains(&share), "kind {kind}, {rate}: {share}");
+        }
+    }
+}
+
+#[test]
+fn mistakes_are_named() {
+    let query = || dense(4);
+    for (query, want) in [
+        (Scores { values: Vec::new(), ..query() }, "values: 0; accepted are 1 to 8 fields"),
+        (Scores { horizon: f32::NAN, ..query() }, "horizon: NaN"),
+        (Scores { spacing: Some(0), ..query() }, "spacing: 0"),
+        (Scores { rate: 0.5, ..query() }, "rate: 0.5; accepted are 1e-30 to 0.01"),
+        (Scores { rest: -1.0, ..query() }, "rest: -1"),
+        (Scores { key: pelton::Key::dense(field!(Reading.key), 0), ..query() }, "key: 1 to"),
+    ] {
+        let error = Inline::new(query, Options::on(Device::cpu())).expect_err("it is refused");
+        assert!(error.to_string().contains(want), "{error}");
+    }
+}

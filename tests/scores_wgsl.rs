@@ -1,0 +1,42 @@
+//! Scores on the software adapter against those of the processor, bit for bit: it divides correctly rounded.
+
+mod kernels;
+mod scores;
+
+use kernels::bed::software;
+use pelton::Device;
+use scores::{Setup, dense, run, stream, wide};
+
+fn same(device: &Device, seed: u64, setup: &Setup, n: usize) {
+    let events = stream(seed, n, 40);
+    for query in [wide(), dense(40)] {
+        let (want, _) = run(&Device::cpu(), query.clone(), &Setup::default(), &events);
+        let (got, _) = run(device, query, setup, &events);
+        for (key, want) in &want {
+            for (i, (want, got)) in want.iter().zip(&got[key]).enumerate() {
+                assert_eq!(want, got, "key {key}, its event {i}");
+            }
+        }
+        assert!(got == want, "as many events");
+    }
+}
+
+#[test]
+fn wgsl_scores_are_those_of_the_processor() {
+    let Some(device) = software("scores_wgsl::wgsl_scores_are_those_of_the_processor") else {
+        return;
+    };
+    for (seed, batch, chunk) in [(1, 1024, 5000), (2, 65_536, 9000), (3, 7, 60)] {
+        let n = if batch < 100 { 500 } else { 30_000 };
+        same(&device, seed, &Setup { batch, chunk, in_flight: 3, ..Setup::default() }, n);
+    }
+}
+
+#[test]
+fn wgsl_state_moves_to_the_processor_and_back() {
+    let Some(device) = software("scores_wgsl::wgsl_state_moves_to_the_processor_and_back") else {
+        return;
+    };
+    let moves = vec![Device::cpu(), device.clone()];
+    same(&device, 5, &Setup { moves, ..Setup::default() }, 20_000);
+}
