@@ -17,7 +17,7 @@ mod trial;
 
 pub(super) use memory::Pinned;
 
-use super::{Backend, Caps, Queue, QueueOptions};
+use super::{Backend, Caps, Queue, QueueOptions, Weights};
 use crate::base::error::{Error, Result};
 use crate::ring::slab::Slab;
 use context::Context;
@@ -180,6 +180,11 @@ impl Backend for Cuda {
 
     fn register(&self, slab: &Arc<Slab>) -> Result<()> {
         lanes::register(&self.0.context, slab)
+    }
+
+    fn weights(&self, name: &'static str, words: &[u32]) -> Result<Weights> {
+        let options = QueueOptions { in_flight: 1, outputs: 1 };
+        queue::CudaQueue::new(Arc::clone(&self.0), options)?.into_weights(name, words)
     }
 
     fn queue(&self, options: QueueOptions) -> Result<Box<dyn Queue>> {
