@@ -41,7 +41,7 @@ NEEDS=(
   "C++ compiler   | command -v c++         | apt g++                | apt-get install g++"
   "pip            | python3 -m pip --version | apt python3-pip       | apt-get install python3-pip"
   "CUDA compiler  | kernels/build.sh --probe | kernels/build.sh --install | kernels/build.sh --install"
-  "MiniLM         | tests/encoder/fetch.sh --probe | tests/encoder/fetch.sh --install | tests/encoder/fetch.sh --install"
+  "MiniLM         | tests/encoder/fetch.sh --probe | tests/encoder/fetch.sh --install | the same by hand"
   "Vulkan loader  | vulkan_loader          | apt libvulkan1         | apt-get install libvulkan1"
   "lavapipe       | lavapipe               | apt mesa-vulkan-drivers| apt-get install mesa-vulkan-drivers"
 )

@@ -19,7 +19,8 @@
 //! All of it is deterministic in what matters: for any device and any batch size the last row of every key
 //! and window is the same to the bit, as is the set of late events.
 //!
-//! Features: `model` (default) reads model folders; `wgpu` (default) reaches GPUs through WGSL; `cuda` (default) runs on NVIDIA's driver where
+//! Features: `model` (default) reads model folders and runs encoders; `wgpu` (default) reaches GPUs through
+//! WGSL; `cuda` (default) runs on NVIDIA's driver where
 //! there is one; `tokio` adds what needs that runtime. Without features the processor does everything.
 
 #[cfg(target_endian = "big")]

@@ -54,6 +54,7 @@ fn embed(args: &[&str], input: &[u8]) -> (Option<i32>, String, String) {
     (ran.status.code(), text(ran.stdout), text(ran.stderr))
 }
 
+#[allow(clippy::cast_possible_truncation, reason = "what was an f32 is one")]
 fn numbers(line: &str) -> Vec<f32> {
     let value: Value = serde_json::from_str(line).expect("a line is JSON");
     let list = value.as_array().unwrap_or_else(|| panic!("{line}"));
@@ -82,8 +83,11 @@ fn every_line_has_its_line() {
     for (row, line) in found.rows().zip([0, 1, 4, 5]) {
         assert_eq!(row, numbers(lines[line]), "line {line}");
     }
-    for says in ["device   cpu: cpu was asked for", "lines    6, of them 1 errors", "latency  n=6"]
-    {
+    for says in [
+        "device   cpu: the processor was asked for",
+        "lines    6, of them 1 errors",
+        "latency  n=6",
+    ] {
         assert!(err.contains(says), "{says}: {err}");
     }
     assert!(err.contains(model.hash()), "{err}");

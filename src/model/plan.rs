@@ -2,8 +2,8 @@
 //!
 //! Five steps a layer and two around them: queries, keys and values in one product; attention; its output layer with
 //! residual and norm; the inner layer with its activation; the outer layer with residual and norm. Grids stand in the
-//! header, so the plan serves every number of tokens up to its most; they are those of a bucket, and a device that fixes
-//! launch sizes keeps a graph for each bucket that comes.
+//! header, so the plan serves every number of tokens up to its most; they are those of a bucket, and a device that
+//! fixes launch sizes keeps a graph for each bucket that comes.
 
 use super::config::{Config, Pooling};
 use super::files::Inner;

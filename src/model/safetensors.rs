@@ -1,7 +1,7 @@
 //! Tensors of a safetensors file: eight bytes of length, a JSON header, then the values.
 //!
-//! <https://github.com/huggingface/safetensors>: offsets count from the end of the header; tensors lie one after another
-//! without gaps or overlaps, which is checked before any is looked at.
+//! <https://github.com/huggingface/safetensors>: offsets count from the end of the header; tensors lie one after
+//! another without gaps or overlaps, which is checked before any is looked at.
 
 use super::json::{Json, parse};
 use crate::base::error::{Error, Result};

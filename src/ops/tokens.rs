@@ -1,9 +1,9 @@
 //! The header of a batch of packed tokens: sequences one after another, without padding.
 //!
 //! Every kernel of an encoder reads it. Its tables have the size of the batch, and where each begins stands in the
-//! header, so a small batch has a small header. Each step's grid stands there, too: one program serves every size. Grids
-//! are those of a *bucket*, the next powers of two of tokens and of sequences, so that a device that keeps something for
-//! each combination of grids keeps few; what is beyond the batch leaves at once.
+//! header, so a small batch has a small header. Each step's grid stands there, too: one program serves every size.
+//! Grids are those of a *bucket*, the next powers of two of tokens and of sequences, so that a device that keeps
+//! something for each combination of grids keeps few; what is beyond the batch leaves at once.
 
 use crate::base::limits::word;
 use crate::plan::{Access, Bind};

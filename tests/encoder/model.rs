@@ -1,6 +1,7 @@
 //! Small models of seeded random weights, as the files of a folder.
 
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its own share")]
+#![allow(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "small numbers")]
 
 use pelton::base::rng::SplitMix;
 use std::collections::BTreeMap;
@@ -38,45 +39,45 @@ pub const TOKENS_MAX: usize = 80;
 /// Tensors by name: shape and values.
 pub type Tensors = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
 
-/// A model's tensors.
+/// A model's tensors: names, shapes, and what values are spread around.
 pub fn tensors(shape: &Shape, seed: u64) -> Tensors {
-    let mut rng = SplitMix::new(seed);
-    let mut all = Tensors::new();
-    let mut add = |name: String, shape: &[usize], middle: f64, spread: f64| {
-        let values = (0..shape.iter().product::<usize>()).map(|_| {
-            let unit = rng.below(1 << 24) as f64 / f64::from(1 << 23) - 1.0;
-            (middle + spread * unit) as f32
-        });
-        all.insert(name, (shape.to_vec(), values.collect()));
-    };
     let (hidden, inner) = (shape.hidden, shape.inner);
-    let mut norm = |name: String, add: &mut dyn FnMut(String, &[usize], f64, f64)| {
-        add(format!("{name}.weight"), &[hidden], 1.0, 0.2);
-        add(format!("{name}.bias"), &[hidden], 0.0, 0.1);
-    };
-    let linear = |name: String,
-                  out: usize,
-                  depth: usize,
-                  add: &mut dyn FnMut(String, &[usize], f64, f64)| {
-        add(format!("{name}.weight"), &[out, depth], 0.0, (3.0 / depth as f64).sqrt());
-        add(format!("{name}.bias"), &[out], 0.0, 0.1);
-    };
-    add("embeddings.word_embeddings.weight".into(), &[VOCAB, hidden], 0.0, 0.1);
-    add("embeddings.position_embeddings.weight".into(), &[PLACES, hidden], 0.0, 0.05);
-    add("embeddings.token_type_embeddings.weight".into(), &[2, hidden], 0.0, 0.05);
-    norm("embeddings.LayerNorm".into(), &mut add);
+    let mut list: Vec<(String, Vec<usize>, f64, f64)> = vec![
+        ("embeddings.word_embeddings.weight".into(), vec![VOCAB, hidden], 0.0, 0.1),
+        ("embeddings.position_embeddings.weight".into(), vec![PLACES, hidden], 0.0, 0.05),
+        ("embeddings.token_type_embeddings.weight".into(), vec![2, hidden], 0.0, 0.05),
+    ];
+    let mut norms = vec!["embeddings.LayerNorm".to_owned()];
+    let mut linear = Vec::new();
     for layer in 0..shape.layers {
         let name = |part: &str| format!("encoder.layer.{layer}.{part}");
         for part in ["query", "key", "value"] {
-            linear(name(&format!("attention.self.{part}")), hidden, hidden, &mut add);
+            linear.push((name(&format!("attention.self.{part}")), hidden, hidden));
         }
-        linear(name("attention.output.dense"), hidden, hidden, &mut add);
-        norm(name("attention.output.LayerNorm"), &mut add);
-        linear(name("intermediate.dense"), inner, hidden, &mut add);
-        linear(name("output.dense"), hidden, inner, &mut add);
-        norm(name("output.LayerNorm"), &mut add);
+        linear.push((name("attention.output.dense"), hidden, hidden));
+        linear.push((name("intermediate.dense"), inner, hidden));
+        linear.push((name("output.dense"), hidden, inner));
+        norms.extend([name("attention.output.LayerNorm"), name("output.LayerNorm")]);
     }
-    all
+    for norm in norms {
+        list.push((format!("{norm}.weight"), vec![hidden], 1.0, 0.2));
+        list.push((format!("{norm}.bias"), vec![hidden], 0.0, 0.1));
+    }
+    for (name, out, depth) in linear {
+        let spread = (3.0 / depth as f64).sqrt();
+        list.push((format!("{name}.weight"), vec![out, depth], 0.0, spread));
+        list.push((format!("{name}.bias"), vec![out], 0.0, 0.1));
+    }
+    let mut rng = SplitMix::new(seed);
+    let mut value = |middle: f64, spread: f64| {
+        let unit = rng.below(1 << 24) as f64 / f64::from(1 << 23) - 1.0;
+        (middle + spread * unit) as f32
+    };
+    let filled = list.into_iter().map(|(name, shape, middle, spread)| {
+        let values = (0..shape.iter().product()).map(|_| value(middle, spread)).collect();
+        (name, (shape, values))
+    });
+    filled.collect()
 }
 
 /// A safetensors file of these.

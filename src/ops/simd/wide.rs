@@ -1,7 +1,8 @@
 //! Loops in plain Rust, compiled once more for each width of vectors and run at the widest that the processor has.
 //!
 //! The same operations in the same order everywhere, so the same results: nothing is fused or reordered, only done side
-//! by side. What is generic over [`Wide`] must be inlined to be compiled for the width, `#[inline(always)]` all the way.
+//! by side. What is generic over [`Wide`] must be inlined to be compiled for the width: `#[inline(always)]` all the
+//! way.
 
 /// Work to be run at the widest.
 pub(in crate::ops) trait Wide: Sized {
