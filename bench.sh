@@ -43,6 +43,8 @@ BENCHES=(
   "A3-ewma-1k | bench score A3-ewma-1k       | keyed scores and decision on one core, against a plain EWMA loop"
   "A3-ewma-100k | bench score A3-ewma-100k   | the same, 100,000 keys"
   "A3-ewma-1m | bench score A3-ewma-1m       | the same, 1,000,000 keys"
+  "T3-f32-1x32 | peer encoder T3-f32-1x32  | MiniLM in F32 on one core, one text of 32 tokens, against candle"
+  "T3-f32-32x128 | peer encoder T3-f32-32x128 | the same, 32 texts of 128 tokens"
   "S7-default | first_minutes S7-default 250 | CPU seconds of a clean build and run of the quickstart"
   "S7-none    | first_minutes S7-none 40 --no-default-features | the same with no features"
 )
@@ -51,6 +53,13 @@ BENCHES=(
 
 # peer PACKAGE ID: a package of its own, so that rivals never enter pelton's dependencies.
 peer() {
+  if [[ $1 == encoder && -z ${PELTON_MINILM-} ]]; then
+    PELTON_MINILM=$(tests/encoder/fetch.sh --folder) ||
+      { echo "tests/encoder/fetch.sh --install fetches the model, or set PELTON_MINILM" >&2; return 2; }
+    export PELTON_MINILM
+  fi
+  # Rivals that have threads get one.
+  export RAYON_NUM_THREADS=${RAYON_NUM_THREADS-1}
   cargo run --release -q --manifest-path "benches/peers/$1/Cargo.toml" -- "$2"
 }
 

@@ -42,7 +42,7 @@ programs() {
   {
     # Without wgpu, which these tests have no use for, they are a quarter of the size.
     # shellcheck disable=SC2086 # one word each
-    built test --no-run --no-default-features --features cuda $files
+    built test --no-run --no-default-features --features cuda,model $files
     built build --example bench_devices
     built test --no-run --bench '*'
   } | sort -u | while read -r kind name path; do

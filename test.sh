@@ -43,6 +43,7 @@ NEEDS=(
   "C++ compiler   | command -v c++         | apt g++                | apt-get install g++"
   "pip            | python3 -m pip --version | apt python3-pip       | apt-get install python3-pip"
   "CUDA compiler  | kernels/build.sh --probe | kernels/build.sh --install | kernels/build.sh --install"
+  "MiniLM         | tests/encoder/fetch.sh --probe | tests/encoder/fetch.sh --install | the same by hand"
   "Vulkan loader  | vulkan_loader          | apt libvulkan1         | apt-get install libvulkan1"
   "lavapipe       | lavapipe               | apt mesa-vulkan-drivers| apt-get install mesa-vulkan-drivers"
 )
@@ -272,6 +273,9 @@ main() {
     export PELTON_DATA
   fi
   provide $install
+  if [[ -z ${PELTON_MINILM-} ]] && PELTON_MINILM=$(tests/encoder/fetch.sh --folder); then
+    export PELTON_MINILM
+  fi
   for row in "${CHECKS[@]}"; do
     if ((${#wanted[@]} == 0)) || [[ " ${wanted[*]} " == *" ${row%% *} "* ]]; then
       run "$row"

@@ -1,5 +1,6 @@
 // All kernels of the crate as one translation unit: what the images and the host's build are made of.
 #include "prelude.cuh"
+#include "encoder.cuh"
 #include "window.cuh"
 
 #include "finish.cu"
@@ -30,5 +31,11 @@
 #include "fire.cu"
 #include "merge.cu"
 #include "zero.cu"
+
+#include "attention.cu"
+#include "embed.cu"
+#include "gemm.cu"
+#include "gemm_norm.cu"
+#include "pool.cu"
 
 #include "resident.cu"

@@ -14,14 +14,16 @@
 //! | read closed windows, and the events set aside | [`Results`], [`Rows`], [`Row`], [`Aside`] |
 //! | know how it is doing, and how long events take | [`Stats`], [`pipeline::Monitor`], [`pipeline::Cost`] |
 //! | read CSV, times and durations as people write them | [`connect`] |
+//! | turn texts into vectors with a transformer | `model`: `Model`, `Encoder` |
 //! | see how kernels and devices work | [`ops`], [`plan`], [`device`] |
 //!
 //! All of it is deterministic in what matters: for any device and any batch size the last row of every key
 //! and window is the same to the bit, as is the set of late events.
 //!
-//! Features: `wgpu` (default) reaches GPUs through WGSL; `cuda` (default) runs on NVIDIA's driver where
-//! there is one; `nvrtc` compiles your own CUDA kernels ([`device::Backend::add_kernel`]); `tokio` adds what needs that
-//! runtime. Without features the processor does everything.
+//! Features: `model` (default) reads model folders and runs encoders; `wgpu` (default) reaches GPUs through WGSL; `cuda`
+//! (default) runs on NVIDIA's driver where there is one; `nvrtc` compiles your own CUDA kernels
+//! ([`device::Backend::add_kernel`]); `tokio` adds what needs that runtime. Without features the processor does
+//! everything but read model folders.
 
 #[cfg(target_endian = "big")]
 compile_error!("pelton reads the fields of events as little-endian words, as GPUs do");
@@ -29,6 +31,8 @@ compile_error!("pelton reads the fields of events as little-endian words, as GPU
 pub mod base;
 pub mod connect;
 pub mod device;
+#[cfg(feature = "model")]
+pub mod model;
 pub mod ops;
 pub mod pipeline;
 pub mod plan;

@@ -286,7 +286,7 @@ fn halves_are_those_of_the_standard() {
             let (half, brain) = (f16::from_f32(x).to_bits(), bf16::from_f32(x).to_bits());
             let wide = [f16::from_bits(i).to_f32(), bf16::from_bits(i).to_f32()];
             if !x.is_nan() {
-                assert_eq!(found[..2], [half.into(), brain.into()], "{x} {bits:x}");
+                assert_eq!(found[..2], [u32::from(half), u32::from(brain)], "{x} {bits:x}");
             }
             for (found, wide) in found[2..].iter().zip(wide) {
                 let same =
@@ -320,7 +320,7 @@ fn atomics_lose_nothing_beside_other_launches() {
     let run = |seed| {
         for _ in 0..20 {
             let found = check_on(&shim, "atomics", 8, seed, 12).expect("nothing is wrong");
-            assert_eq!(found[0], (0..512).sum());
+            assert_eq!(found[0], (0..512).sum::<u32>());
             assert_eq!([found[2], found[3]], [0, 256], "512 times half of 2^32");
             assert_eq!(found[4..7], [511, 0, u32::MAX]);
             assert!((1..=512).contains(&found[7]) && found[8] == 1);

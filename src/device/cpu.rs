@@ -1,10 +1,10 @@
 //! The embedded default: runs each step's CPU twin where the events lie, without a copy or a thread.
 
 use super::output::{Output, Pool, Words};
-use super::{Backend, Caps, Done, ProgramId, Queue, QueueOptions, Ticket, Wake};
+use super::{Backend, Caps, Done, ProgramId, Queue, QueueOptions, Ticket, Wake, Weights};
 use crate::base::clock;
 use crate::base::error::{Error, Result};
-use crate::base::limits::IN_FLIGHT_MAX;
+use crate::base::limits::{IN_FLIGHT_MAX, KERNEL_BINDS_MAX};
 use crate::plan::{Args, BufId, BufferDecl, EventWords, Memory, OUTPUT_HEAD, Plan, Role};
 use crate::ring::lane::Lease;
 use std::collections::VecDeque;
@@ -37,6 +37,9 @@ impl Backend for Cpu {
     fn caps(&self) -> &Caps {
         &self.caps
     }
+    fn weights(&self, name: &'static str, words: &[u32]) -> Result<Weights> {
+        weights("cpu", name, words)
+    }
     fn queue(&self, options: QueueOptions) -> Result<Box<dyn Queue>> {
         Ok(Box::new(HostQueue::new("cpu", options, |step| step.kernel.cpu)?))
     }
@@ -48,6 +51,7 @@ struct Step {
     twin: Twin,
     params: Vec<u32>,
     binds: Vec<usize>,
+    weights: Vec<Arc<Words>>,
 }
 
 struct Program {
@@ -65,6 +69,7 @@ pub(super) struct HostQueue {
     twin: fn(&crate::plan::Step) -> Twin,
     buffers: Vec<Words>,
     pools: Vec<Option<Arc<Pool>>>,
+    weights: Vec<Option<Arc<Words>>>,
     programs: Vec<Program>,
     done: VecDeque<Done>,
     tickets: u64,
@@ -83,6 +88,7 @@ impl HostQueue {
             twin,
             buffers: Vec::new(),
             pools: Vec::new(),
+            weights: Vec::new(),
             programs: Vec::new(),
             done: VecDeque::with_capacity(IN_FLIGHT_MAX),
             tickets: 0,
@@ -90,12 +96,20 @@ impl HostQueue {
     }
 
     fn full(&self, what: &str, words: usize) -> Error {
-        let mib = words >> 18;
-        Error::unsupported(
-            self.device,
-            format!("out of memory: {what} needs {mib} MiB; lower the limits"),
-        )
+        full(self.device, what, words)
     }
+}
+
+fn full(device: &str, what: &str, words: usize) -> Error {
+    let mib = words >> 18;
+    Error::unsupported(device, format!("out of memory: {what} needs {mib} MiB; lower the limits"))
+}
+
+/// Weights in the host's memory.
+pub(super) fn weights(device: &'static str, name: &str, words: &[u32]) -> Result<Weights> {
+    let mut held = Words::zeroed(words.len()).ok_or_else(|| full(device, name, words.len()))?;
+    held.slice_mut().copy_from_slice(words);
+    Ok(Weights::new(words.len(), Arc::new(held)))
 }
 
 impl QueueOptions {
@@ -131,10 +145,22 @@ impl Queue for HostQueue {
             let (Some(words), true) = (words, pool.is_some() == output) else {
                 self.buffers.truncate(before);
                 self.pools.truncate(before);
+                self.weights.truncate(before);
                 return Err(self.full(decl.name, decl.words));
             };
             self.buffers.push(words);
             self.pools.push(pool);
+            self.weights.push(None);
+        }
+        Ok(())
+    }
+
+    fn attach(&mut self, weights: &[Weights]) -> Result<()> {
+        let held = weights.iter().map(|weights| weights.held::<Words>(self.device));
+        for held in held.collect::<Result<Vec<_>>>()? {
+            self.buffers.push(Words::default());
+            self.pools.push(None);
+            self.weights.push(Some(held));
         }
         Ok(())
     }
@@ -148,10 +174,14 @@ impl Queue for HostQueue {
 
     fn compile(&mut self, plan: &Plan, memory: &Memory) -> Result<ProgramId> {
         plan.check(memory)?;
-        let steps = plan.steps.iter().map(|step| Step {
-            twin: (self.twin)(step),
-            params: step.params.clone(),
-            binds: step.binds.iter().map(|b| usize::from(b.0)).collect(),
+        let steps = plan.steps.iter().map(|step| {
+            let ids = || step.binds.iter().map(|b| usize::from(b.0));
+            Step {
+                twin: (self.twin)(step),
+                params: step.params.clone(),
+                binds: ids().filter(|&id| self.weights[id].is_none()).collect(),
+                weights: ids().filter_map(|id| self.weights[id].clone()).collect(),
+            }
         });
         self.programs.push(Program {
             steps: steps.collect(),
@@ -184,7 +214,7 @@ impl Queue for HostQueue {
         for step in &program.steps {
             let (buffers, binds) = (&mut self.buffers, &step.binds[..]);
             match binds.len() {
-                0 => (step.twin)(Args::new(head, &step.params, &events, &mut [])),
+                0 => run::<0>(step, head, &events, buffers),
                 1 => run::<1>(step, head, &events, buffers),
                 2 => run::<2>(step, head, &events, buffers),
                 3 => run::<3>(step, head, &events, buffers),
@@ -232,5 +262,10 @@ fn run<const N: usize>(step: &Step, head: &[u32], events: &Ranges<'_>, buffers: 
     let ids: [usize; N] = std::array::from_fn(|i| step.binds[i]);
     let binds = buffers.get_disjoint_mut(ids).expect("bindings are distinct");
     let mut binds = binds.map(Words::slice_mut);
-    (step.twin)(Args::new(head, &step.params, events, &mut binds));
+    let mut weights: [&[u32]; KERNEL_BINDS_MAX] = [&[]; KERNEL_BINDS_MAX];
+    for (words, held) in weights.iter_mut().zip(&step.weights) {
+        *words = held.slice();
+    }
+    let weights = &weights[..step.weights.len()];
+    (step.twin)(Args::new(head, &step.params, events, &mut binds).with_weights(weights));
 }

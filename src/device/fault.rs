@@ -18,7 +18,7 @@
 //! assert_eq!(script.calls(), 3);
 //! ```
 
-use super::{Backend, Caps, Device, Done, ProgramId, Queue, QueueOptions, Ticket, Wake};
+use super::{Backend, Caps, Device, Done, ProgramId, Queue, QueueOptions, Ticket, Wake, Weights};
 use crate::base::error::{Error, Result};
 use crate::plan::{BufId, BufferDecl, Kernel, Memory, Plan};
 use crate::ring::lane::Lease;
@@ -50,6 +50,10 @@ pub enum Call {
     Read,
     /// [`Queue::write`].
     Write,
+    /// [`Backend::weights`].
+    Weights,
+    /// [`Queue::attach`].
+    Attach,
 }
 
 /// How a call fails.
@@ -84,7 +88,7 @@ pub struct FaultScript {
 struct State {
     rules: Mutex<Vec<(When, Failure)>>,
     /// Calls of each kind, in the order of `Call`.
-    kinds: [AtomicU64; 10],
+    kinds: [AtomicU64; 12],
     calls: AtomicU64,
     lost: AtomicBool,
 }
@@ -209,6 +213,11 @@ impl Backend for Fault {
         unsafe { self.inner.add_kernel(kernel, cuda) }
     }
 
+    fn weights(&self, name: &'static str, words: &[u32]) -> Result<Weights> {
+        self.enter(Call::Weights)?;
+        self.inner.weights(name, words)
+    }
+
     fn queue(&self, options: QueueOptions) -> Result<Box<dyn Queue>> {
         self.enter(Call::Queue)?;
         Ok(self.wrap(self.inner.queue(options)?))
@@ -246,6 +255,11 @@ impl Queue for FaultQueue {
     fn alloc(&mut self, buffers: &[BufferDecl]) -> Result<()> {
         self.enter(Call::Alloc)?;
         self.inner.alloc(buffers)
+    }
+
+    fn attach(&mut self, weights: &[Weights]) -> Result<()> {
+        self.enter(Call::Attach)?;
+        self.inner.attach(weights)
     }
 
     fn resize(&mut self, buffer: BufId, words: usize) -> Result<()> {

@@ -10,11 +10,13 @@ mod cuda;
 pub mod fault;
 mod null;
 mod output;
+mod weights;
 #[cfg(feature = "wgpu")]
 mod wgpu;
 
 pub use choose::Device;
 pub use output::Output;
+pub use weights::Weights;
 
 use crate::base::error::{Error, Result};
 use crate::plan::{BufId, BufferDecl, Kernel, Memory, Plan};
@@ -97,6 +99,12 @@ pub trait Backend: Send + Sync {
         Ok(())
     }
 
+    /// Copies words into memory that every queue of this device may read, until the last handle is dropped.
+    ///
+    /// # Errors
+    /// `Unsupported` when they exceed what one binding spans or memory runs out; `DeviceLost`.
+    fn weights(&self, name: &'static str, words: &[u32]) -> Result<Weights>;
+
     /// A queue of its own memory and order of execution; a pipeline has one.
     ///
     /// # Errors
@@ -122,6 +130,12 @@ pub trait Queue: Send {
     /// # Errors
     /// `Unsupported` when one exceeds the device's limits or memory runs out; nothing was added then.
     fn alloc(&mut self, buffers: &[BufferDecl]) -> Result<()>;
+
+    /// Adds a buffer of role `Weights` for each of these; their ids continue those already there.
+    ///
+    /// # Errors
+    /// `Invalid` when they are of another device; nothing was added then. `DeviceLost`.
+    fn attach(&mut self, weights: &[Weights]) -> Result<()>;
 
     /// Changes a State or Scratch buffer's size, after everything submitted. What fits is kept; new words are zero.
     ///

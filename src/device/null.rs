@@ -1,7 +1,7 @@
 //! A device that accepts everything and computes nothing: what is left is the cost of the engine itself.
 
-use super::cpu::HostQueue;
-use super::{Backend, Caps, Queue, QueueOptions};
+use super::cpu::{self, HostQueue};
+use super::{Backend, Caps, Queue, QueueOptions, Weights};
 use crate::base::error::Result;
 use crate::plan::Args;
 
@@ -31,6 +31,9 @@ impl Null {
 impl Backend for Null {
     fn caps(&self) -> &Caps {
         &self.caps
+    }
+    fn weights(&self, name: &'static str, words: &[u32]) -> Result<Weights> {
+        cpu::weights("null", name, words)
     }
     fn queue(&self, options: QueueOptions) -> Result<Box<dyn Queue>> {
         Ok(Box::new(HostQueue::new("null", options, |_| nothing)?))

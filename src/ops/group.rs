@@ -171,15 +171,15 @@ pub fn segments(words: &[u32]) -> impl Iterator<Item = (u32, Range<usize>)> + '_
 /// ```
 ///
 /// # Panics
-/// When there are more ids than `limits::KEYS_MAX`, or none.
+/// When there are more ids than `limits::IDS_MAX`, or none.
 pub fn record(
     plan: &mut Plan,
     memory: &mut Memory,
     ids: Buf<u32>,
     options: &GroupOptions,
 ) -> Groups {
-    assert!((1..=crate::base::limits::KEYS_MAX).contains(&options.ids), "1 to KEYS_MAX ids");
-    let bound = u32::try_from(options.ids).expect("KEYS_MAX fits a word");
+    assert!((1..=crate::base::limits::IDS_MAX).contains(&options.ids), "1 to IDS_MAX ids");
+    let bound = u32::try_from(options.ids).expect("IDS_MAX fits a word");
     let mut buffer = |name, words| memory.buffer::<u32>(name, Role::Scratch, words);
     let order = buffer("order", options.events);
     let segments = buffer("segments", LIST + SEGMENT * (options.events + 1));

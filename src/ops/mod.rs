@@ -13,23 +13,29 @@ macro_rules! window_shader {
     };
 }
 
+pub mod attention;
 pub mod batch;
 pub mod decide;
+pub mod embed;
 pub mod ends;
 pub mod ewma;
 pub mod expire;
 pub mod expr;
 pub mod filter;
 pub mod fire;
+pub mod float;
 pub mod fold;
+pub mod gemm;
 pub mod group;
 pub mod keys;
 pub mod math;
 pub mod merge;
 pub mod page;
+pub mod pool;
 pub mod row;
 pub mod score;
 pub(crate) mod simd;
+pub mod tokens;
 
 use crate::plan::Kernel;
 
@@ -55,4 +61,9 @@ pub const KERNELS: &[&Kernel] = &[
     &merge::CLEAR,
     &merge::ZERO,
     &fire::FIRE,
+    &embed::EMBED,
+    &gemm::GEMM,
+    &gemm::GEMM_NORM,
+    &attention::ATTENTION,
+    &pool::POOL,
 ];

@@ -62,6 +62,12 @@ impl Plan {
             if !seen.insert(id) {
                 return Err(self.wrong(format!("{name}: {} is bound twice", decl.name)));
             }
+            if (decl.role == Role::Weights) != (bind.access == Access::Weights) {
+                return Err(self.wrong(format!(
+                    "{name}: {} is bound to {}: weights, and nothing else, go with Access::Weights",
+                    bind.name, decl.name
+                )));
+            }
             let output = matches!(decl.role, Role::Output { .. });
             if output && (self.output != Some(*id) || bind.access == Access::Read) {
                 return Err(self.wrong(format!("{name}: {} is not this plan's output", decl.name)));

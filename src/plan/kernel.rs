@@ -13,6 +13,8 @@ pub enum Access {
     Read,
     /// Reads and writes it.
     Write,
+    /// Only reads it; a buffer of role `Weights`, which other queues may be reading, too.
+    Weights,
 }
 
 /// One buffer a kernel binds: its name in the twins, and how it is used.
@@ -84,6 +86,8 @@ pub struct Args<'a> {
     pub params: &'a [u32],
     /// The batch's events, empty ranges for kernels that read none.
     pub events: &'a dyn EventWords,
+    /// The bindings with [`Access::Weights`], in the kernel's order.
+    pub weights: &'a [&'a [u32]],
     binds: &'a mut [&'a mut [u32]],
 }
 
@@ -95,7 +99,13 @@ impl<'a> Args<'a> {
         events: &'a dyn EventWords,
         binds: &'a mut [&'a mut [u32]],
     ) -> Self {
-        Self { head, params, events, binds }
+        Self { head, params, events, weights: &[], binds }
+    }
+
+    /// For devices: the same with the bindings that are weights.
+    #[must_use]
+    pub fn with_weights(self, weights: &'a [&'a [u32]]) -> Self {
+        Self { weights, ..self }
     }
 
     /// The parameter block as the type that recorded it.
@@ -106,7 +116,7 @@ impl<'a> Args<'a> {
         bytemuck::pod_read_unaligned(bytemuck::cast_slice(self.params))
     }
 
-    /// The bindings, as exactly `N` disjoint word slices.
+    /// The bindings but those with [`Access::Weights`], as exactly `N` disjoint word slices.
     ///
     /// # Panics
     /// When the kernel declares another number of them.

@@ -18,6 +18,8 @@ pub enum Role {
         /// Words that come back with the batch.
         eager: usize,
     },
+    /// Read only and shared: its memory comes from `Backend::weights`, and belongs to no queue.
+    Weights,
 }
 
 /// Words at the front of an output that every replay finds zeroed: room for counters.

@@ -7,9 +7,11 @@ use super::shim::{Arg, Launch, Shim};
 use super::{KERNELS, Library, skip};
 use bytemuck::{Pod, Zeroable};
 use pelton::Result;
-use pelton::device::{Backend, Caps, Device, Done, ProgramId, Queue, QueueOptions, Ticket, Wake};
+use pelton::device::{
+    Backend, Caps, Device, Done, ProgramId, Queue, QueueOptions, Ticket, Wake, Weights,
+};
 use pelton::ops;
-use pelton::plan::{Args, BufId, BufferDecl, Grid, Kernel, Memory, Plan};
+use pelton::plan::{Access, Args, BufId, BufferDecl, Grid, Kernel, Memory, Plan};
 use pelton::ring::Lease;
 use std::cell::RefCell;
 use std::sync::{Arc, OnceLock};
@@ -42,6 +44,9 @@ struct CudaHost {
 impl Backend for CudaHost {
     fn caps(&self) -> &Caps {
         &self.caps
+    }
+    fn weights(&self, name: &'static str, words: &[u32]) -> Result<Weights> {
+        Device::cpu().weights(name, words)
     }
     fn queue(&self, options: QueueOptions) -> Result<Box<dyn Queue>> {
         let inner = Device::cpu().queue(options)?;
@@ -88,16 +93,17 @@ fn twin(of: &'static Kernel, call: fn(Args<'_>)) -> Kernel {
 }
 
 /// One function for each kernel, because a twin is a plain function.
-const CALLS: [fn(Args<'_>); 20] = [
+const CALLS: [fn(Args<'_>); 25] = [
     call::<0>, call::<1>, call::<2>, call::<3>, call::<4>, call::<5>, call::<6>, call::<7>,
     call::<8>, call::<9>, call::<10>, call::<11>, call::<12>, call::<13>, call::<14>, call::<15>,
-    call::<16>, call::<17>, call::<18>, call::<19>,
+    call::<16>, call::<17>, call::<18>, call::<19>, call::<20>, call::<21>, call::<22>, call::<23>,
+    call::<24>,
 ];
 const _: () = assert!(CALLS.len() == ops::KERNELS.len(), "a call for each kernel");
 
 fn call<const KERNEL: usize>(args: Args<'_>) {
     let kernel = ops::KERNELS[KERNEL];
-    match kernel.binds.len() {
+    match kernel.binds.iter().filter(|bind| bind.access != Access::Weights).count() {
         1 => launch::<1>(kernel, args),
         2 => launch::<2>(kernel, args),
         3 => launch::<3>(kernel, args),
@@ -125,7 +131,12 @@ fn launch<const N: usize>(kernel: &Kernel, args: Args<'_>) {
         if kernel.events {
             all.push(Arg::Read(&bytemuck::cast_slice(&replay.events)[..replay.words]));
         }
-        all.extend(args.binds::<N>().map(Arg::Write));
+        let mut weights = args.weights.iter().map(|words| Arg::Read(words));
+        let mut buffers = args.binds::<N>().into_iter().map(Arg::Write);
+        all.extend(kernel.binds.iter().filter_map(|bind| match bind.access {
+            Access::Weights => weights.next(),
+            _ => buffers.next(),
+        }));
         // Each step an order of its own, unless it is by number.
         let seed = replay.seed.wrapping_mul(0x9E37_79B9).wrapping_add(replay.step as u64);
         let seed = if replay.seed == 0 { 0 } else { seed.max(1) };
@@ -138,6 +149,9 @@ fn launch<const N: usize>(kernel: &Kernel, args: Args<'_>) {
 impl Queue for HostQueue {
     fn alloc(&mut self, buffers: &[BufferDecl]) -> Result<()> {
         self.inner.alloc(buffers)
+    }
+    fn attach(&mut self, weights: &[Weights]) -> Result<()> {
+        self.inner.attach(weights)
     }
     fn resize(&mut self, buffer: BufId, words: usize) -> Result<()> {
         self.inner.resize(buffer, words)

@@ -29,6 +29,11 @@ constexpr HostKernel KERNELS[] = {
     KERNEL(clear),
     KERNEL(zero),
     KERNEL(fire),
+    KERNEL(embed),
+    KERNEL(gemm),
+    KERNEL(gemm_norm),
+    KERNEL(attention),
+    KERNEL(pool),
     // The device's own: the first kernel of every replay and the last.
     KERNEL(gather),
     KERNEL(finish),

@@ -1,7 +1,7 @@
 //! A CUDA device all of whose queues are in the latency mode: what is asked of a device is asked of that one, too.
 
 use pelton::Result;
-use pelton::device::{Backend, Caps, Device, Queue, QueueOptions};
+use pelton::device::{Backend, Caps, Device, Queue, QueueOptions, Weights};
 use pelton::ring::Slab;
 use std::sync::Arc;
 
@@ -18,6 +18,9 @@ impl Backend for Latency {
     }
     fn register(&self, slab: &Arc<Slab>) -> Result<()> {
         self.0.register(slab)
+    }
+    fn weights(&self, name: &'static str, words: &[u32]) -> Result<Weights> {
+        self.0.weights(name, words)
     }
     fn queue(&self, options: QueueOptions) -> Result<Box<dyn Queue>> {
         self.0.latency_queue(options)

@@ -1,6 +1,6 @@
 //! A device whose bindings are as small as a test says, and that counts what is written to it.
 
-use pelton::device::{Backend, Caps, Done, ProgramId, Queue, QueueOptions, Ticket, Wake};
+use pelton::device::{Backend, Caps, Done, ProgramId, Queue, QueueOptions, Ticket, Wake, Weights};
 use pelton::plan::{BufId, BufferDecl, Memory, Plan};
 use pelton::ring::{Lease, Slab};
 use pelton::{Device, Result};
@@ -59,6 +59,9 @@ impl Backend for Narrow {
     fn register(&self, slab: &Arc<Slab>) -> Result<()> {
         self.inner.register(slab)
     }
+    fn weights(&self, name: &'static str, words: &[u32]) -> Result<Weights> {
+        self.inner.weights(name, words)
+    }
     fn queue(&self, options: QueueOptions) -> Result<Box<dyn Queue>> {
         let (inner, seen) = (self.inner.queue(options)?, self.seen.clone());
         seen.0.queues.fetch_add(1, Ordering::SeqCst);
@@ -83,6 +86,9 @@ impl Queue for NarrowQueue {
         }
         self.declared.extend(buffers);
         self.inner.alloc(buffers)
+    }
+    fn attach(&mut self, weights: &[Weights]) -> Result<()> {
+        self.inner.attach(weights)
     }
     fn resize(&mut self, buffer: BufId, words: usize) -> Result<()> {
         let name = self.declared[usize::from(buffer.0)].name;

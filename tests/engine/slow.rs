@@ -1,6 +1,6 @@
 //! A device whose batches take as long as a test says: a fixed time, and one for each event.
 
-use pelton::device::{Backend, Caps, Done, ProgramId, Queue, QueueOptions, Ticket, Wake};
+use pelton::device::{Backend, Caps, Done, ProgramId, Queue, QueueOptions, Ticket, Wake, Weights};
 use pelton::plan::{BufId, BufferDecl, Memory, Plan};
 use pelton::ring::{Lease, Slab};
 use pelton::{Device, Result};
@@ -43,6 +43,9 @@ impl Backend for Slow {
     fn register(&self, slab: &Arc<Slab>) -> Result<()> {
         self.inner.register(slab)
     }
+    fn weights(&self, name: &'static str, words: &[u32]) -> Result<Weights> {
+        self.inner.weights(name, words)
+    }
     fn queue(&self, options: QueueOptions) -> Result<Box<dyn Queue>> {
         let (inner, pace) = (self.inner.queue(options)?, self.pace.clone());
         Ok(Box::new(SlowQueue { inner, pace, strides: Vec::new() }))
@@ -59,6 +62,9 @@ struct SlowQueue {
 impl Queue for SlowQueue {
     fn alloc(&mut self, buffers: &[BufferDecl]) -> Result<()> {
         self.inner.alloc(buffers)
+    }
+    fn attach(&mut self, weights: &[Weights]) -> Result<()> {
+        self.inner.attach(weights)
     }
     fn resize(&mut self, buffer: BufId, words: usize) -> Result<()> {
         self.inner.resize(buffer, words)

@@ -19,7 +19,7 @@ mod trial;
 
 pub(super) use memory::Pinned;
 
-use super::{Backend, Caps, Queue, QueueOptions};
+use super::{Backend, Caps, Queue, QueueOptions, Weights};
 use crate::base::error::{Error, Result};
 use crate::plan::Kernel;
 use crate::ring::slab::Slab;
@@ -209,6 +209,11 @@ impl Backend for Cuda {
 
     unsafe fn add_kernel(&self, kernel: &'static Kernel, cuda: &str) -> Result<()> {
         custom::add(&self.0, kernel, cuda)
+    }
+
+    fn weights(&self, name: &'static str, words: &[u32]) -> Result<Weights> {
+        let options = QueueOptions { in_flight: 1, outputs: 1 };
+        queue::CudaQueue::new(Arc::clone(&self.0), options, false)?.into_weights(name, words)
     }
 
     fn queue(&self, options: QueueOptions) -> Result<Box<dyn Queue>> {

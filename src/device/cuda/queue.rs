@@ -20,7 +20,7 @@ use super::stream::{Event, Stream};
 use crate::base::error::{Error, Result};
 use crate::base::limits::BATCH_RANGES_MAX;
 use crate::device::output::{Output, Pool, Words};
-use crate::device::{Done, ProgramId, Queue, QueueOptions, Ticket, Wake};
+use crate::device::{Done, ProgramId, Queue, QueueOptions, Ticket, Wake, Weights};
 use crate::plan::{BufId, BufferDecl, Memory as PlanMemory, Plan, Role};
 use crate::ring::lane::Lease;
 use std::collections::VecDeque;
@@ -34,6 +34,8 @@ const PIECE: usize = 1 << 20;
 pub(super) enum Home {
     /// One buffer, for all batches.
     Store { name: &'static str, words: usize, memory: Memory },
+    /// Words that other queues read, too.
+    Shared { words: usize, memory: Arc<Memory> },
     /// One for each place in flight, and the host's own, as many as may be held.
     Outlet { words: usize, memory: Vec<Memory>, pool: Arc<Pool> },
 }
@@ -59,6 +61,7 @@ impl Home {
     pub(super) fn at(&self, place: usize) -> Span {
         match self {
             Self::Store { words, memory, .. } => memory.span(*words),
+            Self::Shared { words, memory } => memory.span(*words),
             Self::Outlet { words, memory, .. } => memory[place].span(*words),
         }
     }
@@ -66,7 +69,9 @@ impl Home {
     /// Its size.
     pub(super) fn words(&self) -> usize {
         match self {
-            Self::Store { words, .. } | Self::Outlet { words, .. } => *words,
+            Self::Store { words, .. } | Self::Shared { words, .. } | Self::Outlet { words, .. } => {
+                *words
+            }
         }
     }
 }
@@ -143,6 +148,18 @@ impl CudaQueue {
         })
     }
 
+    /// Words that every queue of the device may read: a buffer of this one, filled, and taken out of it.
+    pub(super) fn into_weights(mut self, name: &'static str, words: &[u32]) -> Result<Weights> {
+        let len = words.len().max(1).next_multiple_of(4);
+        self.alloc(&[BufferDecl { name, role: Role::Scratch, words: len }])?;
+        self.write(BufId(0), 0, words)?;
+        self.work.synchronize()?;
+        match self.homes.pop() {
+            Some(Home::Store { memory, .. }) => Ok(Weights::new(len, Arc::new(memory))),
+            _ => Err(Error::invalid("no weights")),
+        }
+    }
+
     /// What every call asks first: whether this queue still works.
     fn enter(&self) -> Result<()> {
         match &self.broken {
@@ -165,8 +182,8 @@ impl CudaQueue {
     fn store(&self, id: BufId) -> Result<(&'static str, &Memory, usize)> {
         match self.homes.get(usize::from(id.0)) {
             Some(Home::Store { name, memory, words }) => Ok((name, memory, *words)),
-            Some(Home::Outlet { .. }) => {
-                Err(Error::invalid("an output is not a State or Scratch buffer"))
+            Some(Home::Outlet { .. } | Home::Shared { .. }) => {
+                Err(Error::invalid("an output or weights are no State or Scratch buffer"))
             }
             None => Err(Error::invalid(format!("no buffer #{}", id.0))),
         }
@@ -298,12 +315,24 @@ impl Queue for CudaQueue {
         let zeroed = self.homes[first..].iter().try_for_each(|home| match home {
             // SAFETY: buffers of this queue, given back after its streams have run dry.
             Home::Store { memory, .. } => unsafe { self.work.zero(memory, 0) },
+            Home::Shared { .. } => Ok(()),
             Home::Outlet { memory, .. } => {
                 // SAFETY: as above.
                 memory.iter().try_for_each(|memory| unsafe { self.work.zero(memory, 0) })
             }
         });
         self.keep(zeroed)
+    }
+
+    fn attach(&mut self, weights: &[Weights]) -> Result<()> {
+        self.enter()?;
+        let name = &self.gpu.caps.name;
+        let held = weights.iter().map(|weights| weights.held::<Memory>(name));
+        let held = held.collect::<Result<Vec<_>>>()?;
+        let words = weights.iter().map(Weights::words);
+        let home = |(words, memory)| Home::Shared { words, memory };
+        self.homes.extend(words.zip(held).map(home));
+        Ok(())
     }
 
     fn resize(&mut self, buffer: BufId, words: usize) -> Result<()> {
@@ -350,7 +379,7 @@ impl Queue for CudaQueue {
         assert!(events <= compiled.size.events, "more events than the plan said");
         let output = compiled.output.map(|output| match &self.homes[output] {
             Home::Outlet { pool, .. } => (output, pool.take().expect("submit without room")),
-            Home::Store { .. } => unreachable!("Plan::check has seen that it is an output"),
+            _ => unreachable!("Plan::check has seen that it is an output"),
         });
         self.tickets += 1;
         let ticket = Ticket(self.tickets);
@@ -379,7 +408,7 @@ impl Queue for CudaQueue {
                 let used = words.slice()[0] as usize;
                 Some(Output::new(words, used, Arc::clone(pool)))
             }
-            Home::Store { .. } => None,
+            _ => None,
         });
         Ok(Some(Done { ticket: flight.ticket, done_ns, output, leases: flight.leases }))
     }

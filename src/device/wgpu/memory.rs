@@ -11,12 +11,15 @@ use crate::plan::{BufferDecl, Role};
 use std::sync::Arc;
 use wgpu::{Buffer, BufferUsages};
 
+/// Words that go to or come from a buffer at a time.
+pub(super) const PIECE: usize = 8 << 20;
+
 /// Bytes at which a binding may start, on every adapter.
 const ALIGN: u64 = 256;
 /// Bytes between the header and the events that are cheaper to copy than to leave out.
 const GAP: u64 = 4096;
 
-const DEVICE: BufferUsages =
+pub(super) const DEVICE: BufferUsages =
     BufferUsages::STORAGE.union(BufferUsages::COPY_SRC).union(BufferUsages::COPY_DST);
 const UPLOAD: BufferUsages = BufferUsages::MAP_WRITE.union(BufferUsages::COPY_SRC);
 pub(super) const BACK: BufferUsages = BufferUsages::MAP_READ.union(BufferUsages::COPY_DST);
@@ -56,10 +59,27 @@ impl Gpu {
     }
 }
 
+impl Gpu {
+    /// Writes words into a buffer, behind everything submitted.
+    pub(super) fn fill(&self, name: &str, to: &Buffer, at: usize, words: &[u32]) -> Result<()> {
+        for (piece, at) in words.chunks(PIECE).zip((at..).step_by(PIECE)) {
+            // Rare and not on the hot path, so the driver library's own staging will do; submitting at once
+            // keeps it from piling up.
+            self.health.scoped(&self.device, name, || {
+                self.queue.write_buffer(to, at as u64 * 4, bytemuck::cast_slice(piece));
+                self.queue.submit([]);
+            })?;
+        }
+        self.health.check()
+    }
+}
+
 /// Where a declared buffer lives.
 pub(super) enum Home {
     /// One buffer, for all batches.
     Store { name: &'static str, words: usize, buffer: Buffer },
+    /// Words that other queues read, too.
+    Shared { buffer: Buffer },
     /// One for each place in flight, and the host's own.
     Outlet {
         /// Words that come back with the batch.
@@ -102,7 +122,7 @@ impl Home {
     /// What a kernel of the batch at this place binds.
     pub(super) fn at(&self, slot: usize) -> &Buffer {
         match self {
-            Self::Store { buffer, .. } => buffer,
+            Self::Store { buffer, .. } | Self::Shared { buffer } => buffer,
             Self::Outlet { device, .. } => &device[slot],
         }
     }

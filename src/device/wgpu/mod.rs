@@ -10,7 +10,7 @@ mod memory;
 mod program;
 mod queue;
 
-use super::{Backend, Caps, Queue, QueueOptions};
+use super::{Backend, Caps, Queue, QueueOptions, Weights};
 use crate::base::error::{Error, Result};
 use crate::plan::Kernel;
 use completion::Completion;
@@ -173,12 +173,25 @@ impl Gpu {
     }
 }
 
+/// Weights on an adapter.
+struct Resident {
+    buffer: wgpu::Buffer,
+    gpu: Arc<Gpu>,
+}
+
 /// The backend: an opened adapter.
 struct Wgpu(Arc<Gpu>);
 
 impl Backend for Wgpu {
     fn caps(&self) -> &Caps {
         &self.0.caps
+    }
+
+    fn weights(&self, name: &'static str, words: &[u32]) -> Result<Weights> {
+        self.0.health.check()?;
+        let buffer = self.0.buffer(name, words.len(), memory::DEVICE, false)?;
+        self.0.fill(name, &buffer, 0, words)?;
+        Ok(Weights::new(words.len(), Arc::new(Resident { buffer, gpu: Arc::clone(&self.0) })))
     }
 
     fn queue(&self, options: QueueOptions) -> Result<Box<dyn Queue>> {

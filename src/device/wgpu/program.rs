@@ -64,7 +64,7 @@ fn layout(kernel: &Kernel) -> Vec<wgpu::BindGroupLayoutEntry> {
     if kernel.events {
         entries.push(entry(2, storage(true)));
     }
-    let binds = kernel.binds.iter().map(|bind| storage(bind.access == Access::Read));
+    let binds = kernel.binds.iter().map(|bind| storage(bind.access != Access::Write));
     entries.extend((3..).zip(binds).map(|(binding, ty)| entry(binding, ty)));
     entries
 }

@@ -7,20 +7,17 @@
 
 use super::Gpu;
 use super::completion::{Line, State};
-use super::memory::{BACK, Home, Inputs, bytes, regrow};
+use super::memory::{BACK, Home, Inputs, PIECE, bytes, regrow};
 use super::program::Program;
 use crate::base::error::{Error, Result};
 use crate::device::output::{Output, Words};
-use crate::device::{Done, ProgramId, Queue, QueueOptions, Ticket, Wake};
+use crate::device::{Done, ProgramId, Queue, QueueOptions, Ticket, Wake, Weights};
 use crate::plan::{BufId, BufferDecl, Memory, OUTPUT_HEAD, Plan};
 use crate::ring::lane::Lease;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use wgpu::{Buffer, CommandEncoder, CommandEncoderDescriptor, MapMode, SubmissionIndex};
-
-/// Words that `read` and `write` move at a time.
-const PIECE: usize = 8 << 20;
 
 /// A batch in flight.
 struct Flight {
@@ -78,8 +75,8 @@ impl GpuQueue {
     fn store(&self, id: BufId) -> Result<(&'static str, &Buffer, usize)> {
         match self.homes.get(usize::from(id.0)) {
             Some(Home::Store { name, buffer, words }) => Ok((name, buffer, *words)),
-            Some(Home::Outlet { .. }) => {
-                Err(Error::invalid("an output is not a State or Scratch buffer"))
+            Some(Home::Outlet { .. } | Home::Shared { .. }) => {
+                Err(Error::invalid("an output or weights are no State or Scratch buffer"))
             }
             None => Err(Error::invalid(format!("no buffer #{}", id.0))),
         }
@@ -222,6 +219,18 @@ impl Queue for GpuQueue {
         Ok(())
     }
 
+    fn attach(&mut self, weights: &[Weights]) -> Result<()> {
+        self.gpu.health.check()?;
+        let held = weights.iter().map(|weights| {
+            let held = weights.held::<super::Resident>(&self.gpu.caps.name)?;
+            if Arc::ptr_eq(&held.gpu, &self.gpu) { Ok(held) } else { Err(weights.strange("wgpu")) }
+        });
+        let held = held.collect::<Result<Vec<_>>>()?;
+        let home = |held: Arc<super::Resident>| Home::Shared { buffer: held.buffer.clone() };
+        self.homes.extend(held.into_iter().map(home));
+        Ok(())
+    }
+
     fn resize(&mut self, buffer: BufId, words: usize) -> Result<()> {
         self.hand_over()?;
         let (name, old, _) = self.store(buffer)?;
@@ -272,7 +281,7 @@ impl Queue for GpuQueue {
         assert!(count <= compiled.events_words, "more events than the plan said");
         let output = compiled.output.map(|output| match &self.homes[output] {
             Home::Outlet { pool, .. } => (output, pool.take().expect("submit without room")),
-            Home::Store { .. } => unreachable!("Plan::check has seen that it is an output"),
+            _ => unreachable!("Plan::check has seen that it is an output"),
         });
         let slot = self.slot;
         let filled = self.inputs.fill(slot, head, events);
@@ -316,7 +325,7 @@ impl Queue for GpuQueue {
                 let used = words.slice()[0] as usize;
                 Some(Output::new(words, used, Arc::clone(pool)))
             }
-            Home::Store { .. } => None,
+            _ => None,
         });
         Ok(Some(Done { ticket: flight.ticket, done_ns, output, leases: flight.leases }))
     }
@@ -337,15 +346,7 @@ impl Queue for GpuQueue {
         assert!(at + words.len() <= len, "{name}: write beyond its end");
         self.hand_over()?;
         let (_, to, _) = self.store(buffer)?;
-        for (piece, at) in words.chunks(PIECE).zip((at..).step_by(PIECE)) {
-            // Rare and not on the hot path, so the driver library's own staging will do; submitting at once
-            // keeps it from piling up.
-            self.gpu.health.scoped(&self.gpu.device, name, || {
-                self.gpu.queue.write_buffer(to, at as u64 * 4, bytemuck::cast_slice(piece));
-                self.gpu.queue.submit([]);
-            })?;
-        }
-        self.gpu.health.check()
+        self.gpu.fill(name, to, at, words)
     }
 
     fn on_done(&mut self, wake: Wake) {

@@ -10,12 +10,17 @@ use crate::base::limits::word;
 
 #[cfg(target_arch = "x86_64")]
 mod add;
+mod gemm;
 #[cfg(target_arch = "x86_64")]
 mod lookup;
 #[cfg(target_arch = "x86_64")]
 mod times;
+mod wide;
 #[cfg(target_arch = "x86_64")]
 mod words;
+
+pub(super) use gemm::{Product, multiply};
+pub(super) use wide::{Wide, wide};
 
 #[cfg(target_arch = "x86_64")]
 pub(crate) use times::times;

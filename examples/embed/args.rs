@@ -1,0 +1,74 @@
+//! The command line of `embed`: what was asked for, or what to write instead.
+
+use lexopt::prelude::{Long, Short, ValueExt};
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// What `--help` prints.
+pub(crate) const HELP: &str = "\
+embed: text lines on standard input to one JSON array of numbers per line on standard output
+
+usage: embed --model DIR [options]
+
+  --model DIR              a folder of sentence-transformers or Hugging Face, as it is: config.json,
+                           tokenizer.json, model.safetensors, and modules.json with its pooling
+  --dtype TYPE             f32                                                  [f32]
+  --device NAME            best, cpu, wgpu, wgpu:PART-OF-NAME or cuda           [best]
+  --max-batch-tokens N     tokens that are taken together, at most              [512 on cpu, else 8192]
+  --help                   this text
+
+An empty line is an empty text. A line that is not UTF-8 gives {\"error\": ...}, the others are unharmed.
+Throughput and latency, from a line read to its result written, go to standard error.";
+
+/// Element types that are built.
+const DTYPES: &[&str] = &["f32"];
+
+/// Everything the command line says.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Args {
+    pub(crate) model: PathBuf,
+    pub(crate) device: String,
+    /// 0: what suits the device.
+    pub(crate) batch_tokens: usize,
+    pub(crate) help: bool,
+}
+
+/// Reads the arguments that follow the program's name.
+///
+/// # Errors
+/// One line for the user that names the option and what it takes; the program exits with 2.
+pub(crate) fn parse<A: Into<OsString>>(args: impl IntoIterator<Item = A>) -> Result<Args, String> {
+    let mut parsed = Args { device: "best".into(), ..Args::default() };
+    read(&mut parsed, lexopt::Parser::from_args(args)).map_err(|error| error.to_string())?;
+    if parsed.model.as_os_str().is_empty() && !parsed.help {
+        return Err("--model DIR is missing: the folder of a model".into());
+    }
+    Ok(parsed)
+}
+
+fn read(args: &mut Args, mut parser: lexopt::Parser) -> Result<(), lexopt::Error> {
+    while let Some(arg) = parser.next()? {
+        match arg {
+            Long("model") => args.model = parser.value()?.into(),
+            Long("device") => args.device = parser.value()?.string()?,
+            Long("dtype") => {
+                let dtype = parser.value()?.string()?;
+                if !DTYPES.contains(&dtype.as_str()) {
+                    let known = DTYPES.join(", ");
+                    return Err(
+                        format!("--dtype: {dtype:?} is not built; there are: {known}").into()
+                    );
+                }
+            }
+            Long("max-batch-tokens") => {
+                let text = parser.value()?.string()?;
+                let wrong =
+                    || format!("--max-batch-tokens: {text:?} is no number of tokens above 0");
+                args.batch_tokens = text.parse().ok().filter(|&n| n > 0).ok_or_else(wrong)?;
+            }
+            Long("help") | Short('h') => args.help = true,
+            other => return Err(other.unexpected()),
+        }
+    }
+    Ok(())
+}

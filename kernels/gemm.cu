@@ -1,0 +1,75 @@
+// A linear layer and its activation: 32 tokens by 64 columns a block, 16 of the depth at a time.
+//
+// Twin of src/ops/gemm.rs. A thread has two rows of four columns: per step of the depth two words and one quad of
+// shared memory for eight products. A column's sum runs over the depth in order.
+#include "encoder.cuh"
+
+namespace pelton::gemm {
+
+struct GemmParams {
+    uint32_t depth;
+    uint32_t columns;
+    uint32_t panels_at;
+    uint32_t bias_at;
+    uint32_t activation;
+    uint32_t pad0;
+    uint32_t pad1;
+    uint32_t pad2;
+};
+
+constexpr uint32_t ROWS = 32;
+constexpr uint32_t COLUMNS = 64;
+
+static __device__ __forceinline__ float activated(const GemmParams& p, float x) {
+    return p.activation == 1 ? gelu_erf(x) : p.activation == 2 ? gelu_tanh(x) : x;
+}
+
+static __device__ __forceinline__ void finish(const GemmParams& p, Quad x, const Quad& bias, uint4& to) {
+    x.add(bias);
+    to = words_of({activated(p, x.x), activated(p, x.y), activated(p, x.z), activated(p, x.w)});
+}
+
+static __device__ __forceinline__ void body(Head head, const GemmParams& p, ConstWords a, ConstWords w, Words out) {
+    __shared__ float rows[ROWS * STEPS];
+    __shared__ Quad quads[STEPS * COLUMNS / 4];
+    const uint32_t k = threadIdx.x;
+    const uint32_t across = (p.columns + COLUMNS - 1) / COLUMNS;
+    const uint32_t first = blockIdx.x / across * ROWS;
+    const uint32_t tokens = head[TOKENS];
+    if (first >= tokens) {
+        return;
+    }
+    const uint32_t wanted = blockIdx.x % across * COLUMNS + k % 16 * 4;
+    const uint32_t column = min(wanted, p.columns - 4);
+    const uint32_t own = p.panels_at + column / PANEL * PANEL * p.depth + column % PANEL;
+    const uint32_t row = k / 16 * 2;
+    Quad one = {}, two = {};
+    for (uint32_t from = 0; from < p.depth; from += STEPS) {
+        __syncthreads();
+        for (uint32_t i = k; i < ROWS * STEPS; i += THREADS) {
+            rows[i] = real(a[min(first + i / STEPS, tokens - 1) * p.depth + from + i % STEPS]);
+        }
+        quads[k] = quad(w.four(own + (from + k / 16) * PANEL));
+        __syncthreads();
+        for (uint32_t step = 0; step < STEPS; step++) {
+            const Quad x = quads[step * 16 + k % 16];
+            one.add_product(rows[row * STEPS + step], x);
+            two.add_product(rows[(row + 1) * STEPS + step], x);
+        }
+    }
+    const Quad bias = quad(w.four(p.bias_at + column));
+    const uint32_t t = first + row;
+    if (t < tokens && wanted == column) {
+        finish(p, one, bias, out.four(t * p.columns + column));
+    }
+    if (t + 1 < tokens && wanted == column) {
+        finish(p, two, bias, out.four((t + 1) * p.columns + column));
+    }
+}
+
+extern "C" __global__ void __launch_bounds__(256)
+    gemm(Head head, GemmParams p, ConstWords a, ConstWords w, Words out) {
+    body(head, p, a, w, out);
+}
+
+}  // namespace pelton::gemm

@@ -1,0 +1,63 @@
+// What the kernels of an encoder share: the header of packed tokens, functions, sums. See src/ops/tokens.rs, float.rs.
+
+const TOKENS: u32 = 0u;
+const SEQUENCES: u32 = 1u;
+const TILES: u32 = 2u;
+const IDS_AT: u32 = 3u;
+const PLACES_AT: u32 = 4u;
+const STARTS_AT: u32 = 5u;
+const TILES_AT: u32 = 6u;
+// Columns of a panel of weights.
+const PANEL: u32 = 32u;
+
+// e^x for x that is not positive, or hardly; below -87 it is that of -87.
+fn exp_neg(wide: f32) -> f32 {
+    let x = max(wide, -87.0);
+    let n = i32(x * 1.4426950408889634 - 0.5);
+    let whole = f32(n);
+    let r = (x - whole * 0.6933594) + whole * 0.00021219444;
+    var q = 0.001388888888888889 + r * 0.0001984126984126984;
+    q = 0.041666666666666664 + r * (0.008333333333333333 + r * q);
+    q = 1.0 + r * (1.0 + r * (0.5 + r * (0.16666666666666666 + r * q)));
+    return q * bitcast<f32>(u32(n + 127) << 23u);
+}
+
+fn gelu_erf(x: f32) -> f32 {
+    let z = min(abs(x) * 0.7071067811865476, 9.0);
+    let t = 1.0 / (1.0 + 0.5 * z);
+    var q = 0.13771698;
+    q = q * t - 0.6411484;
+    q = q * t + 1.0622663;
+    q = q * t - 0.56880635;
+    q = q * t - 0.1873603;
+    q = q * t + 0.059204828;
+    q = q * t + 0.014477708;
+    q = q * t + 0.39095455;
+    q = q * t + 0.99811643;
+    q = q * t - 1.2654217;
+    let tail = t * exp_neg(q - z * z);
+    return 0.5 * x * select(tail, 2.0 - tail, x > 0.0);
+}
+
+fn gelu_tanh(x: f32) -> f32 {
+    let u = 0.7978846 * (x + 0.044715 * x * x * x);
+    let e = exp_neg(-2.0 * abs(u));
+    let share = 1.0 / (1.0 + e);
+    return x * select(e * share, share, u > 0.0);
+}
+
+var<workgroup> part: array<f32, 256>;
+
+// The sum of what `width` threads bring, a power of two, for each of them; the order is that of a tree.
+fn sum_of(k: u32, width: u32, x: f32) -> f32 {
+    workgroupBarrier();
+    part[k] = x;
+    workgroupBarrier();
+    for (var half = width / 2u; half > 0u; half /= 2u) {
+        if (k % width < half) {
+            part[k] += part[k + half];
+        }
+        workgroupBarrier();
+    }
+    return part[k - k % width];
+}

@@ -1,0 +1,275 @@
+//! A model on a device: texts in, vectors out, packed into batches without padding.
+
+use super::files::{Inner, Model};
+use super::plan::{LayerShape, record};
+use crate::base::error::{Error, Result};
+use crate::base::limits::IN_FLIGHT_MAX;
+use crate::device::{Device, Output, ProgramId, Queue, QueueOptions, Weights};
+use crate::ops::tokens::{Grids, write_head};
+use crate::plan::OUTPUT_HEAD;
+use std::fmt;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
+
+/// Sequences of a batch, at most.
+const SEQUENCES_MAX: usize = 1024;
+/// Tokens of a batch, at most.
+const BATCH_TOKENS_MAX: usize = 1 << 16;
+
+/// How an encoder takes texts together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EncoderOptions {
+    /// Tokens of a batch, at most; 0: 512 on the processor, where larger ones gain nothing, 8,192 elsewhere. At least
+    /// as many as the model's longest text has, at most 65,536. Memory grows with it.
+    pub batch_tokens: usize,
+    /// Batches in flight, 1 to 16.
+    pub in_flight: usize,
+}
+
+impl Default for EncoderOptions {
+    fn default() -> Self {
+        Self { batch_tokens: 0, in_flight: 2 }
+    }
+}
+
+/// Vectors of one length, in the order of the texts.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Embeddings {
+    dim: usize,
+    values: Vec<f32>,
+}
+
+impl Embeddings {
+    /// Values of a vector.
+    pub fn dim(&self) -> usize {
+        self.dim
+    }
+
+    /// How many vectors there are.
+    pub fn len(&self) -> usize {
+        self.values.len() / self.dim
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.values.is_empty()
+    }
+
+    /// The vectors, in order.
+    pub fn rows(&self) -> std::slice::ChunksExact<'_, f32> {
+        self.values.chunks_exact(self.dim)
+    }
+
+    /// All values, vector after vector.
+    pub fn values(&self) -> &[f32] {
+        &self.values
+    }
+}
+
+impl std::ops::Index<usize> for Embeddings {
+    type Output = [f32];
+    fn index(&self, i: usize) -> &[f32] {
+        &self.values[i * self.dim..][..self.dim]
+    }
+}
+
+/// Wakes who waits for a batch.
+#[derive(Default)]
+struct Bell {
+    rung: Mutex<bool>,
+    more: Condvar,
+}
+
+impl Bell {
+    fn ring(&self) {
+        *self.rung.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.more.notify_all();
+    }
+
+    /// Sleeps until it has rung since the last wait, or a while.
+    fn wait(&self) {
+        let rung = self.rung.lock().unwrap_or_else(PoisonError::into_inner);
+        let wait = self.more.wait_timeout_while(rung, Duration::from_millis(10), |rung| !*rung);
+        *wait.unwrap_or_else(PoisonError::into_inner).0 = false;
+    }
+}
+
+/// A model on a device: its weights, which other encoders may share, and a queue of its own.
+pub struct Encoder {
+    model: Model,
+    device: Device,
+    options: EncoderOptions,
+    weights: Vec<Weights>,
+    queue: Box<dyn Queue>,
+    program: ProgramId,
+    grids: Grids,
+    batch_tokens: usize,
+    batch_sequences: usize,
+    steps: usize,
+    head: Vec<u32>,
+    bell: Arc<Bell>,
+}
+
+impl Encoder {
+    /// Brings a model's weights to a device, once, and makes what a worker needs.
+    ///
+    /// # Errors
+    /// `Invalid` for options out of range; `Unsupported` when a part of the weights exceeds what one binding of the
+    /// device spans, or memory runs out; `DeviceLost`.
+    pub fn new(model: &Model, device: &Device, options: EncoderOptions) -> Result<Self> {
+        let shape = LayerShape::new(&model.inner.config);
+        let mut weights = Vec::new();
+        for piece in shape.pieces(&model.inner) {
+            let (name, values) = piece?;
+            weights.push(device.weights(name, bytemuck::cast_slice(&values))?);
+        }
+        Self::over(model.clone(), device.clone(), weights, options)
+    }
+
+    /// Another encoder over the same weights, with a queue and memory of its own: one for each thread.
+    ///
+    /// # Errors
+    /// As for `new`.
+    pub fn worker(&self) -> Result<Self> {
+        let weights = self.weights.clone();
+        Self::over(self.model.clone(), self.device.clone(), weights, self.options.clone())
+    }
+
+    fn over(
+        model: Model,
+        device: Device,
+        weights: Vec<Weights>,
+        options: EncoderOptions,
+    ) -> Result<Self> {
+        let least = model.tokens_max();
+        let batch_tokens = match options.batch_tokens {
+            0 => if device.caps().serial { 512 } else { 8192 }.max(least),
+            tokens => tokens,
+        };
+        if !(least..=BATCH_TOKENS_MAX).contains(&batch_tokens) {
+            return Err(Error::invalid(format!("batch_tokens: {least} to {BATCH_TOKENS_MAX}")));
+        }
+        if !(1..=IN_FLIGHT_MAX).contains(&options.in_flight) {
+            return Err(Error::invalid(format!("in_flight: 1 to {IN_FLIGHT_MAX}")));
+        }
+        let batch_sequences = batch_tokens.min(SEQUENCES_MAX);
+        let words: Vec<usize> = weights.iter().map(Weights::words).collect();
+        let recorded = record(&model.inner.config, &words, batch_tokens, batch_sequences);
+        let in_flight = options.in_flight;
+        let mut queue = device.queue(QueueOptions { in_flight, outputs: in_flight })?;
+        queue.attach(&weights)?;
+        queue.alloc(&recorded.memory.buffers[weights.len()..])?;
+        let program = queue.compile(&recorded.plan, &recorded.memory)?;
+        let bell = Arc::new(Bell::default());
+        let ring = Arc::clone(&bell);
+        queue.on_done(Arc::new(move || ring.ring()));
+        Ok(Self {
+            model,
+            device,
+            options,
+            weights,
+            queue,
+            program,
+            grids: recorded.grids,
+            batch_tokens,
+            batch_sequences,
+            steps: recorded.plan.steps.len(),
+            head: Vec::new(),
+            bell,
+        })
+    }
+
+    /// The model.
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+
+    /// Tokens of a batch, at most.
+    pub fn batch_tokens(&self) -> usize {
+        self.batch_tokens
+    }
+
+    /// Kernels that a forward pass runs, whatever the batch.
+    pub fn steps(&self) -> usize {
+        self.steps
+    }
+
+    /// A vector for each text. An empty text has one, too.
+    ///
+    /// # Errors
+    /// `DeviceLost`, `Unsupported` (out of memory on the device); the encoder is of no use then.
+    pub fn embed(&mut self, texts: &[&str]) -> Result<Embeddings> {
+        let tokens: Vec<Vec<u32>> = texts.iter().map(|text| self.model.tokens(text)).collect();
+        let tokens: Vec<&[u32]> = tokens.iter().map(|tokens| &tokens[..]).collect();
+        self.run(&tokens)
+    }
+
+    /// The same from token ids, special ones included, as [`Model::tokens`] makes them.
+    ///
+    /// # Errors
+    /// `Invalid` for a sequence that is empty or longer than the model takes, and for an id out of range; also as for
+    /// `embed`.
+    pub fn embed_tokens(&mut self, sequences: &[&[u32]]) -> Result<Embeddings> {
+        let Inner { config, .. } = &*self.model.inner;
+        for (i, ids) in sequences.iter().enumerate() {
+            if ids.is_empty() || ids.len() > config.tokens_max {
+                return Err(Error::invalid(format!(
+                    "sequence {i}: {} tokens, not 1 to {}",
+                    ids.len(),
+                    config.tokens_max
+                )));
+            }
+            if let Some(id) = ids.iter().find(|&&id| id as usize >= config.vocab) {
+                let vocab = config.vocab;
+                return Err(Error::invalid(format!("sequence {i}: token {id}, not below {vocab}")));
+            }
+        }
+        self.run(sequences)
+    }
+
+    fn run(&mut self, sequences: &[&[u32]]) -> Result<Embeddings> {
+        let dim = self.model.dim();
+        let mut values = Vec::with_capacity(sequences.len() * dim);
+        let mut rest = sequences;
+        while values.len() < sequences.len() * dim {
+            let (batch, behind) = rest.split_at(self.batch(rest));
+            if !batch.is_empty() && self.queue.room(self.program) {
+                write_head(batch, &self.grids, &mut self.head);
+                self.queue.submit(self.program, &self.head, Vec::new())?;
+                rest = behind;
+                continue;
+            }
+            match self.queue.poll()? {
+                Some(done) => self.take(done.output.as_ref(), &mut values)?,
+                None => self.bell.wait(),
+            }
+        }
+        Ok(Embeddings { dim, values })
+    }
+
+    /// How many of these make the next batch.
+    fn batch(&self, sequences: &[&[u32]]) -> usize {
+        let mut tokens = 0;
+        let fits = sequences.iter().take(self.batch_sequences).take_while(|ids| {
+            tokens += ids.len();
+            tokens <= self.batch_tokens
+        });
+        fits.count()
+    }
+
+    fn take(&self, output: Option<&Output>, values: &mut Vec<f32>) -> Result<()> {
+        match output {
+            Some(output) if output.len() > OUTPUT_HEAD => {
+                values.extend(output[OUTPUT_HEAD..].iter().map(|&bits| f32::from_bits(bits)));
+                Ok(())
+            }
+            _ => Err(Error::unsupported(&self.device.caps().name, "it computes nothing")),
+        }
+    }
+}
+
+impl fmt::Debug for Encoder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Encoder({:?}, {:?})", self.model, self.device)
+    }
+}

@@ -1,0 +1,186 @@
+//! Linear layers: rows of activations times a matrix of weights, and what follows, at once.
+//!
+//! Spec, per token t and column n, in real numbers: `y = bias[n] + Σ_k a[t][k] · w[n][k]`, then for [`GEMM`] the
+//! activation, for [`GEMM_NORM`] `LayerNorm(y + residual[t])` over the row.
+//!
+//! Weights lie in *panels* of [`PANEL`] columns: panel `n / 32`, then k, then `n % 32`. A processor's vectors and a
+//! warp's loads both take them so, and they are laid out once. Numbers: `f32`; every sum runs over k in order,
+//! whatever the batch, and is never split: a row's result depends on that row alone.
+
+use super::float::layer_norm;
+use super::simd::{Product, Wide, multiply, wide};
+use super::tokens::{TOKENS, encoder_shader, reads, weights, writes};
+use crate::params;
+use crate::plan::{Args, Kernel};
+
+/// Columns of a panel.
+pub const PANEL: usize = 32;
+/// Tokens of a workgroup of [`GEMM`].
+const ROWS_GROUP: usize = 32;
+/// Columns of a workgroup of [`GEMM`].
+const COLUMNS_GROUP: usize = 64;
+/// Columns of [`GEMM_NORM`], at most: a workgroup's threads hold four each.
+pub const NORM_COLUMNS_MAX: usize = 1024;
+
+/// What follows a linear layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Activation {
+    /// Nothing.
+    None = 0,
+    /// GELU by the error function.
+    GeluErf = 1,
+    /// GELU by the hyperbolic tangent.
+    GeluTanh = 2,
+}
+
+params! {
+    /// What the gemm kernel is told once. Places are in words of `w`.
+    GemmParams {
+        /// Values of a row of `a`.
+        depth: u32,
+        /// Columns: a multiple of 32.
+        columns: u32,
+        /// Where the panels begin.
+        panels_at: u32,
+        /// Where the bias begins.
+        bias_at: u32,
+        /// An [`Activation`].
+        activation: u32,
+        /// Padding.
+        pad0: u32,
+        /// Padding.
+        pad1: u32,
+        /// Padding.
+        pad2: u32,
+    }
+}
+
+params! {
+    /// What the gemm_norm kernel is told once. Places are in words of `w`.
+    GemmNormParams {
+        /// Values of a row of `a`.
+        depth: u32,
+        /// Columns: a multiple of 32.
+        columns: u32,
+        /// Where the panels begin.
+        panels_at: u32,
+        /// Where the bias begins.
+        bias_at: u32,
+        /// Where the norm's factors begin.
+        gamma_at: u32,
+        /// Where the norm's offsets begin.
+        beta_at: u32,
+        /// What is added to a variance.
+        eps: f32,
+        /// Padding.
+        pad0: u32,
+    }
+}
+
+/// A linear layer and its activation.
+pub static GEMM: Kernel = Kernel {
+    name: "gemm",
+    params: GemmParams::FIELDS,
+    events: false,
+    binds: &[reads("a"), weights("w"), writes("out")],
+    wgsl: encoder_shader!("gemm"),
+    cpu: gemm,
+};
+
+/// A linear layer, what came before it added, normalised.
+pub static GEMM_NORM: Kernel = Kernel {
+    name: "gemm_norm",
+    params: GemmNormParams::FIELDS,
+    events: false,
+    binds: &[reads("a"), weights("w"), reads("residual"), writes("out")],
+    wgsl: encoder_shader!("gemm_norm"),
+    cpu: gemm_norm,
+};
+
+/// The grid of [`GEMM`] for so many columns, as `tokens::Grids` takes it.
+pub fn gemm_grid(columns: usize) -> (usize, usize) {
+    (ROWS_GROUP, columns.div_ceil(COLUMNS_GROUP))
+}
+
+/// The grid of [`GEMM_NORM`]: a thread has four rows and four columns, a workgroup as many rows as that leaves.
+pub fn gemm_norm_grid(columns: usize) -> (usize, usize) {
+    (4 * (256 / (columns / 4)), 1)
+}
+
+/// Lays a matrix of rows `[n][k]` out in panels; `columns` beyond it are zero.
+pub fn pack(w: &[f32], columns: usize, depth: usize) -> Vec<f32> {
+    let mut panels = vec![0.0; columns.next_multiple_of(PANEL) * depth];
+    for (n, row) in w.chunks_exact(depth).enumerate() {
+        let panel = &mut panels[n / PANEL * PANEL * depth..];
+        for (k, &x) in row.iter().enumerate() {
+            panel[k * PANEL + n % PANEL] = x;
+        }
+    }
+    panels
+}
+
+fn gemm(args: Args<'_>) {
+    let p: GemmParams = args.params();
+    let (head, w) = (args.head, args.weights[0]);
+    let [a, out] = args.binds();
+    let w: &[f32] = bytemuck::cast_slice(w);
+    let (depth, columns) = (p.depth as usize, p.columns as usize);
+    let product = Product {
+        a: bytemuck::cast_slice(a),
+        a_stride: depth,
+        rows: head[TOKENS] as usize,
+        depth,
+        panels: &w[p.panels_at as usize..][..columns * depth],
+        bias: Some(&w[p.bias_at as usize..][..columns]),
+        activation: match p.activation {
+            1 => Activation::GeluErf,
+            2 => Activation::GeluTanh,
+            _ => Activation::None,
+        },
+        residual: None,
+        out_stride: columns,
+    };
+    multiply(&product, bytemuck::cast_slice_mut(out));
+}
+
+fn gemm_norm(args: Args<'_>) {
+    let p: GemmNormParams = args.params();
+    let (head, w) = (args.head, args.weights[0]);
+    let [a, residual, out] = args.binds();
+    let w: &[f32] = bytemuck::cast_slice(w);
+    let (depth, columns) = (p.depth as usize, p.columns as usize);
+    let rows = head[TOKENS] as usize;
+    let of = |at: u32| &w[at as usize..][..columns];
+    let product = Product {
+        a: bytemuck::cast_slice(a),
+        a_stride: depth,
+        rows,
+        depth,
+        panels: &w[p.panels_at as usize..][..columns * depth],
+        bias: Some(of(p.bias_at)),
+        activation: Activation::None,
+        residual: Some(bytemuck::cast_slice(residual)),
+        out_stride: columns,
+    };
+    let out: &mut [f32] = bytemuck::cast_slice_mut(out);
+    multiply(&product, out);
+    let out = &mut out[..rows * columns];
+    wide(Norm { out, gamma: of(p.gamma_at), beta: of(p.beta_at), eps: p.eps });
+}
+
+struct Norm<'a> {
+    out: &'a mut [f32],
+    gamma: &'a [f32],
+    beta: &'a [f32],
+    eps: f32,
+}
+
+impl Wide for Norm<'_> {
+    #[inline(always)]
+    fn run(self) {
+        for row in self.out.chunks_exact_mut(self.gamma.len()) {
+            layer_norm(row, self.gamma, self.beta, self.eps);
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! The example `embed` from end to end: a line for each line, whatever the lines are.
+
+#[path = "encoder/model.rs"]
+mod model;
+#[path = "support/program.rs"]
+#[allow(dead_code, reason = "shared with other tests")]
+mod program;
+
+use model::{SHAPES, SMALL, Shape, files};
+use pelton::Device;
+use pelton::model::{Encoder, EncoderOptions, Model};
+use serde_json::Value;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+/// A folder that is gone when the test is over.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str, shape: &Shape) -> Self {
+        let folder = std::env::temp_dir().join(format!("pelton-{}-{name}", std::process::id()));
+        for (name, bytes) in files(shape, 9) {
+            let path = folder.join(name);
+            std::fs::create_dir_all(path.parent().expect("in the folder")).expect("it can be made");
+            std::fs::write(path, bytes).expect("temporary files can be written");
+        }
+        Self(folder)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Runs the example: exit code, standard output, standard error.
+fn embed(args: &[&str], input: &[u8]) -> (Option<i32>, String, String) {
+    let mut child = Command::new(program::example("embed"))
+        .args(args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the example starts");
+    let mut stdin = child.stdin.take().expect("piped");
+    let input = input.to_vec();
+    // It may leave before it has read everything.
+    let writer = std::thread::spawn(move || _ = stdin.write_all(&input));
+    let ran = child.wait_with_output().expect("it ends");
+    writer.join().expect("no panic");
+    let text = |bytes| String::from_utf8(bytes).expect("it prints UTF-8");
+    (ran.status.code(), text(ran.stdout), text(ran.stderr))
+}
+
+#[allow(clippy::cast_possible_truncation, reason = "what was an f32 is one")]
+fn numbers(line: &str) -> Vec<f32> {
+    let value: Value = serde_json::from_str(line).expect("a line is JSON");
+    let list = value.as_array().unwrap_or_else(|| panic!("{line}"));
+    list.iter().map(|x| x.as_f64().expect("numbers") as f32).collect()
+}
+
+#[test]
+fn every_line_has_its_line() {
+    let folder = Folder::new("lines", &SMALL);
+    let path = folder.0.to_str().expect("temporary folders have plain names");
+    let mut input = b"turning water\n\nbad \xff line\nturning water\r\n".to_vec();
+    input.extend(b"a ".repeat(50_000));
+    input.extend("\nWasserräder, 水車 \u{0}".as_bytes());
+    let args = ["--model", path, "--device", "cpu", "--max-batch-tokens", "96", "--dtype", "f32"];
+    let (code, out, err) = embed(&args, &input);
+    assert_eq!(code, Some(0), "{err}");
+    let lines: Vec<&str> = out.lines().collect();
+    assert_eq!(lines.len(), 6, "{out}");
+    assert_eq!(lines[2], "{\"error\":\"the line is not UTF-8 from byte 4 on\"}");
+    assert_eq!(lines[0], lines[3], "the end of a line is not part of it");
+    // The numbers read back to the very same.
+    let model = Model::load(&folder.0).expect("a good folder");
+    let mut encoder = Encoder::new(&model, &Device::cpu(), EncoderOptions::default()).unwrap();
+    let long = "a ".repeat(50_000);
+    let found = encoder.embed(&["turning water", "", &long, "Wasserräder, 水車 \u{0}"]).unwrap();
+    for (row, line) in found.rows().zip([0, 1, 4, 5]) {
+        assert_eq!(row, numbers(lines[line]), "line {line}");
+    }
+    for says in [
+        "device   cpu: the processor was asked for",
+        "lines    6, of them 1 errors",
+        "latency  n=6",
+    ] {
+        assert!(err.contains(says), "{says}: {err}");
+    }
+    assert!(err.contains(model.hash()), "{err}");
+    let (code, out, _) = embed(&args, b"");
+    assert_eq!((code, out.as_str()), (Some(0), ""));
+}
+
+#[test]
+fn mistakes_are_named() {
+    let folder = Folder::new("mistakes", &SHAPES[1]);
+    let path = folder.0.to_str().expect("temporary folders have plain names");
+    for (args, says) in [
+        (&[][..], "--model DIR is missing"),
+        (&["--model", path, "--dtype", "int8"], "--dtype: \"int8\" is not built; there are: f32"),
+        (&["--model", path, "--max-batch-tokens", "0"], "--max-batch-tokens: \"0\" is no number"),
+        (&["--model", path, "--max-batch-tokens", "7", "--device", "cpu"], "batch_tokens: 80 to"),
+        (&["--model", path, "--device", "abacus"], "abacus: no such device; devices here:"),
+        (&["--model", "/nowhere"], "/nowhere: not a folder"),
+        (&["--modell", path], "--modell"),
+    ] {
+        let (code, out, err) = embed(args, b"a\n");
+        assert_eq!((code, out.as_str()), (Some(2), ""), "{args:?}: {err}");
+        assert!(err.contains(says), "{args:?}: {err}");
+    }
+    std::fs::remove_file(folder.0.join("tokenizer.json")).expect("it was there");
+    let (code, _, err) = embed(&["--model", path], b"a\n");
+    assert_eq!(code, Some(2));
+    assert!(err.contains("tokenizer.json: missing; a model is a folder with"), "{err}");
+    let (code, out, _) = embed(&["--help"], b"");
+    assert!(code == Some(0) && out.contains("--max-batch-tokens N"));
+}
