@@ -21,13 +21,12 @@ CHECKS=(
   "clippy-wgpu    Cargo.toml                   clippy --no-default-features --features wgpu"
   "clippy-tokio   Cargo.toml                   clippy --no-default-features --features tokio"
   "doc            Cargo.toml                   doc"
-  "test           Cargo.toml                   cargo test --no-fail-fast --features tokio -- --skip wgsl --skip cuda_"
+  "test           Cargo.toml                   tests -- --skip wgsl --skip cuda_"
   "cuda           src/device/cuda              cuda"
-  "nvrtc          src/device/cuda/custom.rs    cargo test --features tokio,nvrtc --test custom_kernel"
   "wgsl-4         src/device/wgpu              wgsl 128 parity windows_wgsl"
   "wgsl-8         src/device/wgpu              wgsl 256"
   "wgsl-16        src/device/wgpu              wgsl 512 parity windows_wgsl"
-  "images         kernels/pelton.cu            cargo test --test cuda_image"
+  "images         kernels/pelton.cu            tests --test cuda_image"
   "portable       src/base/pages.rs            portable"
   "loom           tests/loom.rs                loom"
   "tsan           tests/stress.rs              tsan"
@@ -63,6 +62,11 @@ doc() {
   RUSTDOCFLAGS="${RUSTDOCFLAGS-} -Dwarnings" cargo doc --no-deps
 }
 
+# Tests of every kind run with the same features, so that nothing is built twice.
+tests() {
+  cargo test --no-fail-fast --features tokio,nvrtc "$@"
+}
+
 # Tests with wgsl in their name, on the software device, at a subgroup of width / 32: all of them, or those in files
 # whose names begin so. What is about queues and memory is the same at any width.
 wgsl() {
@@ -74,17 +78,17 @@ wgsl() {
     for file in tests/"$name"*.rs; do files+=(--test "$(basename "$file" .rs)"); done
   done
   VK_DRIVER_FILES=$driver VK_ICD_FILENAMES=$driver LP_NATIVE_VECTOR_WIDTH=$width \
-    cargo test --no-fail-fast --features tokio "${files[@]}" -- wgsl | some_ran
+    tests "${files[@]}" -- wgsl | some_ran
 }
 
 # Tests with cuda_ in their name, on the stand-in for the driver: all of them in order, then in ten orders those of the
 # queue and of moves between devices, with events brought one way, the other, and both.
 cuda() {
   local seed ways=(0 1000000000 16384)
-  cargo test --no-fail-fast --features tokio --tests -- cuda_ | some_ran || return
+  tests --tests -- cuda_ | some_ran || return
   for seed in {1..10}; do
     PELTON_CUDA_SEED=$seed PELTON_CUDA_COPY_BYTES=${ways[seed % 3]} \
-      cargo test --no-fail-fast --test device --test placement -- cuda_ | some_ran || return
+      tests --test device --test placement -- cuda_ | some_ran || return
   done
 }
 
