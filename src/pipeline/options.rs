@@ -370,8 +370,9 @@ pub struct Options {
     /// Whether a CUDA device keeps a kernel of ours running that waits for batches, which saves each of them a launch.
     ///
     /// For streams where microseconds count more than throughput: up to a quarter of the device is taken for as long as
-    /// events come, and some thirty milliseconds longer. Results are the same. Memory that grows, new windows' places
-    /// and moves between devices stop the kernel for a moment. A device without this mode (`Caps::latency_mode`) is an
+    /// events come, and some thirty milliseconds longer, so that four such pipelines find room on it and more take
+    /// turns. Results are the same. Memory that grows, new windows' places and moves between devices stop the kernel
+    /// for a moment. A device without this mode (`Caps::latency_mode`) is an
     /// error at the start; an `alternative` without it runs batches as always.
     pub latency_mode: bool,
     /// Batches in flight, at most.
