@@ -6,14 +6,14 @@
 
 namespace pelton::clear {
 
-static __device__ __forceinline__ void body(Head head, const RowParams& p, ConstWords map, Words rows) {
-    if (past_grid(head)) {
+static __device__ __forceinline__ void body(Block block, Head head, const RowParams& p, ConstWords map, Words rows) {
+    if (past_grid(head, block)) {
         return;
     }
     // Slots are emptied from an id that begins a block; this is the first id of the block of rows that this thread
     // helps to empty.
     const uint32_t within = threadIdx.x % BLOCK_IDS;
-    const uint32_t id = head[WALK_FROM] + blockIdx.x * THREADS + threadIdx.x - within;
+    const uint32_t id = head[WALK_FROM] + block.index * THREADS + threadIdx.x - within;
     if (id >= head[WALK_TO]) {
         return;
     }
@@ -29,7 +29,7 @@ static __device__ __forceinline__ void body(Head head, const RowParams& p, Const
 }
 
 extern "C" __global__ void __launch_bounds__(256) clear(Head head, RowParams p, ConstWords map, Words rows) {
-    body(head, p, map, rows);
+    body(this_block(), head, p, map, rows);
 }
 
 }  // namespace pelton::clear

@@ -6,16 +6,17 @@
 
 namespace pelton::dense {
 
-static __device__ __forceinline__ void body(Head head, const KeysParams& p, Events events, Words ids, Words out) {
-    if (past_grid(head)) {
+static __device__ __forceinline__ void body(Block block, Head head, const KeysParams& p, Events events, Words ids,
+                                            Words out) {
+    if (past_grid(head, block)) {
         return;
     }
     const uint32_t keys = head[DENSE_KEYS];
-    if (blockIdx.x == 0 && threadIdx.x == 0) {
+    if (block.index == 0 && threadIdx.x == 0) {
         atomicAdd(&out[0], OUT_FIXED);
         out[OUT_KEYS] = keys;
     }
-    const Chunk chunk = chunk_of_block(head);
+    const Chunk chunk = chunk_of_block(head, block);
     const uint32_t event = chunk.first + threadIdx.x;
     uint32_t id = DROPPED;
     if (threadIdx.x < chunk.events && (p.filtered == 0 || ids[event] != DROPPED)) {
@@ -27,7 +28,7 @@ static __device__ __forceinline__ void body(Head head, const KeysParams& p, Even
 }
 
 extern "C" __global__ void __launch_bounds__(256) dense(Head head, KeysParams p, Events events, Words ids, Words out) {
-    body(head, p, events, ids, out);
+    body(this_block(), head, p, events, ids, out);
 }
 
 }  // namespace pelton::dense

@@ -49,16 +49,16 @@ static __device__ __forceinline__ void elect_thread(uint32_t& elected, const u64
     }
 }
 
-static __device__ __forceinline__ void body(Head head, const RowParams& p, Events events, ConstWords ids,
+static __device__ __forceinline__ void body(Block block, Head head, const RowParams& p, Events events, ConstWords ids,
                                             ConstWords map, Words rows) {
     __shared__ Speakers speakers;
     __shared__ u64 times[THREADS];
     __shared__ uint32_t first[THREADS];
     __shared__ uint32_t last[THREADS];
-    if (past_grid(head)) {
+    if (past_grid(head, block)) {
         return;
     }
-    const Chunk chunk = chunk_of_block(head);
+    const Chunk chunk = chunk_of_block(head, block);
     const uint32_t index = chunk.first + threadIdx.x;
     const uint32_t id = threadIdx.x < chunk.events ? ids[index] : DROPPED;
     bool takes_part = id < ASIDE;
@@ -95,7 +95,7 @@ static __device__ __forceinline__ void body(Head head, const RowParams& p, Event
 
 extern "C" __global__ void __launch_bounds__(256)
     elect(Head head, RowParams p, Events events, ConstWords ids, ConstWords map, Words rows) {
-    body(head, p, events, ids, map, rows);
+    body(this_block(), head, p, events, ids, map, rows);
 }
 
 }  // namespace pelton::elect

@@ -47,12 +47,12 @@ static __device__ __forceinline__ void offer(Words rows, uint32_t end, uint32_t 
     rows[end + END_ELECT] = 0;
 }
 
-static __device__ __forceinline__ void body(Head head, const RowParams& p, Events events, ConstWords ids,
+static __device__ __forceinline__ void body(Block block, Head head, const RowParams& p, Events events, ConstWords ids,
                                             ConstWords map, Words rows) {
-    if (past_grid(head)) {
+    if (past_grid(head, block)) {
         return;
     }
-    const Chunk chunk = chunk_of_block(head);
+    const Chunk chunk = chunk_of_block(head, block);
     const uint32_t index = chunk.first + threadIdx.x;
     const uint32_t id = threadIdx.x < chunk.events ? ids[index] : DROPPED;
     if (id >= ASIDE) {
@@ -80,7 +80,7 @@ static __device__ __forceinline__ void body(Head head, const RowParams& p, Event
 
 extern "C" __global__ void __launch_bounds__(256)
     ends(Head head, RowParams p, Events events, ConstWords ids, ConstWords map, Words rows) {
-    body(head, p, events, ids, map, rows);
+    body(this_block(), head, p, events, ids, map, rows);
 }
 
 }  // namespace pelton::ends

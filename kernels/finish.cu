@@ -13,24 +13,24 @@ constexpr uint32_t DONE_BLOCKS = 0;
 constexpr uint32_t KEPT_TICKET = 1;
 constexpr uint32_t KEPT_RESULT = 2;
 
-static __device__ __forceinline__ void body(Words kept, ConstWords out, Words mark) {
+static __device__ __forceinline__ void body(Block block, Words kept, ConstWords out, Words mark) {
     if (out.len != 0) {
         Words result = {reinterpret_cast<uint32_t*>(join(kept[KEPT_RESULT], kept[KEPT_RESULT + 1])), out.len, 0};
         const uint32_t used = min(max(out[0], 1u), out.len);
-        for (uint32_t i = 4 * (blockIdx.x * THREADS + threadIdx.x); i < used; i += 4 * gridDim.x * THREADS) {
+        for (uint32_t i = 4 * (block.index * THREADS + threadIdx.x); i < used; i += 4 * block.count * THREADS) {
             result.four(i) = out.four(i);
         }
     }
     __threadfence_system();
     __syncthreads();
-    if (threadIdx.x == 0 && atomicAdd(&kept[DONE_BLOCKS], 1u) == gridDim.x - 1) {
+    if (threadIdx.x == 0 && atomicAdd(&kept[DONE_BLOCKS], 1u) == block.count - 1) {
         __threadfence_system();
         *const_cast<volatile uint32_t*>(&mark[0]) = kept[KEPT_TICKET];
     }
 }
 
 extern "C" __global__ void __launch_bounds__(256) finish(Words kept, ConstWords out, Words mark) {
-    body(kept, out, mark);
+    body(this_block(), kept, out, mark);
 }
 
 }  // namespace pelton::finish

@@ -159,12 +159,12 @@ struct Firing {
     }
 };
 
-static __device__ __forceinline__ void body(Head head, const FireParams& p, ConstWords records, ConstWords map,
-                                            Words rows, Words emitted, Words out) {
-    if (past_grid(head)) {
+static __device__ __forceinline__ void body(Block block, Head head, const FireParams& p, ConstWords records,
+                                            ConstWords map, Words rows, Words emitted, Words out) {
+    if (past_grid(head, block)) {
         return;
     }
-    const uint32_t walked = blockIdx.x * THREADS + threadIdx.x;
+    const uint32_t walked = block.index * THREADS + threadIdx.x;
     const uint32_t id = head[WALK_FROM] + walked;
     Firing firing{head, p, map, rows, out, id, 0, row_at(head, WALK_INTO, p, map, id)};
     const bool here = id < head[WALK_TO] && firing.is_here();
@@ -176,7 +176,7 @@ static __device__ __forceinline__ void body(Head head, const FireParams& p, Cons
         const uint32_t before = take_places(emits, out[FIRE_ROWS], all);
         place = emits ? before + 1 : 0;
         if (threadIdx.x == 0) {
-            atomicAdd(&out[0], all * p.out_words + (blockIdx.x == 0 && p.first_block == 0 ? FIRE_FIXED : 0));
+            atomicAdd(&out[0], all * p.out_words + (block.index == 0 && p.first_block == 0 ? FIRE_FIXED : 0));
         }
         if (here) {
             emitted[walked] = place;
@@ -199,7 +199,7 @@ static __device__ __forceinline__ void body(Head head, const FireParams& p, Cons
 
 extern "C" __global__ void __launch_bounds__(256)
     fire(Head head, FireParams p, ConstWords records, ConstWords map, Words rows, Words emitted, Words out) {
-    body(head, p, records, map, rows, emitted, out);
+    body(this_block(), head, p, records, map, rows, emitted, out);
 }
 
 }  // namespace pelton::fire

@@ -176,14 +176,14 @@ static __device__ __forceinline__ void send_row(const RowParams& p, const Sums& 
     }
 }
 
-static __device__ __forceinline__ void body(Head head, const RowParams& p, Events events, ConstWords ids,
+static __device__ __forceinline__ void body(Block block, Head head, const RowParams& p, Events events, ConstWords ids,
                                             ConstWords map, Words rows) {
     __shared__ Speakers speakers;
     __shared__ uint32_t columns[SUMS * THREADS];
-    if (past_grid(head)) {
+    if (past_grid(head, block)) {
         return;
     }
-    const Chunk chunk = chunk_of_block(head);
+    const Chunk chunk = chunk_of_block(head, block);
     const uint32_t index = chunk.first + threadIdx.x;
     const uint32_t id = threadIdx.x < chunk.events ? ids[index] : DROPPED;
     uint32_t value = 0;
@@ -218,7 +218,7 @@ static __device__ __forceinline__ void body(Head head, const RowParams& p, Event
 
 extern "C" __global__ void __launch_bounds__(256)
     fold(Head head, RowParams p, Events events, ConstWords ids, ConstWords map, Words rows) {
-    body(head, p, events, ids, map, rows);
+    body(this_block(), head, p, events, ids, map, rows);
 }
 
 }  // namespace pelton::fold

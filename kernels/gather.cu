@@ -35,8 +35,9 @@ static __device__ __forceinline__ void take(const uint32_t* from, Words events, 
     }
 }
 
-static __device__ __forceinline__ void body(ConstWords control, Words head, Words events, Words kept, Words out) {
-    const uint32_t thread = blockIdx.x * THREADS + threadIdx.x;
+static __device__ __forceinline__ void body(Block block, ConstWords control, Words head, Words events, Words kept,
+                                            Words out) {
+    const uint32_t thread = block.index * THREADS + threadIdx.x;
     if (thread < min(OUTPUT_HEAD, out.len)) {
         out[thread] = 0;
     }
@@ -47,12 +48,12 @@ static __device__ __forceinline__ void body(ConstWords control, Words head, Word
         kept[KEPT_RESULT + 1] = control[RESULT + 1];
     }
     const uint32_t head_words = control[HEAD_WORDS];
-    for (uint32_t i = thread; i < head_words; i += gridDim.x * THREADS) {
+    for (uint32_t i = thread; i < head_words; i += block.count * THREADS) {
         head[i] = control[CONTROL + i];
     }
     const uint32_t pieces = control[PIECES];
     const uint32_t pieces_at = control[PIECES_AT];
-    for (uint32_t i = blockIdx.x; i < pieces; i += gridDim.x) {
+    for (uint32_t i = block.index; i < pieces; i += block.count) {
         const uint4 piece = control.four(pieces_at + 4 * i);
         take(reinterpret_cast<const uint32_t*>(join(piece.x, piece.y)), events, piece.z, piece.w);
     }
@@ -60,7 +61,7 @@ static __device__ __forceinline__ void body(ConstWords control, Words head, Word
 
 extern "C" __global__ void __launch_bounds__(256)
     gather(ConstWords control, Words head, Words events, Words kept, Words out) {
-    body(control, head, events, kept, out);
+    body(this_block(), control, head, events, kept, out);
 }
 
 }  // namespace pelton::gather

@@ -54,15 +54,15 @@ struct Lookup {
     }
 };
 
-static __device__ __forceinline__ void body(Head head, const KeysParams& p, Events events, Words table, Words ids,
-                                            Words out) {
-    if (past_grid(head)) {
+static __device__ __forceinline__ void body(Block block, Head head, const KeysParams& p, Events events, Words table,
+                                            Words ids, Words out) {
+    if (past_grid(head, block)) {
         return;
     }
-    if (blockIdx.x == 0 && threadIdx.x == 0 && p.first_slot == 0) {
+    if (block.index == 0 && threadIdx.x == 0 && p.first_slot == 0) {
         atomicAdd(&out[0], OUT_FIXED);
     }
-    const Chunk chunk = chunk_of_block(head);
+    const Chunk chunk = chunk_of_block(head, block);
     const TablePage page(head, p);
     const uint32_t event = chunk.first + threadIdx.x;
     uint32_t id = DROPPED;
@@ -85,7 +85,7 @@ static __device__ __forceinline__ void body(Head head, const KeysParams& p, Even
 // `counts` is the CPU twin's alone, which settles at once.
 extern "C" __global__ void __launch_bounds__(256)
     keys(Head head, KeysParams p, Events events, Words table, Words ids, Words, Words out) {
-    body(head, p, events, table, ids, out);
+    body(this_block(), head, p, events, table, ids, out);
 }
 
 }  // namespace pelton::keys

@@ -53,11 +53,11 @@ static __device__ __forceinline__ void merge_row(const RowParams& p, Words rows,
     }
 }
 
-static __device__ __forceinline__ void body(Head head, const RowParams& p, ConstWords map, Words rows) {
-    if (past_grid(head)) {
+static __device__ __forceinline__ void body(Block block, Head head, const RowParams& p, ConstWords map, Words rows) {
+    if (past_grid(head, block)) {
         return;
     }
-    const uint32_t id = head[WALK_FROM] + blockIdx.x * THREADS + threadIdx.x;
+    const uint32_t id = head[WALK_FROM] + block.index * THREADS + threadIdx.x;
     if (id >= head[WALK_TO]) {
         return;
     }
@@ -74,7 +74,7 @@ static __device__ __forceinline__ void body(Head head, const RowParams& p, Const
 }
 
 extern "C" __global__ void __launch_bounds__(256) merge(Head head, RowParams p, ConstWords map, Words rows) {
-    body(head, p, map, rows);
+    body(this_block(), head, p, map, rows);
 }
 
 }  // namespace pelton::merge

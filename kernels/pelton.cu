@@ -28,3 +28,5 @@
 #include "fire.cu"
 #include "merge.cu"
 #include "zero.cu"
+
+#include "resident.cu"

@@ -50,6 +50,13 @@ template <class T> static __device__ __forceinline__ T now(const T& word) {
     return *const_cast<const volatile T*>(&word);
 }
 
+// Which of how many blocks this one is. A launch says so; in the resident kernel one block plays several in turn, so
+// bodies that it runs are told.
+struct Block {
+    uint32_t index, count;
+};
+static __device__ __forceinline__ Block this_block() { return Block{blockIdx.x, gridDim.x}; }
+
 static __device__ __forceinline__ u64 join(uint32_t low, uint32_t high) { return u64(high) << 32 | low; }
 static __device__ __forceinline__ uint32_t low_of(u64 x) { return uint32_t(x); }
 static __device__ __forceinline__ uint32_t high_of(u64 x) { return uint32_t(x >> 32); }

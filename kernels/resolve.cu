@@ -8,19 +8,19 @@
 
 namespace pelton::resolve {
 
-static __device__ __forceinline__ void body(Head head, const KeysParams& p, Events events, Words records, Words ids,
-                                            ConstWords counts, Words out) {
-    if (past_grid(head)) {
+static __device__ __forceinline__ void body(Block block, Head head, const KeysParams& p, Events events, Words records,
+                                            Words ids, ConstWords counts, Words out) {
+    if (past_grid(head, block)) {
         return;
     }
-    if (blockIdx.x == 0 && threadIdx.x == 0 && p.first_id == 0) {
+    if (block.index == 0 && threadIdx.x == 0 && p.first_id == 0) {
         // One more than the highest id ever handed out, and how many are free again.
         const uint32_t taken = counts[COUNTS_TAKEN];
         const uint32_t free = counts[COUNTS_FREE];
         out[OUT_KEYS] = counts[COUNTS_BASE] + max(taken, free) - free;
         out[OUT_FREE] = max(taken, free) - taken;
     }
-    const Chunk chunk = chunk_of_block(head);
+    const Chunk chunk = chunk_of_block(head, block);
     if (threadIdx.x >= chunk.events) {
         return;
     }
@@ -57,7 +57,7 @@ static __device__ __forceinline__ void body(Head head, const KeysParams& p, Even
 
 extern "C" __global__ void __launch_bounds__(256)
     resolve(Head head, KeysParams p, Events events, Words records, Words ids, ConstWords counts, Words out) {
-    body(head, p, events, records, ids, counts, out);
+    body(this_block(), head, p, events, records, ids, counts, out);
 }
 
 }  // namespace pelton::resolve

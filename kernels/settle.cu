@@ -7,12 +7,12 @@
 
 namespace pelton::settle {
 
-static __device__ __forceinline__ void body(Head head, const KeysParams& p, Events events, Words table, Words ids,
-                                            Words counts, Words out) {
-    if (past_grid(head)) {
+static __device__ __forceinline__ void body(Block block, Head head, const KeysParams& p, Events events, Words table,
+                                            Words ids, Words counts, Words out) {
+    if (past_grid(head, block)) {
         return;
     }
-    const Chunk chunk = chunk_of_block(head);
+    const Chunk chunk = chunk_of_block(head, block);
     const TablePage page(head, p);
     const uint32_t event = chunk.first + threadIdx.x;
     const uint32_t pending = threadIdx.x < chunk.events ? ids[event] : DROPPED;
@@ -39,7 +39,7 @@ static __device__ __forceinline__ void body(Head head, const KeysParams& p, Even
 
 extern "C" __global__ void __launch_bounds__(256)
     settle(Head head, KeysParams p, Events events, Words table, Words ids, Words counts, Words out) {
-    body(head, p, events, table, ids, counts, out);
+    body(this_block(), head, p, events, table, ids, counts, out);
 }
 
 }  // namespace pelton::settle

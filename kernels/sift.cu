@@ -94,11 +94,12 @@ static __device__ __forceinline__ uint32_t test(const Event& event, uint4 how, u
     return uint32_t(key - range.x <= range.z) ^ flags;
 }
 
-static __device__ __forceinline__ void body(Head head, const SiftParams& p, Events events, ConstWords code, Words ids) {
-    if (past_grid(head)) {
+static __device__ __forceinline__ void body(Block block, Head head, const SiftParams& p, Events events, ConstWords code,
+                                            Words ids) {
+    if (past_grid(head, block)) {
         return;
     }
-    const Chunk chunk = chunk_of_block(head);
+    const Chunk chunk = chunk_of_block(head, block);
     if (threadIdx.x >= chunk.events) {
         return;
     }
@@ -128,7 +129,7 @@ static __device__ __forceinline__ void body(Head head, const SiftParams& p, Even
 
 extern "C" __global__ void __launch_bounds__(256)
     sift(Head head, SiftParams p, Events events, ConstWords code, Words ids) {
-    body(head, p, events, code, ids);
+    body(this_block(), head, p, events, code, ids);
 }
 
 }  // namespace pelton::sift

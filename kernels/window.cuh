@@ -37,8 +37,10 @@ constexpr uint32_t OUT_PROBES = 3;
 constexpr uint32_t OUT_FREE = 4;
 constexpr uint32_t OUT_FILL = 5;
 
-// Whether this block is one that the header did not ask for.
-static __device__ __forceinline__ bool past_grid(Head head) { return blockIdx.x >= head[GROUPS]; }
+// Whether a block is one that the header did not ask for.
+static __device__ __forceinline__ bool past_grid(Head head, Block block = this_block()) {
+    return block.index >= head[GROUPS];
+}
 
 struct Chunk {
     uint32_t first, events, spans_at, spans;
@@ -47,12 +49,12 @@ struct Chunk {
     u64 seq;
 };
 
-// The chunk of this block; one of no events when there is none.
-static __device__ __forceinline__ Chunk chunk_of_block(Head head) {
-    if (blockIdx.x >= head[CHUNKS]) {
+// The chunk of a block; one of no events when there is none.
+static __device__ __forceinline__ Chunk chunk_of_block(Head head, Block block = this_block()) {
+    if (block.index >= head[CHUNKS]) {
         return Chunk{};
     }
-    const uint32_t at = FIXED_WORDS + blockIdx.x * CHUNK;
+    const uint32_t at = FIXED_WORDS + block.index * CHUNK;
     const uint32_t spans = head[at + 3];
     return Chunk{head[at],
                  head[at + 1],

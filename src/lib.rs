@@ -19,7 +19,8 @@
 //! and window is the same to the bit, as is the set of late events.
 //!
 //! Features: `wgpu` (default) reaches GPUs through WGSL; `cuda` (default) runs on NVIDIA's driver where
-//! there is one; `tokio` adds what needs that runtime. Without features the processor does everything.
+//! there is one; `nvrtc` compiles your own CUDA kernels ([`device::Backend::add_kernel`]); `tokio` adds what needs that
+//! runtime. Without features the processor does everything.
 
 #[cfg(target_endian = "big")]
 compile_error!("pelton reads the fields of events as little-endian words, as GPUs do");

@@ -10,6 +10,8 @@ mod cuda_host;
 #[path = "cuda/failures.rs"]
 mod failures;
 mod kernels;
+#[path = "cuda/latency.rs"]
+mod latency;
 #[path = "cuda/planted.rs"]
 mod planted;
 #[cfg(feature = "cuda")]

@@ -35,7 +35,7 @@ fn the_table_of_kernels_is_that_of_the_operators() {
     let (operators, device) = table.split_at(ops::KERNELS.len());
     assert_eq!(operators, ops::KERNELS.iter().map(of).collect::<Vec<_>>());
     let own: Vec<&str> = device.iter().map(|(name, _)| name.as_str()).collect();
-    assert_eq!(own, ["gather", "finish"], "the device's own, around every replay");
+    assert_eq!(own, ["gather", "finish", "resident"], "the device's own");
 }
 
 /// The text of a CUDA source, comments aside.
@@ -161,7 +161,7 @@ fn mistakes_are_named() {
 #[test]
 fn launches_no_device_takes_are_refused() {
     let Some(shim) = open(&CHECKS, "launches_no_device_takes_are_refused") else { return };
-    let good = Launch { grid: 1, block: 64, shared_bytes: 0, seed: 0 };
+    let good = Launch { block: 64, ..Launch::of(1, 0) };
     for (bad, said) in [
         (Launch { grid: 0, ..good }, "1 to 2^31 - 1 blocks"),
         (Launch { block: 0, ..good }, "1 to 1,024 threads"),
@@ -345,6 +345,45 @@ fn a_check_under_the_sanitizer() {
         // Errors that abandon threads must not confuse the sanitizer either.
         assert!(check_on(&shim, "barriers_apart", 1, seed, 1024).is_err());
         found.expect("the shim has nothing against it");
+    }
+}
+
+/// A launch of `grid` blocks that are there at the same time, over zeroed words.
+fn together(shim: &Shim, name: &str, grid: u32, seed: u64) -> Result<Vec<u32>, String> {
+    let mut words = vec![0; 64];
+    let launch = Launch { block: 64, cooperative: 1, ..Launch::of(grid, seed) };
+    shim.launch(name, launch, &mut [Arg::Write(&mut words)]).map(|()| words)
+}
+
+#[test]
+fn blocks_of_a_cooperative_launch_meet() {
+    let Some(shim) = open(&CHECKS, "blocks_of_a_cooperative_launch_meet") else { return };
+    for seed in 0..20 {
+        let found = together(&shim, "all_see_all", 5, seed).expect("nothing is wrong");
+        let first = (0..5).map(|block| 1000 * 100 * block + 15);
+        let second = (0..5).map(|block| 1000 * (100 * block + 1) + 30);
+        assert_eq!(found[9..19], first.chain(second).collect::<Vec<_>>(), "seed {seed}");
+        assert_eq!(together(&shim, "looks_for_the_last", 4, seed).expect("it ends")[1], 7);
+    }
+    let apart = |seed| {
+        let found = together(&shim, "all_see_all_without_barrier", 5, seed).expect("it ends");
+        found[9..14] != [15; 5]
+    };
+    assert!((0..20).all(apart), "blocks that do not wait see less");
+}
+
+#[test]
+fn mistakes_between_blocks_are_named() {
+    let Some(shim) = open(&CHECKS, "mistakes_between_blocks_are_named") else { return };
+    for seed in 0..10 {
+        for (name, said) in
+            [("grid_barrier_not_reached", "left"), ("grid_barriers_apart", "waits for barrier")]
+        {
+            let why = together(&shim, name, 3, seed).expect_err("it is wrong");
+            assert!(why.contains(name) && why.contains(said), "seed {seed}: {why}");
+        }
+        let why = check_on(&shim, "all_see_all", 2, seed, 64).expect_err("blocks take turns");
+        assert!(why.contains("not launched cooperatively"), "{why}");
     }
 }
 

@@ -121,6 +121,17 @@ fn cuda_computes_what_the_processor_computes() {
     }
 }
 
+/// Kernels that the resident one does not know, among batches that it serves.
+#[test]
+fn cuda_latency_computes_what_the_processor_computes() {
+    let test = "cuda_latency_computes_what_the_processor_computes";
+    let Some(gpu) = over_stand_in(test) else { return };
+    let run = Run { seed: 1, batches: 100, in_flight: 3, eager: 64, held: 3 };
+    let here = stream(&Device::cpu(), run).expect("the processor does not fail");
+    let there = stream(&cuda_host::latency::latency(&gpu), run).expect("the device works");
+    assert!(here == there, "{run:?}");
+}
+
 #[test]
 fn wgsl_queues_of_one_device_do_not_meet() {
     let Some(gpu) = kernels::bed::software("wgsl_queues_of_one_device_do_not_meet") else { return };

@@ -8,6 +8,7 @@ mod kernels;
 mod spec;
 
 use cuda_host::driver::cuda;
+use cuda_host::latency::latency;
 use engine::case::Case;
 use engine::{Setup, inline, windows};
 use kernels::bed::software;
@@ -146,6 +147,13 @@ fn cuda_every_call_fails_in_turn() {
     }
 }
 
+#[test]
+fn cuda_latency_every_call_fails_in_turn() {
+    if let Some(device) = cuda("faults::cuda_latency_every_call_fails_in_turn") {
+        every_call(&latency(&device), 3);
+    }
+}
+
 /// A running pipeline whose device is lost: the error comes as the last item, waiting producers are let go.
 fn lost_while_running(device: &Device) {
     let case = case();
@@ -198,6 +206,14 @@ fn wgsl_a_device_lost_while_running_lets_everyone_go() {
 fn cuda_a_device_lost_while_running_lets_everyone_go() {
     if let Some(device) = cuda("faults::cuda_a_device_lost_while_running_lets_everyone_go") {
         lost_while_running(&device);
+    }
+}
+
+#[test]
+fn cuda_latency_a_device_lost_while_running_lets_everyone_go() {
+    const TEST: &str = "faults::cuda_latency_a_device_lost_while_running_lets_everyone_go";
+    if let Some(device) = cuda(TEST) {
+        lost_while_running(&latency(&device));
     }
 }
 
@@ -388,6 +404,17 @@ fn wgsl_planted_keys_harm_nobody() {
 #[test]
 fn cuda_planted_keys_harm_nobody() {
     if let Some(device) = cuda("faults::cuda_planted_keys_harm_nobody") {
+        planted(&device);
+    }
+}
+
+#[test]
+fn cuda_latency_hostile_keys_harm_nobody() {
+    if let Some(device) = cuda("faults::cuda_latency_hostile_keys_harm_nobody") {
+        let device = latency(&device);
+        collisions(&device);
+        frozen(&device);
+        thawed(&device);
         planted(&device);
     }
 }

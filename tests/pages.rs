@@ -9,6 +9,7 @@ mod kernels;
 mod spec;
 
 use cuda_host::driver::cuda;
+use cuda_host::latency::latency;
 use engine::Setup;
 use engine::case::{Case, random};
 use engine::narrow::{Seen, narrow};
@@ -74,6 +75,12 @@ fn kernels_one_page_two_pages_and_many() {
 fn cuda_one_page_two_pages_and_many() {
     let Some(device) = cuda("pages::cuda_one_page_two_pages_and_many") else { return };
     few_pages_and_many(&device);
+}
+
+#[test]
+fn cuda_latency_one_page_two_pages_and_many() {
+    let Some(device) = cuda("pages::cuda_latency_one_page_two_pages_and_many") else { return };
+    few_pages_and_many(&latency(&device));
 }
 
 #[test]

@@ -225,6 +225,12 @@ fn cuda_filters_drop_what_plain_rust_drops() {
     random_filters(cuda("cuda_filters_drop_what_plain_rust_drops"));
 }
 
+#[test]
+fn cuda_latency_filters_drop_what_plain_rust_drops() {
+    let device = cuda("cuda_latency_filters_drop_what_plain_rust_drops");
+    random_filters(device.map(|device| cuda_host::latency::latency(&device)));
+}
+
 fn batches_of_all_sizes(devices: impl IntoIterator<Item = Device>) {
     for device in devices {
         let rng = &mut SplitMix::new(5);

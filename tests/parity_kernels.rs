@@ -109,6 +109,18 @@ fn cuda_does_what_the_processor_does() {
     }
 }
 
+#[test]
+fn cuda_latency_does_what_the_processor_does() {
+    let test = "parity_kernels::cuda_latency_does_what_the_processor_does";
+    let Some(device) = cuda_host::driver::cuda(test) else { return };
+    let device = cuda_host::latency::latency(&device);
+    for script in scripts(4) {
+        let here = run::trace(&Device::cpu(), &script).expect("the processor is always there");
+        let there = run::trace(&device, &script).expect("the device works");
+        same("the latency mode and cpu", &script, &there, &here);
+    }
+}
+
 /// Counts and sums of three keys, every event a chunk of its own.
 fn one_event_a_chunk(device: &Device, events: u32) -> Result<Vec<(u32, u32)>> {
     let (n, layout) = (events as usize, Layout::new(FIXED));

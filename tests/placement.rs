@@ -6,6 +6,7 @@ mod kernels;
 mod spec;
 
 use cuda_host::driver::cuda;
+use cuda_host::latency::latency;
 use engine::case::{Case, long, long_setup};
 use engine::slow::{Pace, slow};
 use engine::{Setup, inline};
@@ -73,6 +74,14 @@ fn wgsl_from_adapter_to_adapter() {
 fn cuda_from_processor_to_device_and_back() {
     let Some(device) = cuda("placement::cuda_from_processor_to_device_and_back") else { return };
     check(&Device::cpu(), &device, 10);
+}
+
+#[test]
+fn cuda_latency_from_processor_to_device_and_back() {
+    const TEST: &str = "placement::cuda_latency_from_processor_to_device_and_back";
+    let Some(device) = cuda(TEST) else { return };
+    check(&Device::cpu(), &latency(&device), 4);
+    check(&device, &latency(&device), 2);
 }
 
 #[test]

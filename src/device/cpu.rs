@@ -27,6 +27,7 @@ impl Cpu {
                 bind_words_max: usize::MAX / 4,
                 subgroup: (1, 1),
                 f16: true,
+                latency_mode: false,
             },
         }
     }

@@ -20,7 +20,7 @@
 
 use super::{Backend, Caps, Device, Done, ProgramId, Queue, QueueOptions, Ticket, Wake};
 use crate::base::error::{Error, Result};
-use crate::plan::{BufId, BufferDecl, Memory, Plan};
+use crate::plan::{BufId, BufferDecl, Kernel, Memory, Plan};
 use crate::ring::lane::Lease;
 use crate::ring::slab::Slab;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -176,6 +176,16 @@ impl Fault {
         Device::new(Arc::new(Self { inner, caps, state: script.state }), &why)
     }
 
+    fn wrap(&self, inner: Box<dyn Queue>) -> Box<dyn Queue> {
+        Box::new(FaultQueue {
+            inner,
+            device: self.caps.name.clone(),
+            state: Arc::clone(&self.state),
+            late: 0,
+            wake: None,
+        })
+    }
+
     fn enter(&self, call: Call) -> Result<()> {
         match self.state.judge(&self.caps.name, call) {
             Verdict::Work | Verdict::Late(_) => Ok(()),
@@ -194,15 +204,19 @@ impl Backend for Fault {
         self.inner.register(slab)
     }
 
+    unsafe fn add_kernel(&self, kernel: &'static Kernel, cuda: &str) -> Result<()> {
+        // SAFETY: promised by the caller.
+        unsafe { self.inner.add_kernel(kernel, cuda) }
+    }
+
     fn queue(&self, options: QueueOptions) -> Result<Box<dyn Queue>> {
         self.enter(Call::Queue)?;
-        Ok(Box::new(FaultQueue {
-            inner: self.inner.queue(options)?,
-            device: self.caps.name.clone(),
-            state: Arc::clone(&self.state),
-            late: 0,
-            wake: None,
-        }))
+        Ok(self.wrap(self.inner.queue(options)?))
+    }
+
+    fn latency_queue(&self, options: QueueOptions) -> Result<Box<dyn Queue>> {
+        self.enter(Call::Queue)?;
+        Ok(self.wrap(self.inner.latency_queue(options)?))
     }
 }
 

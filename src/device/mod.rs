@@ -16,8 +16,8 @@ mod wgpu;
 pub use choose::Device;
 pub use output::Output;
 
-use crate::base::error::Result;
-use crate::plan::{BufId, BufferDecl, Memory, Plan};
+use crate::base::error::{Error, Result};
+use crate::plan::{BufId, BufferDecl, Kernel, Memory, Plan};
 use crate::ring::lane::Lease;
 use crate::ring::slab::Slab;
 use std::sync::Arc;
@@ -41,6 +41,8 @@ pub struct Caps {
     pub subgroup: (u32, u32),
     /// Whether kernels may use 16-bit floats.
     pub f16: bool,
+    /// Whether it has a [`Backend::latency_queue`].
+    pub latency_mode: bool,
 }
 
 /// How many batches and results a queue keeps apart.
@@ -76,11 +78,41 @@ pub trait Backend: Send + Sync {
         Ok(())
     }
 
+    /// Gives the device the CUDA source of a kernel that is not pelton's own, before a plan with it is compiled; a
+    /// second time does nothing. Devices that are not CUDA have what they need in the record and do nothing.
+    ///
+    /// The source may include `prelude.cuh`, as the kernels of the crate do. Its entry point has the kernel's name, is
+    /// `extern "C" __global__` and in no namespace; its arguments are the header, the parameters when there are any,
+    /// the events when it reads them, and the buffers in the order of the record. It is compiled by NVRTC, which takes
+    /// the feature `nvrtc` and NVIDIA's library of that name. The example `custom_kernel` shows a whole one.
+    ///
+    /// # Errors
+    /// `Invalid` when the source does not compile, with what the compiler says, or takes other arguments than the
+    /// record says; `Unsupported` without the feature, without the library, or when the driver does not take what the
+    /// compiler makes.
+    ///
+    /// # Safety
+    /// On a CUDA device whatever the source does is done: it must leave alone what is not in its buffers, and end.
+    unsafe fn add_kernel(&self, _kernel: &'static Kernel, _cuda: &str) -> Result<()> {
+        Ok(())
+    }
+
     /// A queue of its own memory and order of execution; a pipeline has one.
     ///
     /// # Errors
     /// `Invalid` for options out of range, `Unsupported` when memory runs out, `DeviceLost`.
     fn queue(&self, options: QueueOptions) -> Result<Box<dyn Queue>>;
+
+    /// A queue that gives up throughput, and some of the device for good, for the least time a batch can take.
+    ///
+    /// # Errors
+    /// `Unsupported` where there is none, which [`Caps::latency_mode`] says as well; else as for `queue`.
+    fn latency_queue(&self, _options: QueueOptions) -> Result<Box<dyn Queue>> {
+        Err(Error::unsupported(
+            &self.caps().name,
+            "it has no latency mode: choose a CUDA device, or leave Options::latency_mode off",
+        ))
+    }
 }
 
 /// One pipeline's share of a device: buffers, programs, and batches in flight in order.

@@ -22,6 +22,7 @@ impl Null {
                 bind_words_max: usize::MAX / 4,
                 subgroup: (1, 1),
                 f16: true,
+                latency_mode: false,
             },
         }
     }

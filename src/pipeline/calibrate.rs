@@ -28,6 +28,7 @@ pub(super) fn measure<E: Pod>(
         device: device.clone(),
         alternative: None,
         latency_target: None,
+        latency_mode: options.latency_mode && device.caps().latency_mode,
         ..options.clone()
     };
     let bell = Bell::new();

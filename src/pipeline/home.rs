@@ -33,7 +33,11 @@ impl Home {
     ) -> Result<Self> {
         let caps = device.caps().clone();
         let outputs = options.outstanding.max(options.in_flight);
-        let mut queue = device.queue(QueueOptions { in_flight: options.in_flight, outputs })?;
+        let sizes = QueueOptions { in_flight: options.in_flight, outputs };
+        let mut queue = match options.latency_mode && caps.latency_mode {
+            true => device.latency_queue(sizes)?,
+            false => device.queue(sizes)?,
+        };
         let wake = bell.clone();
         queue.on_done(Arc::new(move || wake.ring_always()));
         let programs = Programs::new(&mut *queue, &caps, query, options)?;

@@ -322,6 +322,13 @@ pub struct Options {
     /// is a target, not a promise: what a device cannot do in time is late all the same. `Stats::batch_cap` shows the
     /// bound.
     pub latency_target: Option<Duration>,
+    /// Whether a CUDA device keeps a kernel of ours running that waits for batches, which saves each of them a launch.
+    ///
+    /// For streams where microseconds count more than throughput: up to a quarter of the device is taken for as long as
+    /// events come, and some thirty milliseconds longer. Results are the same. Memory that grows, new windows' places
+    /// and moves between devices stop the kernel for a moment. A device without this mode (`Caps::latency_mode`) is an
+    /// error at the start; an `alternative` without it runs batches as always.
+    pub latency_mode: bool,
     /// Batches in flight, at most.
     pub in_flight: usize,
     /// Result batches that may be held at a time; when all are, the engine waits, and the lanes fill up.
@@ -358,6 +365,7 @@ impl Options {
             alternative: None,
             batch_events: 1 << 14,
             latency_target: None,
+            latency_mode: false,
             in_flight: 3,
             outstanding: 16,
             result_rows: 1 << 12,
@@ -386,6 +394,13 @@ impl Options {
         }
         if self.latency_target.is_some_and(|target| target.is_zero()) {
             return Err(Error::invalid("latency_target: 0; give a time, or None for no target"));
+        }
+        let caps = self.device.caps();
+        if self.latency_mode && !caps.latency_mode {
+            return Err(Error::unsupported(
+                &caps.name,
+                "it has no latency mode: choose a CUDA device, or leave Options::latency_mode off",
+            ));
         }
         Ok(())
     }

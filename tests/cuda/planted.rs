@@ -6,7 +6,7 @@
 use super::child::{outcome, role};
 use super::cuda_host::Plant;
 use super::cuda_host::driver::{DRIVER, StandIn, over_stand_in};
-use super::{COPY_BYTES, scenario, scenario_on};
+use super::{COPY_BYTES, latency, scenario, scenario_on};
 use pelton::Device;
 
 /// What is planted.
@@ -15,6 +15,14 @@ enum Mistake {
     Forgotten(&'static str),
     /// Another text in a source.
     Written(Plant<'static>),
+}
+
+/// What stands for the latency mode, where the copy engine has no part.
+const LATENCY: &str = "latency";
+
+/// A text of a kernel that the latency mode runs, and what is planted in its place.
+const fn resident(file: &'static str, from: &'static str, to: &'static str) -> Mistake {
+    Mistake::Written(Plant { file, from, to })
 }
 
 const MISTAKES: &[(&str, &str, Mistake)] = &[
@@ -70,6 +78,44 @@ const MISTAKES: &[(&str, &str, Mistake)] = &[
             to: "",
         }),
     ),
+    (
+        "a missing barrier of the grid: a step begins before all blocks have done the one before",
+        LATENCY,
+        resident("kernels/resident.cu", "            step_barrier(alone, i);\n", ""),
+    ),
+    (
+        "a missing barrier of the block that serves alone",
+        LATENCY,
+        resident(
+            "kernels/resident.cu",
+            "            __syncthreads();\n        } else {",
+            "        } else {",
+        ),
+    ),
+    (
+        "a stale flag: the command of an earlier batch is taken for the next one's",
+        LATENCY,
+        resident("kernels/resident.cu", "low_of(command) == ticket", "low_of(command) != 0"),
+    ),
+    (
+        "a ticket written before the output",
+        LATENCY,
+        resident(
+            "kernels/finish.cu",
+            "    if (out.len != 0) {\n",
+            "    if (threadIdx.x == 0 && block.index == 0) {\n        mark[0] = kept[KEPT_TICKET];\n        \
+             __nanosleep(20);\n    }\n    __syncthreads();\n    if (out.len != 0) {\n",
+        ),
+    ),
+    (
+        "a barrier of the grid that lets go of those who come again",
+        LATENCY,
+        resident(
+            "kernels/grid.cuh",
+            "            while (now(shared[ROUND]) == round) {\n                __nanosleep(20);\n            }\n",
+            "",
+        ),
+    ),
 ];
 
 #[test]
@@ -86,6 +132,12 @@ fn cuda_planted_mistakes_are_found() {
                     .expect("it is there for the parent");
             }
         }
+        if MISTAKES[role.parse::<usize>().expect("a number")].1 == LATENCY {
+            let device = Device::named("cuda").expect("opening it serves no batch so");
+            let found = latency::scenario_on(&device).expect("CUDA_ERROR or what it is");
+            assert!(found == latency::right(), "another answer");
+            return;
+        }
         let right = scenario_on(&Device::cpu());
         (0..3).for_each(|_| assert!(scenario() == right, "another answer"));
         return;
@@ -95,8 +147,9 @@ fn cuda_planted_mistakes_are_found() {
     }
     for (i, (what, copy_bytes, _)) in MISTAKES.iter().enumerate() {
         let found = (0..10).find_map(|seed| {
+            let copy_bytes = if *copy_bytes == LATENCY { "16384" } else { copy_bytes };
             let variables =
-                [(COPY_BYTES, *copy_bytes), ("PELTON_CUDA_SEED", &format!("{seed}") as &str)];
+                [(COPY_BYTES, copy_bytes), ("PELTON_CUDA_SEED", &format!("{seed}") as &str)];
             let (passed, text) = outcome(TEST, &i.to_string(), &variables);
             let said = text.lines().find(|line| {
                 ["another answer", "still uses", "goes beyond", "hangs", "woke", "CUDA_ERROR"]

@@ -1,11 +1,10 @@
-// A block that runs: its threads, and what they wait for. Shared by the files of the runtime, seen by nobody else.
+// Blocks that run: their threads, and what they wait for. Shared by the files of the runtime, seen by nobody else.
 #pragma once
 
 #include "fiber.h"
 
 #include "cuda_host.h"
 
-#include <mutex>
 #include <vector>
 
 namespace cuda_host {
@@ -39,9 +38,12 @@ struct WarpState {
     Meeting meeting[LANES];
 };
 
+// Where a block of a launch stands whose blocks are there at the same time.
+enum class Stand : uint8_t { fresh, on, at_grid, over };
+
+struct Together;
+
 struct Block {
-    // Held by the thread of the system whose block it is.
-    std::mutex turn;
     const HostKernel* kernel;
     void* const* args;
     Fiber launcher;
@@ -52,12 +54,40 @@ struct Block {
     unsigned at_barrier, first_at_barrier, yes, yes_result;
     Site barrier;
     unsigned order[THREADS_MAX], next;
-    std::vector<unsigned char*> stacks;
     uint64_t random, atomics;
     char why[512];
+    // The launch whose blocks are there at the same time; null when they come one after the other.
+    Together* together;
+    unsigned number;
+    Stand stand;
+    // What it has in shared memory while another has the turn.
+    std::vector<uint32_t> shared;
 };
 
-extern Block block;
+// The block whose turn it is.
+extern Block* block;
+
+// The block's next thread that can go on, or that of a new round; null when none can.
+Thread* next_thread();
+// Leaves the running fiber for a thread; comes back when it is its turn again, unless it is over.
+void go_on_with(Thread& to, Fiber& from, bool last);
+// The turn of a block, for the thread of the system that asks.
+void take_turn(Block& of, const HostLaunch& launch);
+void give_turn();
+// One turn of a block of a cooperative launch: until it waits or is over; whether it went well.
+bool slice(Block& of, const HostLaunch& launch);
+// Puts away what is left of such a block.
+void forget(Block& of, const HostLaunch& launch);
+// A launch whose blocks are there at the same time, that many at most; as `host_launch`.
+constexpr unsigned TOGETHER_MAX = 64;
+int run_together(const HostKernel* kernel, const HostLaunch& launch, void* const* args, char* why, size_t why_len);
+// Makes a block ready to begin, and begins or goes on with it, until it is over, wrong, or lets others come first.
+void prepare(Block& fresh, unsigned number);
+void run_slice();
+// Takes the stacks of threads that will not go on.
+void put_away();
+// The seed's next number for the block whose turn it is.
+uint64_t draw();
 
 // The running thread waits in this state until somebody releases it.
 void wait(State state);

@@ -31,6 +31,11 @@ constexpr HostKernel CHECKS[] = {
     KERNEL(waits_forever),
     KERNEL(order),
     KERNEL(deep),
+    KERNEL(all_see_all),
+    KERNEL(all_see_all_without_barrier),
+    KERNEL(grid_barrier_not_reached),
+    KERNEL(grid_barriers_apart),
+    KERNEL(looks_for_the_last),
 };
 
 }  // namespace

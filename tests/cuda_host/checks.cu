@@ -2,7 +2,7 @@
 //
 // All take one buffer that they write to, and blocks of 64 threads unless they say otherwise.
 
-#include "../../kernels/prelude.cuh"
+#include "../../kernels/grid.cuh"
 
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
@@ -189,6 +189,64 @@ extern "C" __global__ void waits_forever(Words words) {
 // In which order threads come.
 extern "C" __global__ void order(Words words) {
     words[1 + atomicAdd(&words[0], 1u)] = blockIdx.x * BLOCK + threadIdx.x;
+}
+
+// Words of the barrier of the grid in the checks below; their results lie behind.
+constexpr unsigned GRID_AT = 4;
+
+// Each block adds up what all blocks wrote, twice over; what it has in shared memory stays there while it waits.
+extern "C" __global__ void all_see_all(Words words) {
+    __shared__ unsigned mine;
+    const unsigned blocks = gridDim.x;
+    for (unsigned turn = 0; turn < 2; turn++) {
+        if (threadIdx.x == 0) {
+            mine = 100 * blockIdx.x + turn;
+            words[GRID_AT + blockIdx.x] += blockIdx.x + 1;
+        }
+        pelton::grid_barrier(words, 2 * turn);
+        if (threadIdx.x == 7) {
+            unsigned sum = 0;
+            for (unsigned i = 0; i < blocks; i++) {
+                sum += words[GRID_AT + i];
+            }
+            words[GRID_AT + blocks * (1 + turn) + blockIdx.x] = 1000 * mine + sum;
+        }
+        pelton::grid_barrier(words, 2 * turn + 1);
+    }
+}
+
+// As above, but nobody waits.
+extern "C" __global__ void all_see_all_without_barrier(Words words) {
+    const unsigned blocks = gridDim.x;
+    if (threadIdx.x == 0) {
+        words[GRID_AT + blockIdx.x] += blockIdx.x + 1;
+        unsigned sum = 0;
+        for (unsigned i = 0; i < blocks; i++) {
+            sum += words[GRID_AT + i];
+        }
+        words[GRID_AT + blocks + blockIdx.x] = sum;
+    }
+}
+
+extern "C" __global__ void grid_barrier_not_reached(Words words) {
+    if (blockIdx.x != 1) {
+        pelton::grid_barrier(words, 0);
+    }
+}
+
+extern "C" __global__ void grid_barriers_apart(Words words) { pelton::grid_barrier(words, blockIdx.x == 1); }
+
+// Block 0 looks until the last block has written; no barrier, so only a launch whose blocks are all there ends.
+extern "C" __global__ void looks_for_the_last(Words words) {
+    if (threadIdx.x == 0 && blockIdx.x == gridDim.x - 1) {
+        pelton::tell(words, 0, 1);
+    }
+    if (threadIdx.x == 0 && blockIdx.x == 0) {
+        while (pelton::now(words[0]) == 0) {
+            __nanosleep(20);
+        }
+        words[1] = 7;
+    }
 }
 
 static unsigned nested(unsigned depth) {

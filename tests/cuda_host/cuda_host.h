@@ -67,6 +67,10 @@ unsigned block_count(bool yes, Site site);
 uint64_t warp_operation(Warp what, unsigned mask, uint64_t value, unsigned lane, int width, Site site);
 // An atomic is a place where others may come first.
 void before_atomic();
+// Where a kernel waits for what another block, or the host, is to do: all others come first.
+void let_others();
+// The calling thread's block has come to a barrier of all blocks, the one of this number.
+void grid_arrive(unsigned which, Site site = Site::here());
 
 // Whether words of a buffer can be had at once: all of them inside, and aligned as a device needs it.
 inline void check_access(const void* buffer, uint64_t index, uint64_t count, uint64_t len) {
@@ -151,6 +155,8 @@ inline void __syncwarp(unsigned mask = ~0u, cuda_host::Site site = cuda_host::Si
 inline void __threadfence() { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
 inline void __threadfence_block() { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
 inline void __threadfence_system() { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
+
+inline void __nanosleep(unsigned) { cuda_host::let_others(); }
 
 // Warp operations.
 

@@ -10,10 +10,14 @@
 using namespace stand_in;
 
 extern "C" const HostKernel* seam_kernel(const char* name);
+extern "C" const HostKernel* custom_kernel(const char* name);
 
 namespace {
 
 constexpr uint32_t FAT_BINARY = 0xBA55ED50;
+// How many blocks are there at the same time: so many on each of so many multiprocessors.
+constexpr unsigned MULTIPROCESSORS = 10;
+constexpr unsigned OCCUPANCY = 2;
 
 thread_local void* current = nullptr;
 thread_local int capturing = 0;
@@ -48,8 +52,10 @@ void note_memory(Op& op, const unsigned char* argument) {
     }
 }
 
-Op launch(const HostKernel* kernel, unsigned grid, unsigned block, unsigned shared, void** arguments) {
+Op launch(const HostKernel* kernel, unsigned grid, unsigned block, unsigned shared, void** arguments,
+          bool cooperative) {
     Op op;
+    op.apart = cooperative;
     op.what = std::string("kernel ") + kernel->name;
     std::vector<std::vector<unsigned char>> copies;
     for (uint32_t i = 0; i < kernel->args; i++) {
@@ -64,12 +70,34 @@ Op launch(const HostKernel* kernel, unsigned grid, unsigned block, unsigned shar
         for (auto& copy : copies) {
             pointers.push_back(copy.data());
         }
-        const HostLaunch how{grid, block, shared, seed};
+        const HostLaunch how{grid, block, shared, cooperative, seed};
         char why[512] = "";
         const int failed = host_launch(kernel, &how, pointers.data(), why, sizeof why);
         return failed ? std::string(why[0] ? why : "a kernel failed") : std::string();
     };
     return op;
+}
+
+// What a launch on a stream answers.
+int start_kernel(Call& call, const HostKernel* kernel, const unsigned* sizes, unsigned shared, void* stream,
+                 void** arguments, bool cooperative) {
+    const auto on = get(call.d.streams, stream);
+    if (call.code != SUCCESS || on == nullptr) {
+        return call.code != SUCCESS ? call.code : INVALID_HANDLE;
+    }
+    if (sizes[0] == 0 || sizes[1] * sizes[2] * sizes[4] * sizes[5] != 1) {
+        return INVALID_VALUE;
+    }
+    if (cooperative && sizes[0] > MULTIPROCESSORS * OCCUPANCY) {
+        return LAUNCH_TOO_LARGE;
+    }
+    Op op = launch(kernel, sizes[0], sizes[3], shared, arguments, cooperative);
+    const std::string wrong = missing(op);
+    if (!wrong.empty()) {
+        complain(wrong);
+        return INVALID_VALUE;
+    }
+    return push(*on, std::move(op));
 }
 
 // Waits until all that the stream was told is done.
@@ -145,13 +173,15 @@ DRIVER int cuDeviceGetName(char* name, int bytes, int) {
     return call.code;
 }
 
-// A card of compute capability 9.0 that maps memory of the host.
+// A card of compute capability 9.0 that maps memory of the host and launches cooperatively.
 DRIVER int cuDeviceGetAttribute(int* value, int attribute, int) {
     Call call("cuDeviceGetAttribute", false);
     switch (attribute) {
+        case 16: *value = MULTIPROCESSORS; break;
         case 19: *value = 1; break;
         case 75: *value = 9; break;
         case 76: *value = 0; break;
+        case 95: *value = 1; break;
         default: complain("cuDeviceGetAttribute: the stand-in does not know this one"); return INVALID_VALUE;
     }
     return call.code;
@@ -197,11 +227,18 @@ DRIVER int cuModuleLoadData(void** module, const void* image) {
     }
     uint32_t magic = 0;
     std::memcpy(&magic, image, sizeof magic);
+    std::string entry;
     if (magic != FAT_BINARY) {
-        return INVALID_IMAGE;
+        // PTX, as text.
+        const auto* text = static_cast<const char*>(image);
+        const char* const word = std::strncmp(text, "//", 2) == 0 ? std::strstr(text, ".entry ") : nullptr;
+        if (word == nullptr) {
+            return INVALID_IMAGE;
+        }
+        entry = std::string(word + 7, std::strcspn(word + 7, "( \n"));
     }
     *module = new_handle();
-    call.d.modules[*module] = 1;
+    call.d.modules[*module] = entry;
     return SUCCESS;
 }
 
@@ -218,11 +255,16 @@ DRIVER int cuModuleGetFunction(const void** function, void* module, const char* 
     if (call.code != SUCCESS) {
         return call.code;
     }
-    if (call.d.modules.count(module) == 0) {
+    const auto found = call.d.modules.find(module);
+    if (found == call.d.modules.end()) {
         return INVALID_HANDLE;
     }
-    const HostKernel* kernel = host_kernel(name);
-    *function = kernel ? kernel : seam_kernel(name);
+    if (!found->second.empty()) {
+        *function = found->second == name ? custom_kernel(name) : nullptr;
+    } else {
+        const HostKernel* kernel = host_kernel(name);
+        *function = kernel ? kernel : seam_kernel(name);
+    }
     return *function ? SUCCESS : NOT_FOUND;
 }
 
@@ -244,11 +286,11 @@ DRIVER int cuStreamCreate(void** stream, unsigned) {
     return call.code != SUCCESS ? call.code : make(call.d.streams, stream);
 }
 
-// The stream is gone once it has done what it was told.
+// The stream is gone once it has done what it was told; nobody waits for one that hangs.
 DRIVER int cuStreamDestroy_v2(void* stream) {
     Call call("cuStreamDestroy_v2", false);
     if (auto found = get(call.d.streams, stream)) {
-        call.d.progress.wait(call.held, [&] { return found->ops.empty(); });
+        call.d.progress.wait(call.held, [&] { return found->ops.empty() || call.d.hangs; });
     }
     return destroy(call, call.d.streams, stream, "cuStreamDestroy");
 }
@@ -362,20 +404,22 @@ DRIVER int cuGraphLaunch(void* exec, void* stream) {
 DRIVER int cuLaunchKernel(const HostKernel* kernel, unsigned x, unsigned y, unsigned z, unsigned block,
                           unsigned block_y, unsigned block_z, unsigned shared, void* stream, void** arguments, void**) {
     Call call("cuLaunchKernel");
-    const auto on = get(call.d.streams, stream);
-    if (call.code != SUCCESS || on == nullptr) {
-        return call.code != SUCCESS ? call.code : INVALID_HANDLE;
-    }
-    if (x == 0 || y * z * block_y * block_z != 1) {
-        return INVALID_VALUE;
-    }
-    Op op = launch(kernel, x, block, shared, arguments);
-    const std::string wrong = missing(op);
-    if (!wrong.empty()) {
-        complain(wrong);
-        return INVALID_VALUE;
-    }
-    return push(*on, std::move(op));
+    const unsigned sizes[] = {x, y, z, block, block_y, block_z};
+    return start_kernel(call, kernel, sizes, shared, stream, arguments, false);
+}
+
+DRIVER int cuLaunchCooperativeKernel(const HostKernel* kernel, unsigned x, unsigned y, unsigned z, unsigned block,
+                                     unsigned block_y, unsigned block_z, unsigned shared, void* stream,
+                                     void** arguments) {
+    Call call("cuLaunchCooperativeKernel");
+    const unsigned sizes[] = {x, y, z, block, block_y, block_z};
+    return start_kernel(call, kernel, sizes, shared, stream, arguments, true);
+}
+
+DRIVER int cuOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, const HostKernel* function, int, size_t) {
+    Call call("cuOccupancyMaxActiveBlocksPerMultiprocessor");
+    *blocks = OCCUPANCY;
+    return call.code != SUCCESS || function != nullptr ? call.code : INVALID_HANDLE;
 }
 
 DRIVER int cuEventCreate(void** event, unsigned) {

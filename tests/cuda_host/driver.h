@@ -36,6 +36,7 @@ enum Code : int {
     NOT_FOUND = 500,
     NOT_READY = 600,
     LAUNCH_FAILED = 719,
+    LAUNCH_TOO_LARGE = 720,
     ALREADY_REGISTERED = 712,
     NOT_REGISTERED = 713,
     CAPTURE_UNSUPPORTED = 900,
@@ -75,6 +76,8 @@ struct Op {
     enum class Kind { work, record, wait } kind = Kind::work;
     std::string what;
     std::function<std::string(uint64_t seed)> work;
+    // It may be there for long, and other streams go on meanwhile: a thread of its own does it.
+    bool apart = false;
     std::vector<Range> device_ranges, host_ranges;
     std::shared_ptr<Event> event;
     uint64_t point = 0;
@@ -104,14 +107,15 @@ struct Driver {
     std::mutex lock;
     // For the device, that there is work; for the host, that there is progress.
     std::condition_variable work, progress;
-    bool initialized = false, started = false;
+    bool initialized = false, started = false, hangs = false;
     int retained = 0;
     size_t memory_limit = size_t{2} << 30, memory_used = 0;
     std::vector<Region> regions;
     std::map<void*, std::shared_ptr<Stream>> streams;
     std::map<void*, std::shared_ptr<Event>> events;
     std::map<void*, std::shared_ptr<Graph>> graphs, execs;
-    std::map<void*, int> modules;
+    // The one entry point of a module that was compiled from text; empty for the image.
+    std::map<void*, std::string> modules;
     uint64_t handles = 0, random = 0, seed = 0;
     // Why no call succeeds any more.
     int dead = SUCCESS;

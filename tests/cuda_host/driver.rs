@@ -15,8 +15,10 @@ pub const DRIVER: Library<'_> = Library {
     sources: &[
         "runtime.cpp",
         "warp.cpp",
+        "together.cpp",
         "kernels.cpp",
         "seam.cpp",
+        "custom.cpp",
         "driver.cpp",
         "driver_device.cpp",
         "driver_memory.cpp",
@@ -25,6 +27,37 @@ pub const DRIVER: Library<'_> = Library {
     flags: &["-Wl,-soname,libcuda.so"],
     plant: None,
 };
+
+/// The compiler that the stand-in driver's machine has.
+pub const COMPILER: Library<'_> = Library {
+    name: "libnvrtc_stand_in.so",
+    sources: &["nvrtc.cpp"],
+    flags: &["-Wl,-soname,libnvrtc.so"],
+    plant: None,
+};
+
+/// Whether NVIDIA's own run-time compiler is here; its stand-in is loaded where it is not.
+///
+/// # Panics
+/// When the stand-in does not compile or load.
+pub fn has_compiler() -> bool {
+    static REAL: OnceLock<bool> = OnceLock::new();
+    *REAL.get_or_init(|| {
+        for name in ["libnvrtc.so", "libnvrtc.so.12"] {
+            // SAFETY: loading runs the library's constructors, those of NVIDIA's compiler.
+            if let Ok(real) = unsafe { libloading::Library::new(name) } {
+                std::mem::forget(real);
+                return true;
+            }
+        }
+        if let Some(path) = library(&COMPILER) {
+            // SAFETY: as for the stand-in driver.
+            let loaded = unsafe { libloading::Library::new(&path) };
+            std::mem::forget(loaded.unwrap_or_else(|error| panic!("{path:?}: {error}")));
+        }
+        false
+    })
+}
 
 /// Whether the tests are to run on the machine's own driver.
 pub fn is_real() -> bool {
@@ -113,6 +146,15 @@ impl StandIn {
             let ignore: Symbol<'_, unsafe extern "C" fn(*const c_char)> =
                 self.0.get("stand_in_ignore").expect("exported");
             ignore(function.as_ptr());
+        }
+    }
+
+    /// Lets kernels that are there for long stand still from now on.
+    pub fn hang(&self) {
+        // SAFETY: the function has this signature in driver_control.cpp.
+        unsafe {
+            let hang: Symbol<'_, extern "C" fn()> = self.0.get("stand_in_hang").expect("exported");
+            hang();
         }
     }
 

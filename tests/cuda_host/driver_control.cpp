@@ -78,6 +78,13 @@ DRIVER void stand_in_ignore(const char* function) {
     driver().plans[function].ignored = true;
 }
 
+// Lets kernels that are there for long stand still from now on, as on a device that hangs.
+DRIVER void stand_in_hang() {
+    std::lock_guard<std::mutex> held(driver().lock);
+    driver().hangs = true;
+    host_hold(2);
+}
+
 // Bytes of memory that the device has from now on.
 DRIVER void stand_in_memory(size_t bytes) {
     std::lock_guard<std::mutex> held(driver().lock);

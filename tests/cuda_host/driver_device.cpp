@@ -39,6 +39,8 @@ void kill(int code) {
     for (auto& [handle, stream] : d.streams) {
         stream->ops.erase(stream->ops.begin() + (stream->running ? 1 : 0), stream->ops.end());
     }
+    // What is there for long ends.
+    host_hold(1);
     d.progress.notify_all();
 }
 
@@ -107,7 +109,7 @@ int push(Stream& stream, Op op) {
 namespace {
 
 bool ready(const Stream& stream) {
-    if (stream.ops.empty()) {
+    if (stream.ops.empty() || stream.running) {
         return false;
     }
     const Op& op = stream.ops.front();
@@ -139,27 +141,47 @@ void dawdle(std::unique_lock<std::mutex>& held) {
     held.lock();
 }
 
-void perform(Stream& stream, std::unique_lock<std::mutex>& held) {
+// The first op of the stream is done, with this result.
+void settle(Stream& stream, const std::string& wrong) {
     Driver& d = driver();
-    Op& op = stream.ops.front();
-    std::string wrong = missing(op);
-    if (wrong.empty() && op.kind == Op::Kind::work) {
-        const uint64_t seed = d.seed == 0 ? 0 : draw() | 1;
-        stream.running = true;
-        held.unlock();
-        wrong = op.work(seed);
-        held.lock();
-        stream.running = false;
-    }
+    const Op& op = stream.ops.front();
     if (op.kind == Op::Kind::record) {
         op.event->passed = std::max(op.event->passed, op.point);
     }
+    stream.running = false;
     stream.ops.pop_front();
     if (!wrong.empty()) {
-        complain(wrong);
+        // What a dead device leaves undone is nobody's fault.
+        if (d.dead == SUCCESS) {
+            complain(wrong);
+        }
         kill(LAUNCH_FAILED);
     }
     d.progress.notify_all();
+    d.work.notify_one();
+}
+
+void perform(const std::shared_ptr<Stream>& stream, std::unique_lock<std::mutex>& held) {
+    Driver& d = driver();
+    const Op& op = stream->ops.front();
+    std::string wrong = missing(op);
+    if (wrong.empty() && op.kind == Op::Kind::work) {
+        const uint64_t seed = d.seed == 0 ? 0 : draw() | 1;
+        stream->running = true;
+        if (op.apart) {
+            std::thread([stream, seed, work = op.work] {
+                const std::string why = work(seed);
+                std::lock_guard<std::mutex> lock(driver().lock);
+                settle(*stream, why);
+            }).detach();
+            return;
+        }
+        const auto work = op.work;
+        held.unlock();
+        wrong = work(seed);
+        held.lock();
+    }
+    settle(*stream, wrong);
 }
 
 void run_device() {
@@ -171,7 +193,7 @@ void run_device() {
         if (stream == nullptr) {
             d.work.wait(held);
         } else {
-            perform(*stream, held);
+            perform(stream, held);
         }
     }
 }

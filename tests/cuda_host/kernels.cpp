@@ -31,6 +31,8 @@ constexpr HostKernel KERNELS[] = {
     // The device's own: the first kernel of every replay and the last.
     KERNEL(gather),
     KERNEL(finish),
+    // The latency mode, which runs bodies of the others.
+    KERNEL(resident),
 };
 
 }  // namespace

@@ -8,6 +8,7 @@
 
 pub mod device;
 pub mod driver;
+pub mod latency;
 pub mod shim;
 
 use std::collections::hash_map::DefaultHasher;
@@ -64,7 +65,7 @@ pub struct Plant<'a> {
 /// The crate's kernels.
 pub const KERNELS: Library<'_> = Library {
     name: "libpelton_kernels.so",
-    sources: &["runtime.cpp", "warp.cpp", "kernels.cpp"],
+    sources: &["runtime.cpp", "warp.cpp", "together.cpp", "kernels.cpp"],
     flags: &[],
     plant: None,
 };
@@ -72,7 +73,7 @@ pub const KERNELS: Library<'_> = Library {
 /// Kernels that show what the shim finds.
 pub const CHECKS: Library<'_> = Library {
     name: "libpelton_checks.so",
-    sources: &["runtime.cpp", "warp.cpp", "checks.cpp"],
+    sources: &["runtime.cpp", "warp.cpp", "together.cpp", "checks.cpp"],
     flags: &[],
     plant: None,
 };
@@ -122,7 +123,7 @@ pub fn library(library: &Library<'_>) -> Option<PathBuf> {
     };
     let unfinished = folder.join(format!("{}.{}", library.name, std::process::id()));
     let mut command = Command::new(compiler);
-    command.args(&flags).arg("-I").arg(root.join(HERE));
+    command.args(&flags).arg("-I").arg(root.join(HERE)).arg("-I").arg(root.join("kernels"));
     command.args(library.sources.iter().map(|source| root.join(HERE).join(source)));
     let out = command.arg("-o").arg(&unfinished).output().expect("the compiler runs");
     let errors = String::from_utf8_lossy(&out.stderr);
@@ -139,7 +140,7 @@ fn sources() -> Vec<(PathBuf, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let ours = ["h", "cpp", "cu", "cuh"].map(OsStr::new);
     let mut sources = Vec::new();
-    for folder in [HERE, "kernels"].map(Path::new) {
+    for folder in [HERE, "kernels", "examples/custom_kernel"].map(Path::new) {
         for entry in fs::read_dir(root.join(folder)).expect("the sources are there") {
             let path = folder.join(entry.expect("the sources are there").file_name());
             if path.extension().is_some_and(|end| ours.contains(&end)) {

@@ -24,6 +24,8 @@ pub struct Launch {
     pub block: u32,
     /// Bytes of dynamic shared memory.
     pub shared_bytes: u32,
+    /// Whether its blocks are there at the same time: 0 or 1.
+    pub cooperative: u32,
     /// The order of blocks and threads; 0: by number.
     pub seed: u64,
 }
@@ -31,7 +33,7 @@ pub struct Launch {
 impl Launch {
     /// Blocks of 256 threads.
     pub fn of(grid: u32, seed: u64) -> Self {
-        Self { grid, block: 256, shared_bytes: 0, seed }
+        Self { grid, block: 256, shared_bytes: 0, cooperative: 0, seed }
     }
 }
 

@@ -101,9 +101,9 @@ Meeting& meeting_of(WarpState& warp, const Meeting& mine) {
 }  // namespace
 
 uint64_t warp_operation(Warp what, unsigned mask, uint64_t value, unsigned lane, int width, Site site) {
-    const unsigned me = 1u << block.running % LANES;
-    WarpState& warp = block.warps[block.running / LANES];
-    Thread* const lanes = block.threads + block.running / LANES * LANES;
+    const unsigned me = 1u << block->running % LANES;
+    WarpState& warp = block->warps[block->running / LANES];
+    Thread* const lanes = block->threads + block->running / LANES * LANES;
     if (width < 1 || width > 32 || (width & (width - 1)) != 0) {
         fail("width %d of the warp operation at %s:%d is not 1, 2, 4, 8, 16 or 32", width, plain(site.file), site.line);
     }
@@ -116,7 +116,7 @@ uint64_t warp_operation(Warp what, unsigned mask, uint64_t value, unsigned lane,
     if ((mask & warp.left) != 0) {
         fail_lanes(mask & warp.left, "has left before", mask, site);
     }
-    Thread& self = block.threads[block.running];
+    Thread& self = block->threads[block->running];
     self.value = value;
     self.lane = lane;
     self.width = width;

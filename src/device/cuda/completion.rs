@@ -8,17 +8,22 @@
 use super::context::Context;
 use super::memory::{Pinned, Span};
 use super::place::low;
+use super::resident::Pulse;
 use super::stream::{Event, Stream};
 use crate::base::clock;
 use crate::base::error::{Error, Result};
 use crate::device::{Ticket, Wake};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::{JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
 /// How long to look before sleeping.
 const SPIN: Duration = Duration::from_micros(40);
+/// How long to sleep between looks at what the resident kernel serves: it has no event to sleep on.
+const REST: Duration = Duration::from_micros(50);
+/// Looks in vain between two questions whether it lives.
+const LOOKS: u32 = 256;
 
 /// One place in flight.
 struct Signal {
@@ -26,6 +31,8 @@ struct Signal {
     mark: Pinned,
     /// Behind the last batch that was given to the device here.
     ran: Event,
+    /// Whether the resident kernel serves that batch, and no event is behind it.
+    resident: AtomicBool,
     /// The newest batch whose mark was seen here, and when that was first.
     seen: Mutex<(u64, u64)>,
 }
@@ -50,8 +57,12 @@ impl Signal {
 pub(super) struct Line {
     context: Arc<Context>,
     signals: Vec<Signal>,
+    /// Signs of life of the queue's resident kernel, if it may have one.
+    pulse: Option<Arc<Pulse>>,
     /// The newest ticket whose event was recorded.
     newest: AtomicU64,
+    /// How often the engine looked in vain.
+    looks: AtomicU32,
     closed: AtomicBool,
     /// Why the thread has given up.
     failed: OnceLock<Error>,
@@ -63,6 +74,15 @@ impl Line {
         let places = self.signals.len() as u64;
         let place = (ticket.0 - 1) % places;
         &self.signals[usize::try_from(place).unwrap_or(0)]
+    }
+
+    /// Now and then, whether more is to be expected of the resident kernel.
+    fn look(&self) -> Result<()> {
+        let due = self.looks.fetch_add(1, Ordering::Relaxed).is_multiple_of(LOOKS);
+        match &self.pulse {
+            Some(pulse) if due => pulse.check(),
+            _ => Ok(()),
+        }
     }
 
     fn wake(&self) {
@@ -87,7 +107,11 @@ impl Line {
             if self.closed.load(Ordering::Acquire) {
                 return false;
             }
-            if let Err(error) = signal.ran.wait() {
+            let waited = match &self.pulse {
+                Some(pulse) if signal.resident.load(Ordering::Acquire) => self.rest(pulse),
+                _ => signal.ran.wait(),
+            };
+            if let Err(error) = waited {
                 // The engine finds it once it is awake.
                 self.failed.get_or_init(|| error);
                 return false;
@@ -95,6 +119,16 @@ impl Line {
             std::thread::yield_now();
         }
         true
+    }
+
+    /// Lets a moment pass for the resident kernel; one that has left before a batch is launched again by the engine.
+    fn rest(&self, pulse: &Pulse) -> Result<()> {
+        pulse.check()?;
+        if pulse.is_gone() {
+            self.wake();
+        }
+        std::thread::sleep(REST);
+        Ok(())
     }
 
     fn serve(&self) {
@@ -124,18 +158,26 @@ pub(super) struct Completion {
 }
 
 impl Completion {
-    pub(super) fn new(context: &Arc<Context>, places: usize) -> Result<Self> {
+    /// With a pulse where batches may be served by a resident kernel.
+    pub(super) fn new(
+        context: &Arc<Context>,
+        places: usize,
+        pulse: Option<Arc<Pulse>>,
+    ) -> Result<Self> {
         let signal = |_| {
             Ok(Signal {
                 mark: Pinned::new(context, "the mark of a batch", 16)?,
                 ran: Event::new(context)?,
+                resident: AtomicBool::new(false),
                 seen: Mutex::new((0, 0)),
             })
         };
         let line = Line {
             context: Arc::clone(context),
             signals: (0..places).map(signal).collect::<Result<_>>()?,
+            pulse,
             newest: AtomicU64::new(0),
+            looks: AtomicU32::new(0),
             closed: AtomicBool::new(false),
             failed: OnceLock::new(),
             wake: Mutex::new(None),
@@ -150,12 +192,34 @@ impl Completion {
 
     /// Marks the point behind a batch that was given to the device, and watches it.
     pub(super) fn watch(&self, stream: &Stream, ticket: Ticket) -> Result<()> {
-        stream.record(&self.line.signal(ticket).ran)?;
+        let signal = self.line.signal(ticket);
+        signal.resident.store(false, Ordering::Release);
+        stream.record(&signal.ran)?;
+        self.listen(ticket);
+        Ok(())
+    }
+
+    /// Watches a batch that the resident kernel serves.
+    pub(super) fn watch_resident(&self, ticket: Ticket) {
+        self.line.signal(ticket).resident.store(true, Ordering::Release);
+        self.listen(ticket);
+    }
+
+    fn listen(&self, ticket: Ticket) {
         self.line.newest.store(ticket.0, Ordering::Release);
         if let Some(listener) = &self.listener {
             listener.unpark();
         }
-        Ok(())
+    }
+
+    /// Whether the mark of a batch is there.
+    pub(super) fn is_marked(&self, ticket: Ticket) -> bool {
+        self.line.signal(ticket).done_ns(ticket).is_some()
+    }
+
+    /// Leaves all of it where it is for good, because the device may use it for ever.
+    pub(super) fn abandon(&self) {
+        std::mem::forget(Arc::clone(&self.line));
     }
 
     /// Since when a batch is done that is being watched; `None` when it is not.
@@ -166,6 +230,9 @@ impl Completion {
         let signal = self.line.signal(ticket);
         if let Some(done_ns) = signal.done_ns(ticket) {
             return Ok(Some(done_ns));
+        }
+        if signal.resident.load(Ordering::Acquire) {
+            return self.line.look().map(|()| None);
         }
         if !signal.ran.passed()? {
             return Ok(None);

@@ -9,7 +9,7 @@ use cudarc::driver::sys;
 use std::ffi::c_void;
 use std::ptr::NonNull;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::{AtomicU32, AtomicU64};
 
 /// What a kernel binds: a place and its length, as `kernels/prelude.cuh` declares it.
 #[repr(C)]
@@ -140,6 +140,14 @@ impl Pinned {
     pub(in crate::device) fn slice_mut(&mut self) -> &mut [u32] {
         // SAFETY: as for `slice`, and nobody else has a reference.
         unsafe { std::slice::from_raw_parts_mut(self.host.as_ptr(), self.words) }
+    }
+
+    /// Two words, from an even one on, that one side writes at once while the other looks; the low one comes first.
+    pub(super) fn pair(&self, at: usize) -> &AtomicU64 {
+        assert!(2 * at + 1 < self.words, "inside the memory");
+        // SAFETY: in bounds, initialised, alive as long as `self`, and aligned, since the memory begins at a page;
+        // memory used so is never looked at through `slice`.
+        unsafe { AtomicU64::from_ptr(self.host.as_ptr().cast::<u64>().add(at)) }
     }
 
     /// A word that the device writes while the host looks.

@@ -6,12 +6,14 @@
 
 mod completion;
 mod context;
+mod custom;
 mod images;
 mod lanes;
 mod memory;
 mod place;
 mod program;
 mod queue;
+mod resident;
 mod stream;
 mod trial;
 
@@ -19,10 +21,12 @@ pub(super) use memory::Pinned;
 
 use super::{Backend, Caps, Queue, QueueOptions};
 use crate::base::error::{Error, Result};
+use crate::plan::Kernel;
 use crate::ring::slab::Slab;
 use context::Context;
 use cudarc::driver::sys::{self, CUresult};
 use memory::WORDS_MAX;
+use std::collections::BTreeMap;
 use std::ffi::{CStr, c_char};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::AtomicUsize;
@@ -40,10 +44,16 @@ struct Gpu {
     /// The first and the last kernel of every replay.
     gather: Function,
     finish: Function,
+    /// Kernels that users brought, and the crate's own.
+    custom: Mutex<BTreeMap<&'static str, Module>>,
     module: Module,
     /// Ranges of events that have this many words on average come by the copy engine.
     gather_words: AtomicUsize,
     caps: Caps,
+    multiprocessors: u32,
+    /// Its compute capability, as the compiler writes it.
+    #[cfg(feature = "nvrtc")]
+    capability: String,
     context: Arc<Context>,
 }
 
@@ -137,6 +147,8 @@ impl Gpu {
         use sys::CUdevice_attribute as A;
         let major = attribute(A::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?;
         let minor = attribute(A::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?;
+        let multiprocessors = attribute(A::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)?;
+        let latency_mode = attribute(A::CU_DEVICE_ATTRIBUTE_COOPERATIVE_LAUNCH)? != 0;
         if attribute(A::CU_DEVICE_ATTRIBUTE_CAN_MAP_HOST_MEMORY)? == 0 {
             return Err(Error::unsupported(&name, "it cannot map memory of the host"));
         }
@@ -158,15 +170,28 @@ impl Gpu {
             bind_words_max: (bytes / 4).min(WORDS_MAX),
             subgroup: (32, 32),
             f16: true,
+            latency_mode,
         };
         Ok(Self {
             gather: module.function("gather")?,
             finish: module.function("finish")?,
+            custom: Mutex::new(BTreeMap::new()),
             module,
             gather_words: AtomicUsize::new(usize::MAX),
             caps,
+            multiprocessors: u32::try_from(multiprocessors).unwrap_or(0),
+            #[cfg(feature = "nvrtc")]
+            capability: format!("{major}{minor}"),
             context,
         })
+    }
+}
+
+impl Gpu {
+    /// The kernel of this name: a user's, or the crate's own.
+    fn function(&self, name: &str) -> Result<Function> {
+        let custom = self.custom.lock().unwrap_or_else(PoisonError::into_inner);
+        custom.get(name).unwrap_or(&self.module).function(name)
     }
 }
 
@@ -182,8 +207,21 @@ impl Backend for Cuda {
         lanes::register(&self.0.context, slab)
     }
 
+    unsafe fn add_kernel(&self, kernel: &'static Kernel, cuda: &str) -> Result<()> {
+        custom::add(&self.0, kernel, cuda)
+    }
+
     fn queue(&self, options: QueueOptions) -> Result<Box<dyn Queue>> {
         options.check()?;
-        Ok(Box::new(queue::CudaQueue::new(Arc::clone(&self.0), options)?))
+        Ok(Box::new(queue::CudaQueue::new(Arc::clone(&self.0), options, false)?))
+    }
+
+    fn latency_queue(&self, options: QueueOptions) -> Result<Box<dyn Queue>> {
+        options.check()?;
+        // A driver without the calls that only this needs is as one without the mode.
+        guarded(|| {
+            let queue = queue::CudaQueue::new(Arc::clone(&self.0), options, true)?;
+            Ok(Box::new(queue) as Box<dyn Queue>)
+        })
     }
 }

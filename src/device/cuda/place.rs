@@ -169,6 +169,20 @@ impl Place {
         blocks.clamp(1, 256).next_power_of_two()
     }
 
+    /// What the resident kernel takes a batch of this program by, and returns it: control words, header, events, words
+    /// kept between, output, mark.
+    pub(super) fn spans(&self, program: Size, out: Span, mark: Span) -> [Span; 6] {
+        let head = self.head.span(program.head.next_multiple_of(4));
+        [
+            self.control.span(),
+            head,
+            self.events.span(program.events),
+            self.kept.span(KEPT),
+            out,
+            mark,
+        ]
+    }
+
     /// What the first kernel is given, for this output.
     pub(super) fn gather(&self, out: Span) -> Arguments {
         let mut arguments = Arguments::default();

@@ -9,8 +9,10 @@ use super::completion::Completion;
 use super::memory::Span;
 use super::place::{Place, Size};
 use super::queue::Home;
+use super::resident;
 use super::stream::{Arguments, Function, Graph, Stream};
 use crate::base::error::Result;
+use crate::base::limits::word;
 use crate::plan::{Grid, Plan, Step as PlanStep};
 
 /// Blocks of a launch, at most.
@@ -37,6 +39,8 @@ pub(super) struct Program {
     grids: Vec<usize>,
     /// Launch sizes, the first kernel's last, and a graph of them for each place.
     graphs: Vec<(Vec<u32>, Vec<Option<Graph>>)>,
+    /// Where the orders for the resident kernel begin in its table, one for each place.
+    order: Option<u32>,
 }
 
 /// One kernel run.
@@ -46,17 +50,26 @@ struct Step {
     events: bool,
     params: Vec<u32>,
     binds: Vec<usize>,
+    /// What the resident kernel knows it by, if it does.
+    number: Option<u32>,
+}
+
+impl Step {
+    fn is_resident(&self) -> bool {
+        self.number.is_some() && self.params.len() <= resident::PARAMS_MAX
+    }
 }
 
 impl Program {
     pub(super) fn new(gpu: &Gpu, plan: &Plan) -> Result<Self> {
         let step = |step: &PlanStep| {
             Ok(Step {
-                function: gpu.module.function(step.kernel.name)?,
+                function: gpu.function(step.kernel.name)?,
                 grid: step.grid,
                 events: step.kernel.events,
                 params: step.params.clone(),
                 binds: step.binds.iter().map(|id| usize::from(id.0)).collect(),
+                number: resident::number(step.kernel.name),
             })
         };
         let mut grids: Vec<usize> = plan
@@ -75,6 +88,7 @@ impl Program {
             steps: plan.steps.iter().map(step).collect::<Result<_>>()?,
             grids,
             graphs: Vec::new(),
+            order: None,
         })
     }
 
@@ -154,6 +168,59 @@ impl Program {
         })
     }
 
+    /// The most blocks that a step of a batch with this header runs.
+    pub(super) fn blocks_most(&self, head: &[u32]) -> u32 {
+        let blocks = |step: &Step| match step.grid {
+            Grid::Head(word) => head.get(word).copied().unwrap_or(0),
+            Grid::Groups(groups) => groups,
+        };
+        self.steps.iter().map(blocks).max().unwrap_or(0)
+    }
+
+    /// Whether the resident kernel runs all of it.
+    pub(super) fn is_resident(&self) -> bool {
+        self.steps.iter().all(Step::is_resident)
+    }
+
+    /// The resident kernel's order for a batch at this place.
+    pub(super) fn order(&self, at: usize) -> u32 {
+        self.order.unwrap_or(0) + word(at * (1 + self.steps.len()))
+    }
+
+    /// Appends the orders for all places to the resident kernel's table.
+    pub(super) fn tabulate(
+        &mut self,
+        places: &[Place],
+        (homes, completion): (&[Home], &Completion),
+        table: &mut Vec<u32>,
+    ) {
+        self.order = Some(word(table.len() / resident::RECORD));
+        for (at, place) in places.iter().enumerate() {
+            let out = self.output.map_or(Span::default(), |output| homes[output].at(at));
+            let mut record = [0; resident::RECORD];
+            record[0] = word(self.steps.len());
+            put(
+                &mut record,
+                resident::ORDER_SPANS,
+                &place.spans(self.size, out, completion.mark(at)),
+            );
+            table.extend(record);
+            for step in &self.steps {
+                let mut record = [0; resident::RECORD];
+                let (by_head, blocks) = match step.grid {
+                    Grid::Head(at) => (1, word(at)),
+                    Grid::Groups(groups) => (0, groups),
+                };
+                record[..3].copy_from_slice(&[step.number.unwrap_or(u32::MAX), by_head, blocks]);
+                record[resident::STEP_PARAMS..][..step.params.len()].copy_from_slice(&step.params);
+                put(&mut record, resident::STEP_SPANS, &[place.events.span(self.size.events)]);
+                let binds = step.binds.iter().map(|&buffer| homes[buffer].at(at));
+                put(&mut record, resident::STEP_SPANS + 4, &binds.collect::<Vec<_>>());
+                table.extend(record);
+            }
+        }
+    }
+
     /// What a step's kernel is given: header, parameters, events, buffers.
     fn arguments(&self, step: &Step, at: usize, place: &Place, homes: &[Home]) -> Arguments {
         let mut arguments = Arguments::default();
@@ -169,6 +236,12 @@ impl Program {
         }
         arguments
     }
+}
+
+/// Puts spans into a record of the resident kernel's table.
+fn put(record: &mut [u32], at: usize, spans: &[Span]) {
+    let words: &[u32] = bytemuck::cast_slice(spans);
+    record[at..at + words.len()].copy_from_slice(words);
 }
 
 #[cfg(test)]

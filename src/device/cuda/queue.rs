@@ -8,11 +8,14 @@
 //! and buffers of this queue. The first three are the batch's alone until its mark was seen; all of them are given
 //! back only after the streams have run dry (`resize`, `compile`, `Drop`).
 
+mod latency;
+
 use super::Gpu;
 use super::completion::Completion;
 use super::memory::{Memory, Pinned, Span};
 use super::place::{Place, Size, low};
 use super::program::Program;
+use super::resident::{Pulse, Resident};
 use super::stream::{Event, Stream};
 use crate::base::error::{Error, Result};
 use crate::base::limits::BATCH_RANGES_MAX;
@@ -75,6 +78,8 @@ struct Flight {
     output: Option<(usize, Words)>,
     /// The device reads their memory.
     leases: Vec<Lease>,
+    /// The resident kernel serves it.
+    rung: bool,
 }
 
 /// Page-locked memory that words pass through on their way from or to a buffer.
@@ -88,6 +93,8 @@ struct Stage {
 pub(super) struct CudaQueue {
     options: QueueOptions,
     completion: Completion,
+    /// In the latency mode, the kernel that stays on the device.
+    resident: Option<Resident>,
     /// Kernels, and what must come in order with them; and the copy engine's way in.
     work: Stream,
     upload: Stream,
@@ -110,10 +117,15 @@ pub(super) struct CudaQueue {
 }
 
 impl CudaQueue {
-    pub(super) fn new(gpu: Arc<Gpu>, options: QueueOptions) -> Result<Self> {
+    /// With `latency`, in the latency mode.
+    pub(super) fn new(gpu: Arc<Gpu>, options: QueueOptions, latency: bool) -> Result<Self> {
         gpu.context.enter()?;
+        let pulse = latency.then(|| Pulse::new(&gpu.context)).transpose()?;
+        let resident =
+            |pulse: &Arc<Pulse>| Resident::new(&gpu, options.in_flight, Arc::clone(pulse));
         Ok(Self {
-            completion: Completion::new(&gpu.context, options.in_flight)?,
+            resident: pulse.as_ref().map(resident).transpose()?,
+            completion: Completion::new(&gpu.context, options.in_flight, pulse)?,
             work: Stream::new(&gpu.context)?,
             upload: Stream::new(&gpu.context)?,
             gpu,
@@ -171,12 +183,25 @@ impl CudaQueue {
         let dry = self.work.synchronize();
         self.keep(dry)?;
         self.programs.iter_mut().for_each(|program| program.unbind(None));
+        let forgotten = self.forget_table();
+        self.keep(forgotten)?;
         (self.size, self.places) = (size, places);
         Ok(())
     }
 
     /// Gives the newest flight to the device.
     fn launch(&mut self, program: ProgramId, head: &[u32]) -> Result<()> {
+        let ranges = self.flights.back().map_or(0, |flight| flight.leases.len());
+        let is_resident = self.programs[program.0 as usize].is_resident();
+        if self.resident.is_some() && is_resident && ranges <= BATCH_RANGES_MAX {
+            return self.ring(program, head);
+        }
+        self.dismiss()?;
+        self.replay(program, head)
+    }
+
+    /// Gives the newest flight to the device as a graph.
+    fn replay(&mut self, program: ProgramId, head: &[u32]) -> Result<()> {
         let Self { gpu, work, upload, programs, places, sizes, homes, completion, .. } = self;
         let Some(flight) = self.flights.back() else { return Ok(()) };
         let (ticket, leases) = (flight.ticket, &flight.leases[..]);
@@ -265,7 +290,7 @@ impl CudaQueue {
 
 impl Queue for CudaQueue {
     fn alloc(&mut self, buffers: &[BufferDecl]) -> Result<()> {
-        self.enter()?;
+        self.enter_alone()?;
         let homes = buffers.iter().map(|decl| Home::new(&self.gpu, self.options, decl));
         let homes = homes.collect::<Result<Vec<_>>>()?;
         let first = self.homes.len();
@@ -282,7 +307,7 @@ impl Queue for CudaQueue {
     }
 
     fn resize(&mut self, buffer: BufId, words: usize) -> Result<()> {
-        self.enter()?;
+        self.enter_alone()?;
         let (name, old, len) = self.store(buffer)?;
         let new = Memory::new(&self.gpu.context, name, words)?;
         let filled = self.fill(old, &new, len.min(words));
@@ -292,15 +317,19 @@ impl Queue for CudaQueue {
         }
         let at = usize::from(buffer.0);
         self.programs.iter_mut().for_each(|program| program.unbind(Some(at)));
+        let forgotten = self.forget_table();
+        self.keep(forgotten)?;
         self.homes[at] = Home::Store { name, words, memory: new };
         Ok(())
     }
 
     fn compile(&mut self, plan: &Plan, memory: &PlanMemory) -> Result<ProgramId> {
         plan.check(memory)?;
-        self.enter()?;
+        self.enter_alone()?;
         let program = Program::new(&self.gpu, plan)?;
         self.grow(program.size)?;
+        let forgotten = self.forget_table();
+        self.keep(forgotten)?;
         self.programs.push(program);
         Ok(ProgramId(u32::try_from(self.programs.len() - 1).expect("few programs")))
     }
@@ -327,7 +356,7 @@ impl Queue for CudaQueue {
         let ticket = Ticket(self.tickets);
         // First in flight, then given to the device: whatever fails in between, the leases are held until the
         // streams have run dry.
-        self.flights.push_back(Flight { ticket, output, leases });
+        self.flights.push_back(Flight { ticket, output, leases, rung: false });
         let launched = self.launch(program, head);
         self.keep(launched).map(|()| ticket)
     }
@@ -340,7 +369,10 @@ impl Queue for CudaQueue {
         self.enter()?;
         let Some(oldest) = self.flights.front() else { return Ok(None) };
         let done_ns = self.completion.done_ns(oldest.ticket);
-        let Some(done_ns) = self.keep(done_ns)? else { return Ok(None) };
+        let Some(done_ns) = self.keep(done_ns)? else {
+            let revived = self.revive();
+            return self.keep(revived).map(|()| None);
+        };
         let Some(flight) = self.flights.pop_front() else { return Ok(None) };
         let output = flight.output.and_then(|(output, words)| match &self.homes[output] {
             Home::Outlet { pool, .. } => {
@@ -353,7 +385,7 @@ impl Queue for CudaQueue {
     }
 
     fn read(&mut self, buffer: BufId, at: usize, into: &mut [u32]) -> Result<()> {
-        self.enter()?;
+        self.enter_alone()?;
         let (name, _, words) = self.store(buffer)?;
         assert!(at + into.len() <= words, "{name}: read beyond its end");
         for (piece, at) in into.chunks_mut(PIECE).zip((at..).step_by(PIECE)) {
@@ -364,7 +396,7 @@ impl Queue for CudaQueue {
     }
 
     fn write(&mut self, buffer: BufId, at: usize, words: &[u32]) -> Result<()> {
-        self.enter()?;
+        self.enter_alone()?;
         let (name, _, len) = self.store(buffer)?;
         assert!(at + words.len() <= len, "{name}: write beyond its end");
         for (piece, at) in words.chunks(PIECE).zip((at..).step_by(PIECE)) {
@@ -384,6 +416,10 @@ impl Queue for CudaQueue {
 impl Drop for CudaQueue {
     fn drop(&mut self) {
         self.gpu.context.enter_to_free();
+        let dismissed = self.dismiss();
+        if dismissed.is_err() && self.resident.as_ref().is_some_and(|r| r.pulse.is_quiet()) {
+            return self.abandon();
+        }
         for stream in [&self.upload, &self.work] {
             // Once more when it fails, because memory is given back next: a refusal concerns one call only, and
             // when the context is dead the device runs nothing.

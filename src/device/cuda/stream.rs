@@ -150,6 +150,35 @@ impl Stream {
         self.context.check("cuLaunchKernel", code)
     }
 
+    /// Runs a kernel whose blocks are all on the device at the same time, so that they may wait for each other.
+    ///
+    /// # Safety
+    /// As for `launch`; the kernel comes to an end.
+    pub(super) unsafe fn launch_together(
+        &self,
+        function: Function,
+        blocks: u32,
+        arguments: &mut Arguments,
+    ) -> Result<()> {
+        let mut pointers = arguments.pointers();
+        // SAFETY: the driver copies the arguments before it returns; the rest is promised by the caller.
+        let code = unsafe {
+            sys::cuLaunchCooperativeKernel(
+                function.raw,
+                blocks,
+                1,
+                1,
+                THREADS,
+                1,
+                1,
+                0,
+                self.raw,
+                pointers.as_mut_ptr(),
+            )
+        };
+        self.context.check("cuLaunchCooperativeKernel", code)
+    }
+
     /// Makes a graph of what `record` tells this stream; none of it is done now.
     pub(super) fn capture(&self, record: impl FnOnce() -> Result<()>) -> Result<Graph> {
         let mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
@@ -295,9 +324,23 @@ unsafe impl Sync for Function {}
 impl Module {
     /// Loads an image: a fat binary with code for several generations of devices.
     pub(super) fn new(context: &Arc<Context>, image: &'static [u8]) -> Result<Self> {
+        // SAFETY: the image is a whole fat binary, whose header says how long it is.
+        unsafe { Self::load(context, image.as_ptr().cast()) }
+    }
+
+    /// Loads what the driver compiles itself: PTX.
+    #[cfg(feature = "nvrtc")]
+    pub(super) fn of_text(context: &Arc<Context>, ptx: &std::ffi::CStr) -> Result<Self> {
+        // SAFETY: the text ends in a nul.
+        unsafe { Self::load(context, ptx.as_ptr().cast()) }
+    }
+
+    /// # Safety
+    /// `image` is one that the driver knows the end of.
+    unsafe fn load(context: &Arc<Context>, image: *const c_void) -> Result<Self> {
         let mut raw = std::ptr::null_mut();
-        // SAFETY: the image is a whole fat binary, whose header says how long it is; `raw` may be written.
-        let code = unsafe { sys::cuModuleLoadData(&raw mut raw, image.as_ptr().cast()) };
+        // SAFETY: as the caller promises; `raw` may be written.
+        let code = unsafe { sys::cuModuleLoadData(&raw mut raw, image) };
         context.check("cuModuleLoadData", code).map_err(|error| match error {
             Error::Unsupported { device, what } => Error::unsupported(
                 device,
@@ -334,6 +377,25 @@ impl Module {
             ));
         }
         Ok(Function { raw })
+    }
+}
+
+impl Module {
+    /// Blocks of a kernel that find room on one multiprocessor at the same time.
+    pub(super) fn blocks_each(&self, function: Function) -> Result<u32> {
+        let mut blocks = 0;
+        let threads = THREADS.cast_signed();
+        // SAFETY: the function is of this module; `blocks` may be written.
+        let code = unsafe {
+            sys::cuOccupancyMaxActiveBlocksPerMultiprocessor(
+                &raw mut blocks,
+                function.raw,
+                threads,
+                0,
+            )
+        };
+        self.context.check("cuOccupancyMaxActiveBlocksPerMultiprocessor", code)?;
+        Ok(u32::try_from(blocks).unwrap_or(0))
     }
 }
 

@@ -80,7 +80,8 @@ struct Trial {
 impl Trial {
     fn new(gpu: &Arc<Gpu>) -> Result<Self> {
         let most = EVENTS[EVENTS.len() - 1];
-        let mut queue = CudaQueue::new(Arc::clone(gpu), QueueOptions { in_flight: 1, outputs: 1 })?;
+        let mut queue =
+            CudaQueue::new(Arc::clone(gpu), QueueOptions { in_flight: 1, outputs: 1 }, false)?;
         let mut memory = Memory::default();
         memory.buffer::<u32>("state", Role::State, 8);
         let output = memory.buffer::<u32>("output", Role::Output { eager: 8 }, 64);

@@ -153,6 +153,7 @@ impl Gpu {
             bind_words_max: usize::try_from(binding.min(buffer) / 4).unwrap_or(usize::MAX),
             subgroup,
             f16: features.contains(Features::SHADER_F16),
+            latency_mode: false,
         };
         let pipelines = Mutex::default();
         Ok(Self { completion, device, queue, health, caps, pipelines })
