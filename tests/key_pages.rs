@@ -10,6 +10,7 @@ mod kernels;
 mod spec;
 
 use cuda_host::driver::cuda;
+use cuda_host::latency::latency;
 use engine::Setup;
 use engine::case::Case;
 use engine::narrow::{Seen, narrow};
@@ -228,6 +229,14 @@ fn cuda_many_times_the_keys_of_one_binding() {
     let test = "key_pages::cuda_many_times_the_keys_of_one_binding";
     let Some(device) = cuda(test) else { return };
     many_keys(&device, 9000);
+}
+
+/// A step for each page in the kernel that stays on the device, too.
+#[test]
+fn cuda_latency_many_times_the_keys_of_one_binding() {
+    let test = "key_pages::cuda_latency_many_times_the_keys_of_one_binding";
+    let Some(device) = cuda(test) else { return };
+    many_keys(&latency(&device), 5000);
 }
 
 /// Keys that the first seed sends to one page, evenly spread over its slots, and keys that it sends to one slot.

@@ -7,9 +7,9 @@
 //! id + 1; or [`PENDING`] plus an event's index) and the key's words. It is kept at most half full by the host, which
 //! grows it before it can fill. On a parallel device an unknown key is claimed by CAS of the claiming event's
 //! index, so a thread that meets a claimed slot compares keys through that event and never waits. What stands in an
-//! event's id meanwhile: the slot that it claimed ([`PENDING`]), or the event that did ([`FOLLOW`]). `SETTLE` gives
-//! claims their ids, marked as [`NEW`]; `RESOLVE` hands these on and writes the records of new keys. A serial device
-//! settles at once.
+//! event's id meanwhile: the slot that it claimed ([`PENDING`]), or the event that did ([`batch::FOLLOW`]). `SETTLE`
+//! gives claims their ids, marked as [`NEW`]; `RESOLVE` hands these on and writes the records of new keys. A serial
+//! device settles at once.
 //!
 //! The table lies in *pages* of what one binding of the device holds, a power of two slots each; the key's hash says
 //! which, and probing stays inside. Key records lie in pages of consecutive ids. `KEYS` and `SETTLE` have a step for
