@@ -17,8 +17,8 @@ use std::process::ExitCode;
 
 /// Bytes of a line, at most: what is longer is an error on that line.
 const LINE_BYTES_MAX: usize = 16 << 20;
-/// Bytes of lines that are taken together, at most.
-const LINES_BYTES: usize = 1 << 20;
+/// Bytes of text that make two tokens, about: lines for two batches are taken together.
+const TWO_TOKENS_BYTES: usize = 8;
 
 fn main() -> ExitCode {
     let args = match args::parse(std::env::args_os().skip(1)) {
@@ -108,14 +108,14 @@ fn line(input: &mut impl BufRead) -> io::Result<Option<Line>> {
     Ok(Some(Line { text, at_ns: clock::now_ns() }))
 }
 
-/// Lines that are there already, one at least; none at the end.
-fn lines(input: &mut BufReader<impl Read>) -> io::Result<Vec<Line>> {
+/// Lines that are there already, one at least, of about so many bytes; none at the end.
+fn lines(input: &mut BufReader<impl Read>, bytes_max: usize) -> io::Result<Vec<Line>> {
     let (mut all, mut bytes) = (Vec::new(), 0);
     while let Some(line) = line(input)? {
         bytes += line.text.as_ref().map_or(0, String::len) + 1;
         all.push(line);
         // More only when a whole line lies in the buffer: reading further might wait.
-        if bytes >= LINES_BYTES || !input.buffer().contains(&b'\n') {
+        if bytes >= bytes_max || !input.buffer().contains(&b'\n') {
             break;
         }
     }
@@ -141,7 +141,7 @@ fn run(args: &Args) -> Result<(), Failure> {
     let mut out = io::BufWriter::with_capacity(1 << 18, io::stdout().lock());
     let mut seen = Seen::default();
     loop {
-        let lines = lines(&mut input)?;
+        let lines = lines(&mut input, encoder.batch_tokens() * TWO_TOKENS_BYTES)?;
         if lines.is_empty() {
             break;
         }
