@@ -270,7 +270,7 @@ static __device__ __forceinline__ void learn(const State& state, float excess) {
 // How surprising an event is; its flags are added to.
 static __device__ __forceinline__ float decide(const State& state, const ScoreParams& p, const Distance& far,
                                                uint32_t& flags) {
-    const float level = own_ln(1.0f + far.z2 * 0.25f);
+    const float level = own_ln(1.0f + far.z2 * 0.2f);
     float off = near_zero(level - state.get(LEVEL + 1));
     const float weight = state.get(LEVEL);
     float u = 0.0f;
@@ -353,11 +353,12 @@ static __device__ __forceinline__ Place place_of(const ScoreParams& p, uint32_t 
 }
 
 // Scores one event and learns it; its row begins at `row`.
-static __device__ __forceinline__ void step(const State& state, const ScoreParams& p, Events events, uint32_t event,
+static __device__ __forceinline__ void step(const State& state, const ScoreParams& p, Events events, uint32_t index,
                                             Words out, uint32_t row) {
-    const u64 time = join(events[event + p.time_word], events[event + p.time_word + 1]);
-    out[row] = p.key_words == 0 ? 0 : events[event + p.key_word];
-    out[row + 1] = p.key_words == 2 ? events[event + p.key_word + 1] : 0;
+    const Event event(events, index, p.stride);
+    const u64 time = event.two(p.time_word);
+    out[row] = p.key_words == 0 ? 0 : event[p.key_word];
+    out[row + 1] = p.key_words == 2 ? event[p.key_word + 1] : 0;
     out[row + 2] = low_of(time);
     out[row + 3] = high_of(time);
     const float steps = advance(state, p, time);
@@ -370,7 +371,7 @@ static __device__ __forceinline__ void step(const State& state, const ScoreParam
     uint32_t most = 0;
     for (uint32_t i = 0; i < p.values; i++) {
         const Place place = place_of(p, i);
-        uint32_t bits = value_bits(place.kind, events[event + place.word]);
+        uint32_t bits = value_bits(place.kind, event[place.word]);
         if (value_is_nan(place.kind, bits)) {
             continue;
         }
@@ -443,11 +444,11 @@ static __device__ __forceinline__ void body(Head head, const ScoreParams& p, Eve
     const State state{states, (block * BLOCK_IDS + id % BLOCK_IDS) * p.state_words};
     const uint32_t end = segments[at + 1 + SEGMENT];
     for (uint32_t i = segments[at + 1]; i < end; i++) {
-        step(state, p, events, order[i] * p.stride, out, rows + i * ROW);
+        step(state, p, events, order[i], out, rows + i * ROW);
     }
 }
 
-extern "C" __global__ void __launch_bounds__(256)
+extern "C" __global__ void __launch_bounds__(256, 4)
     score(Head head, ScoreParams p, Events events, ConstWords order, ConstWords segments, ConstWords map, Words states,
           Words out) {
     body(head, p, events, order, segments, map, states, out);

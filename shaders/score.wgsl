@@ -277,7 +277,7 @@ struct Decision {
 
 fn decide(state: u32, far: Distance, given: u32) -> Decision {
     var flags = given;
-    let level = own_ln(1.0 + mul(far.z2, 0.25));
+    let level = own_ln(1.0 + mul(far.z2, 0.2));
     var off = near_zero(rounded(level - state_of(state + LEVEL + 1u)));
     let weight = state_of(state + LEVEL);
     var u = 0.0;

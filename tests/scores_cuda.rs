@@ -26,7 +26,7 @@ fn same(device: &Device, seed: u64, setup: &Setup, n: usize) {
 fn cuda_scores_are_those_of_the_processor() {
     let Some(device) = cuda("scores_cuda::cuda_scores_are_those_of_the_processor") else { return };
     for (seed, batch, chunk) in [(1, 1024, 5000), (2, 65_536, 9000), (3, 7, 60)] {
-        let n = if batch < 100 { 2000 } else { 30_000 };
+        let n = if batch < 100 { 2000 } else { 15_000 };
         same(&device, seed, &Setup { batch, chunk, in_flight: 3, ..Setup::default() }, n);
     }
 }
@@ -37,7 +37,7 @@ fn cuda_state_moves_to_the_processor_and_back() {
         return;
     };
     let moves = vec![Device::cpu(), device.clone()];
-    same(&device, 5, &Setup { moves, ..Setup::default() }, 20_000);
+    same(&device, 5, &Setup { moves, ..Setup::default() }, 10_000);
 }
 
 #[test]
@@ -45,6 +45,6 @@ fn kernels_score_alike_in_all_orders() {
     for order in 0..10 {
         let test = "scores_cuda::kernels_score_alike_in_all_orders";
         let Some(device) = cuda_host::device::open(test, order) else { return };
-        same(&device, order, &Setup { batch: 2048, chunk: 3000, ..Setup::default() }, 6000);
+        same(&device, order, &Setup { batch: 2048, chunk: 3000, ..Setup::default() }, 3000);
     }
 }

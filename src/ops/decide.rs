@@ -2,7 +2,7 @@
 //!
 //! Spec, for one event whose distance is `z2`, in the order written here:
 //!
-//! 1. **Level**: `l = ln(1 + z2 / 4)`. Squares make Gaussian tails exponential, the logarithm tames heavy ones.
+//! 1. **Level**: `l = ln(1 + z2 / 5)`. Squares make Gaussian tails exponential, the logarithm tames heavy ones.
 //! 2. **Standardiser**: `u = (l - m) / sd` by the key's own mean and deviation of the level, over 2048 events.
 //! 3. **Tail**: an event with `u > 3` is a *peak*. Excesses of peaks over 3 follow a generalised Pareto distribution
 //!    (Pickands 1975; SPOT, Siffer et al. 2017), fitted by probability-weighted moments (Hosking and Wallis 1987):
@@ -60,7 +60,7 @@ pub const SLOPE_FIRST: f32 = 1.221_187_2;
 #[inline(always)]
 pub fn decide(state: &mut [u32], p: &ScoreParams, far: &ewma::Distance, flags: u32) -> (f32, u32) {
     let mut flags = flags;
-    let level = ln(1.0 + far.z2 * 0.25);
+    let level = ln(1.0 + far.z2 * 0.2);
     let mut off = near_zero(level - get(state, LEVEL + 1));
     let weight = get(state, LEVEL);
     let mut u = 0.0;

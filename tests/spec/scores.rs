@@ -160,7 +160,7 @@ impl State {
     }
 
     fn judge(&mut self, ask: &Ask, most: Most, out: &mut Scored) {
-        let level = (1.0 + most.z2 / 4.0).ln();
+        let level = (1.0 + most.z2 / 5.0).ln();
         let deviation = (self.level.squares / self.level.weight.max(1.0)).sqrt();
         let mut off = level - self.level.mean;
         let known = self.level.weight >= 8.0;
