@@ -17,19 +17,21 @@ use std::sync::Arc;
 pub(super) const LEASES: usize = if cfg!(loom) { 2 } else { LANE_LEASES_MAX };
 /// Runs that may await the consumer in a private lane, at most; fewer when the lane holds fewer events.
 const NOTES_MAX: usize = 1 << 16;
-/// Binary logarithm of the run length at which the notes of a shared lane lie two cache lines apart, less one.
-const SPREAD: u32 = 5;
+/// Bits by which the notes of a shared lane are turned: those of runs of `4 << SPREAD` events that follow each other lie
+/// two cache lines apart.
+const SPREAD: u32 = 4;
 /// Gaps told apart. When more await the consumer, the newest grow together: none is lost.
 const GAPS_MAX: usize = 64;
 
-/// One published run, as it lies in memory: a cache line of its own. The notes of runs that follow each other lie two
-/// lines apart (see [`State::note_index`]), because processors fetch lines in pairs: the consumer, which looks for the
-/// next note before it is written, would take its line away from the producer.
+/// One published run, as it lies in memory: half a cache line, because what crosses from core to core bounds a lane's
+/// rate. Pairs of notes that follow each other lie two lines apart (see [`State::note_index`]), because processors fetch
+/// lines in pairs: the consumer, which looks for the next note before it is written, would take its line away from the
+/// producer.
 ///
 /// `word` is `(events + marks published, this run included) << 1 | is a mark`. It grows with every run, so
 /// that what a slot held one lap ago can never be taken for the run that is awaited there: no slot needs to
 /// be reset. The other words are covered by the Release store of `word`.
-#[repr(align(64))]
+#[repr(align(32))]
 pub(super) struct NoteSlot {
     pub(super) word: AtomicU64,
     pub(super) stamp_ns: AtomicU64,
@@ -111,7 +113,7 @@ pub(super) struct State {
     pub(super) mask: u64,
     /// Notes are found by the sequence of their first event (shared lane) and not by their number.
     pub(super) by_sequence: bool,
-    /// Bits by which numbers of notes are turned to find their places.
+    /// Bits by which sequences are turned to find the places of their notes in a shared lane.
     spread: u32,
     pub(super) notes: Box<[NoteSlot]>,
     /// Codes of marks, beside the notes because few notes are marks.
@@ -166,7 +168,7 @@ impl State {
             stride: event_bytes / 4,
             mask: capacity as u64 - 1,
             by_sequence,
-            spread: if by_sequence { SPREAD.min(bits) } else { bits.saturating_sub(1) },
+            spread: SPREAD.min(bits),
             notes: boxed(notes, note)?,
             codes: boxed(codes, || AtomicU32::new(0))?,
             leases: boxed(LEASES, || AtomicBool::new(false))?,
@@ -209,15 +211,20 @@ impl State {
         (sequence & self.mask) as usize
     }
 
-    /// The place in their ring of the note with this number, or (shared lane) of the note of the run whose
-    /// first event has this sequence. The bits are turned so that notes which follow each other lie two places apart;
-    /// in a shared lane those of runs of `2 << SPREAD` events, which would otherwise lie a page apart.
+    /// The place in their ring of the note with this number, or (shared lane) of the note of the run whose first event
+    /// has this sequence. The bits are turned: in a private lane all but the lowest by one to the left, so that pairs of
+    /// notes which follow each other lie two lines apart; in a shared lane by [`SPREAD`] to the right.
     #[inline]
     #[allow(clippy::cast_possible_truncation, reason = "masked to a length, which is a usize")]
     pub(super) fn note_index(&self, note: u64) -> usize {
         let mask = self.notes.len() - 1;
         let at = note as usize & mask;
-        (at >> self.spread) | (at << (mask.count_ones() - self.spread)) & mask
+        if self.by_sequence {
+            return at >> self.spread | (at << (mask.count_ones() - self.spread)) & mask;
+        }
+        let (pair, pairs) = (at >> 1, mask >> 1);
+        let turned = pair << 1 & pairs | pair >> pairs.count_ones().saturating_sub(1);
+        turned << 1 & mask | at & 1
     }
 
     /// Publishes one run: a single Release store makes its note and its events visible.

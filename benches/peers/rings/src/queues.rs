@@ -100,18 +100,17 @@ impl Sink for ring::Tail {
     #[inline]
     fn drain(&mut self, sum: &mut u64) -> usize {
         let (from, mut to) = (self.taken(), self.taken());
-        while let Some(note) = self.next() {
-            let (first, second) = self.words(note.from, note.to);
-            add(sum, bytemuck::cast_slice(first));
-            add(sum, bytemuck::cast_slice(second));
+        while to - from < GULP as u64
+            && let Some(note) = self.next()
+        {
             to = note.to;
-            if to - from >= GULP as u64 {
-                break;
-            }
         }
         if from == to {
             return 0;
         }
+        let (first, second) = self.words(from, to);
+        add(sum, bytemuck::cast_slice(first));
+        add(sum, bytemuck::cast_slice(second));
         self.skip(from, to);
         self.reclaim();
         (to - from) as usize
