@@ -17,16 +17,16 @@ use std::sync::Arc;
 pub(super) const LEASES: usize = if cfg!(loom) { 2 } else { LANE_LEASES_MAX };
 /// Runs that may await the consumer in a private lane, at most; fewer when the lane holds fewer events.
 const NOTES_MAX: usize = 1 << 16;
-/// Bits by which the notes of a shared lane are turned: those of runs of `4 << SPREAD` events that follow each other lie
-/// two cache lines apart.
+/// Bits by which the notes of a shared lane are turned: those of runs of `4 << SPREAD` events that follow each other
+/// lie two cache lines apart.
 const SPREAD: u32 = 4;
 /// Gaps told apart. When more await the consumer, the newest grow together: none is lost.
 const GAPS_MAX: usize = 64;
 
 /// One published run, as it lies in memory: half a cache line, because what crosses from core to core bounds a lane's
-/// rate. Pairs of notes that follow each other lie two lines apart (see [`State::note_index`]), because processors fetch
-/// lines in pairs: the consumer, which looks for the next note before it is written, would take its line away from the
-/// producer.
+/// rate. Pairs of notes that follow each other lie two lines apart (see [`State::note_index`]), because processors
+/// fetch lines in pairs: the consumer, which looks for the next note before it is written, would take its line away
+/// from the producer.
 ///
 /// `word` is `(events + marks published, this run included) << 1 | is a mark`. It grows with every run, so
 /// that what a slot held one lap ago can never be taken for the run that is awaited there: no slot needs to
@@ -212,8 +212,8 @@ impl State {
     }
 
     /// The place in their ring of the note with this number, or (shared lane) of the note of the run whose first event
-    /// has this sequence. The bits are turned: in a private lane all but the lowest by one to the left, so that pairs of
-    /// notes which follow each other lie two lines apart; in a shared lane by [`SPREAD`] to the right.
+    /// has this sequence. The bits are turned: in a private lane all but the lowest by one to the left, so that pairs
+    /// of notes which follow each other lie two lines apart; in a shared lane by [`SPREAD`] to the right.
     #[inline]
     #[allow(clippy::cast_possible_truncation, reason = "masked to a length, which is a usize")]
     pub(super) fn note_index(&self, note: u64) -> usize {
