@@ -366,7 +366,7 @@ fn value_at(i: u32) -> vec2<u32> {
 fn step_event(state: u32, event: u32, row: u32) {
     let time = vec2<u32>(events[event + p.time_word], events[event + p.time_word + 1u]);
     let steps = advance(state, time);
-    let long = own_exp(-mul(steps, p.rate));
+    let long = own_exp(-min(mul(steps, p.rate), 87.0));
     let middle = eighth(long);
     let decays = vec3<f32>(eighth(middle), middle, long);
     var far = Distance(-1.0, 0.0, 0.0, 0.0);

@@ -95,6 +95,13 @@ fn cuda_sources_that_do_not_fit_are_refused() {
             other => panic!("{other:?}"),
         }
     };
+    // SAFETY: as in the example; it does not come to run.
+    unsafe { device.add_kernel(&BUCKETS, kernel::CUDA) }.expect("a good one");
+    let Kernel { name, params, events, wgsl, cpu, .. } = BUCKETS;
+    let other = Box::leak(Box::new(Kernel { name, params, events, binds: &[], wgsl, cpu }));
+    // SAFETY: it does not come to run.
+    let error = unsafe { device.add_kernel(other, kernel::CUDA) }.expect_err("another record");
+    assert!(error.to_string().contains("takes other arguments"), "{error}");
     let what = refused("broken", "#error not yet\n");
     assert!(what.contains("broken") && what.contains("#error"), "{what}");
     let what = refused("fold", kernel::CUDA);

@@ -116,6 +116,20 @@ fn a_folder_is_scored_and_written_and_judged() {
     fs::write(data.0.join("labels/combined_windows.json"), labels).expect("it can be written");
     let ran = run("nab", &["--data", data.arg(), "--device", "cpu"]);
     assert!(ran.code == Some(0) && ran.out.contains("low false positives"), "{ran:?}");
+    let ran = run("nab", &["--data", data.arg(), "--device", "null"]);
+    assert!(ran.code == Some(1) && ran.err.contains("does not score every row"), "{ran:?}");
+    for (from, to) in [("06:00", "04:00"), ("06:00", "06:00\", \"2024-03-06 07:00")] {
+        let labels = format!(
+            r#"{{"group/a.csv": [["2024-03-06 {from}:00", "2024-03-06 {to}:00"]], "group/b.csv": []}}"#
+        );
+        fs::write(data.0.join("labels/combined_windows.json"), labels).expect("it can be written");
+        let ran = run("nab", &["--data", data.arg(), "--device", "cpu"]);
+        assert!(ran.code == Some(1) && ran.err.contains("labels are pairs of times"), "{ran:?}");
+    }
+    let labels = r#"{"group/a.csv": [], "group/b.csv": []}"#;
+    fs::write(data.0.join("labels/combined_windows.json"), labels).expect("it can be written");
+    let ran = run("nab", &["--data", data.arg(), "--device", "cpu"]);
+    assert!(ran.code == Some(0) && !ran.out.contains("NaN"), "{ran:?}");
 }
 
 #[test]

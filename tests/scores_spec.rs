@@ -269,3 +269,18 @@ fn mistakes_are_named() {
         assert!(error.to_string().contains(want), "{error}");
     }
 }
+
+/// What another device takes is measured on made-up events, whose scores nobody takes.
+#[test]
+fn few_results_are_enough_to_measure_an_alternative() {
+    let alternative = Some(Device::cpu());
+    let few =
+        Options { alternative, batch_events: 64, outstanding: 1, ..Options::on(Device::cpu()) };
+    let mut inline = Inline::new(dense(4), few).expect("a good query");
+    let mut lane = inline.lane().expect("a lane");
+    let event = Reading { at: 1, wide: 0, key: 3, value: 1.0, other: 0.0, count: 0 };
+    assert_eq!(lane.push_all(&[event; 100]), 100);
+    let mut scored = 0;
+    inline.settle(|rows| scored += rows.len()).expect("it works");
+    assert_eq!(scored, 100);
+}

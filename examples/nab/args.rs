@@ -13,7 +13,7 @@ usage: nab [options]
   --data DIR      a folder of group/file.csv with timestamp,value     [$PELTON_DATA/nab]
   --out DIR       where timestamp,value,anomaly_score is written      [nowhere]
   --emit WHAT     decision: one alert for what belongs together, alert = score >= T; score: the dense one [decision]
-  --device NAME   best, cpu, null, wgpu, wgpu:PART-OF-NAME or cuda    [best]
+  --device NAME   best, cpu, wgpu, wgpu:PART-OF-NAME or cuda          [best]
   --help          this text
 
 Where the folder has labels/combined_windows.json the score of the board is printed: at the best threshold, at the

@@ -121,6 +121,9 @@ impl Board {
 
     /// Every threshold that makes a difference, from the highest down.
     fn walk(&self, profile: &Profile, mut each: impl FnMut(Point)) {
+        if self.windows == 0 {
+            return; // Nothing to find is no score.
+        }
         let nothing = -profile.miss * self.live as f64;
         let perfect = self.windows as f64 * profile.hit;
         let mut best: Vec<Option<f64>> = vec![None; self.windows];

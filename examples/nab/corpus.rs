@@ -90,7 +90,14 @@ fn read_series(path: &Path, name: String, ends: &[u64]) -> Result<Series, String
         found.ok_or_else(|| format!("{}: a label names a time that no row has", path.display()))
     };
     let places = ends.iter().map(place).collect::<Result<Vec<_>, _>>()?;
-    let windows = places.as_chunks::<2>().0.iter().map(|&[from, to]| (from, to)).collect();
+    let (pairs, odd) = places.as_chunks::<2>();
+    if !odd.is_empty() || !places.is_sorted() {
+        return Err(format!(
+            "{}: labels are pairs of times, first and last, in order",
+            path.display()
+        ));
+    }
+    let windows = pairs.iter().map(|&[from, to]| (from, to)).collect();
     Ok(Series { name, lines, times, values, windows })
 }
 

@@ -10,7 +10,9 @@ mod corpus;
 use args::{Emit, HELP};
 use board::{Board, Judged, PROFILES};
 use corpus::{Corpus, Series};
-use pelton::{Device, Inline, Key, Options, Pod, Result, Rows, Score, Scores, Zeroable, field};
+use pelton::{
+    Device, Error, Inline, Key, Options, Pod, Result, Rows, Score, Scores, Zeroable, field,
+};
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
@@ -76,6 +78,7 @@ fn run(args: &args::Args) -> std::result::Result<(), String> {
 /// Scores every row, in the order of the files; how many are alerts.
 fn score(device: Device, corpus: &Corpus, emit: Emit) -> Result<(Vec<Vec<f64>>, usize)> {
     let files = u32::try_from(corpus.series.len()).expect("fewer files than ids");
+    let name = device.caps().name.clone();
     let query = Scores {
         key: Key::dense(field!(Reading.file), files),
         rate: RATE,
@@ -106,6 +109,10 @@ fn score(device: Device, corpus: &Corpus, emit: Emit) -> Result<(Vec<Vec<f64>>, 
     drop(lane);
     engine.finish();
     engine.settle(&mut take)?;
+    let whole = |(scores, series): (&Vec<f64>, &Series)| scores.len() == series.times.len();
+    if !scores.iter().zip(&corpus.series).all(whole) {
+        return Err(Error::unsupported(name, "it does not score every row"));
+    }
     Ok((scores, alerts))
 }
 

@@ -89,9 +89,9 @@ pub trait Backend: Send + Sync {
     /// the feature `nvrtc` and NVIDIA's library of that name. The example `custom_kernel` shows a whole one.
     ///
     /// # Errors
-    /// `Invalid` when the source does not compile, with what the compiler says, or takes other arguments than the
-    /// record says; `Unsupported` without the feature, without the library, or when the driver does not take what the
-    /// compiler makes.
+    /// `Invalid` when the source does not compile, with what the compiler says, takes other arguments than the record
+    /// says, or has a name for which a kernel with other arguments was added; `Unsupported` without the feature,
+    /// without the library, or when the driver does not take what the compiler makes.
     ///
     /// # Safety
     /// On a CUDA device whatever the source does is done: it must leave alone what is not in its buffers, and end.

@@ -8,6 +8,9 @@ use crate::ops::gemm::{Activation, NORM_COLUMNS_MAX};
 /// Bytes of a small file of JSON, at most.
 const SMALL: usize = 1 << 20;
 
+/// Modules of sentence-transformers, at most; three are known.
+const MODULES_MAX: usize = 16;
+
 /// How the vectors of a sequence's tokens become one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pooling {
@@ -141,7 +144,7 @@ impl Config {
     fn read_modules(&mut self, folder: &mut Folder) -> Result<()> {
         let file = "modules.json";
         let Some(value) = folder.json(file, SMALL)? else { return Ok(()) };
-        let modules = Json::new(file, &value).items()?;
+        let modules = Json::new(file, &value).items(MODULES_MAX)?;
         for (at, module) in modules.iter().enumerate() {
             let kind = module.get("type")?;
             let name = kind.text()?.rsplit('.').next().unwrap_or("");

@@ -144,10 +144,12 @@ impl Model {
         let bytes = folder.need(file, TOKENIZER_BYTES_MAX)?;
         let tokenizer = tokenizer::read(file, &bytes, config.vocab)?;
         if tokenizer.specials() >= config.tokens_max {
-            return Err(Error::source(
-                "sentence_bert_config.json",
-                format!("max_seq_length: {} leaves no room for a token", config.tokens_max),
-            ));
+            let (file, name) = match config.tokens_max == config.places {
+                true => ("config.json", "max_position_embeddings"),
+                false => ("sentence_bert_config.json", "max_seq_length"),
+            };
+            let what = format!("{name}: {} leaves no room for a token", config.tokens_max);
+            return Err(Error::source(file, what));
         }
         let file = "model.safetensors";
         let tensors = Tensors::new(file, folder.need(file, WEIGHTS_BYTES_MAX)?)?;

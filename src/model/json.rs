@@ -53,8 +53,12 @@ impl<'a> Json<'a> {
         Ok(object.iter().map(|(name, value)| (name.as_str(), self.at(name, value))))
     }
 
-    pub(super) fn items(&self) -> Result<Vec<Self>> {
+    /// The items of a list of so many at most: each takes more memory here than in the file.
+    pub(super) fn items(&self, most: usize) -> Result<Vec<Self>> {
         let items = self.value.as_array().ok_or_else(|| self.wrong("not a list"))?;
+        if items.len() > most {
+            return Err(self.wrong(format!("a list of {}, at most {most} are taken", items.len())));
+        }
         Ok(items.iter().enumerate().map(|(i, value)| self.at(&format!("[{i}]"), value)).collect())
     }
 

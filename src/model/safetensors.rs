@@ -150,13 +150,10 @@ fn tensor(entry: &Json<'_>, have: usize) -> Result<Tensor> {
         "BF16" => (Element::BF16, 2),
         _ => (Element::I64, 8),
     };
-    let dimensions = entry.get("shape")?.items()?;
-    if dimensions.len() > DIMENSIONS_MAX {
-        return Err(entry.wrong(format!("at most {DIMENSIONS_MAX} dimensions")));
-    }
+    let dimensions = entry.get("shape")?.items(DIMENSIONS_MAX)?;
     let shape = dimensions.iter().map(|n| n.number(0..=usize::MAX)).collect::<Result<Vec<_>>>()?;
     let product = shape.iter().try_fold(size, |all: usize, &n| all.checked_mul(n));
-    let ends = entry.get("data_offsets")?.items()?;
+    let ends = entry.get("data_offsets")?.items(2)?;
     let [start, end] = &ends[..] else {
         return Err(entry.wrong("data_offsets: two numbers are expected"));
     };

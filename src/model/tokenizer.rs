@@ -7,6 +7,8 @@ use std::collections::HashMap;
 
 /// Tokens that stand as they are, at most.
 const ADDED_MAX: usize = 1000;
+/// Special tokens around a text, at most.
+const SPECIALS_MAX: usize = 16;
 /// Bytes of a piece, at most.
 const PIECE_BYTES_MAX: usize = 1 << 10;
 
@@ -88,11 +90,7 @@ fn read_normalizer(json: &Json<'_>, to: &mut WordPiece) -> Result<()> {
 }
 
 fn read_added(json: &Json<'_>, vocab: usize, to: &mut WordPiece) -> Result<()> {
-    let items = json.items()?;
-    if items.len() > ADDED_MAX {
-        return Err(json.wrong(format!("more than {ADDED_MAX} tokens")));
-    }
-    for item in items {
+    for item in json.items(ADDED_MAX)? {
         item.only(&["id", "content", "special", "single_word", "lstrip", "rstrip", "normalized"])?;
         for name in ["single_word", "lstrip", "rstrip", "normalized"] {
             let flag = item.get(name)?;
@@ -119,7 +117,7 @@ fn read_processor(json: &Json<'_>, vocab: usize, to: &mut WordPiece) -> Result<(
     if json.get("type")?.one_of(&["TemplateProcessing", "BertProcessing"])? == "BertProcessing" {
         json.only(&["type", "sep", "cls"])?;
         for (name, list) in [("cls", &mut to.before), ("sep", &mut to.behind)] {
-            match &json.get(name)?.items()?[..] {
+            match &json.get(name)?.items(2)?[..] {
                 [_, number] => list.push(id(number)?),
                 _ => return Err(json.get(name)?.wrong("a text and an id are expected")),
             }
@@ -129,7 +127,7 @@ fn read_processor(json: &Json<'_>, vocab: usize, to: &mut WordPiece) -> Result<(
     json.only(&["type", "single", "pair", "special_tokens"])?;
     let single = json.get("single")?;
     let mut texts = 0;
-    for item in single.items()? {
+    for item in single.items(1 + SPECIALS_MAX)? {
         item.only(&["SpecialToken", "Sequence"])?;
         if let Some(sequence) = item.find("Sequence") {
             sequence.get("id")?.one_of(&["A"])?;
@@ -141,12 +139,13 @@ fn read_processor(json: &Json<'_>, vocab: usize, to: &mut WordPiece) -> Result<(
         special.get("type_id")?.number(0..=0)?;
         let named = json.get("special_tokens")?.get(special.get("id")?.text()?)?;
         let list = if texts == 0 { &mut to.before } else { &mut to.behind };
-        for number in named.get("ids")?.items()? {
+        for number in named.get("ids")?.items(SPECIALS_MAX)? {
             list.push(id(&number)?);
         }
     }
-    if texts != 1 || to.specials() > 16 {
-        let what = "one text with at most 16 special tokens around it is expected";
+    if texts != 1 || to.specials() > SPECIALS_MAX {
+        let what =
+            format!("one text with at most {SPECIALS_MAX} special tokens around it is expected");
         return Err(Error::source("tokenizer.json", format!("post_processor.single: {what}")));
     }
     Ok(())

@@ -2,7 +2,7 @@
 //!
 //! The rules are those that `tokenizer.json` files of BERT name (`BertNormalizer`, `BertPreTokenizer`, `WordPiece`);
 //! a package under `benches/peers` compares the results with the library that defined them. Work stops when a text has
-//! as many tokens as its model takes, so a long text costs no more than what is used of it.
+//! as many tokens as its model takes: what is behind is only searched for added tokens.
 
 use std::collections::HashMap;
 use unicode_categories::UnicodeCategories;

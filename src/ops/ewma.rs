@@ -52,7 +52,9 @@ pub fn decays(steps: f32, rate: f32) -> [f32; HORIZONS] {
         let d = d * d;
         positive(d * d)
     };
-    let long = exp(-(steps * rate));
+    // Of what is 87 horizons ago nothing is left that counts, and `exp` goes no further.
+    let past = steps * rate;
+    let long = exp(-(if past > 87.0 { 87.0 } else { past }));
     let middle = eighth(long);
     [eighth(middle), middle, long]
 }

@@ -20,7 +20,8 @@ pub fn exp_neg(x: f32) -> f32 {
     let p = 1.0 / 720.0 + r * (1.0 / 5040.0);
     let p = 1.0 / 24.0 + r * (1.0 / 120.0 + r * p);
     let p = 1.0 + r * (1.0 + r * (0.5 + r * (1.0 / 6.0 + r * p)));
-    p * f32::from_bits((n + 127).cast_unsigned() << 23)
+    // An infinite x has no power that fits, and must not stop the program: files can make sums overflow.
+    p * f32::from_bits(n.wrapping_add(127).cast_unsigned() << 23)
 }
 
 /// Coefficients of `ln(erfc(z) / t) + z²` in `t = 1 / (1 + z / 2)`, for z from 0 to 9: interpolated at ten Chebyshev
@@ -153,6 +154,9 @@ mod tests {
         }
         assert_eq!(gelu_erf(0.0), 0.0);
         assert!(gelu_erf(f32::NAN).is_nan() && gelu_tanh(f32::NAN).is_nan());
+        for x in [f32::INFINITY, f32::NEG_INFINITY, f32::NAN, f32::MAX, f32::MIN] {
+            let _ = (exp_neg(x), gelu_erf(x), gelu_tanh(x));
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Logarithm and exponential in a fixed order of additions and multiplications.
 //!
 //! The functions of a device's library differ from device to device, and so would every score. These are polynomials
-//! (Cephes, S. L. Moshier), the same operations in the same order in every twin (`score.wgsl`, `score.cuh`). Error,
+//! (Cephes, S. L. Moshier), the same operations in the same order in every twin (`score.wgsl`, `score.cu`). Error,
 //! tested over all magnitudes: 2 ulp, near 1 that of the logarithm's argument. Arguments are in range, so that no
 //! infinity, no NaN and no subnormal number comes up: devices treat those differently.
 

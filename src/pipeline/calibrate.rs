@@ -2,7 +2,7 @@
 
 use super::engine::Engine;
 use super::options::{Options, Query};
-use super::outbox::Outbox;
+use super::outbox::{Outbox, Results};
 use super::placement::Estimate;
 use crate::base::error::Result;
 use crate::base::limits::word;
@@ -33,6 +33,8 @@ pub(super) fn measure<E: Pod>(
     };
     let bell = Bell::new();
     let outbox = Outbox::new(options.outstanding.max(options.in_flight), 0);
+    // Scores come back with every batch, and nobody takes them.
+    drop(Results::<E>::new(outbox.clone()));
     let mut engine = Engine::new(query.clone(), options, outbox, bell.clone(), None)?;
     let lane =
         LaneOptions { events: 2 * SIZES[2], policy: Policy::Reject, ..LaneOptions::default() };

@@ -372,8 +372,8 @@ pub struct Options {
     /// For streams where microseconds count more than throughput: up to a quarter of the device is taken for as long as
     /// events come, and some thirty milliseconds longer, so that four such pipelines find room on it and more take
     /// turns. Results are the same. Memory that grows, new windows' places and moves between devices stop the kernel
-    /// for a moment. A device without this mode (`Caps::latency_mode`) is an
-    /// error at the start; an `alternative` without it runs batches as always.
+    /// for a moment. A device without this mode (`Caps::latency_mode`) is an error at the start; an `alternative`
+    /// without it runs batches as always.
     pub latency_mode: bool,
     /// Batches in flight, at most.
     pub in_flight: usize,

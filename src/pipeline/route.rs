@@ -60,7 +60,8 @@ impl<T> Router<T> {
     }
 
     /// Takes results until they end and sends each row where `to` says: a route, and what to send there. The rows of
-    /// a result batch that go one way are sent together. Closes all routes at the end.
+    /// a result batch that go one way are sent together. Closes all routes at the end. Only windows have rows: of a
+    /// [`Scores`](crate::Scores) query nothing is sent.
     ///
     /// # Errors
     /// What ended the pipeline, if it was not its end.

@@ -27,7 +27,8 @@ use std::fmt;
 /// scores, depend on the batches. Given that, scores depend on neither batches nor device: the processor and CUDA give
 /// the same bits, WGSL the same where the device divides correctly rounded, else scores within 1e-5.
 ///
-/// State takes 256 bytes a key with one value, 40 more for each further one. Keys are kept for good.
+/// State takes 256 bytes a key with one value, 40 more for each further one, in whole lines of 64. Keys are kept for
+/// good.
 ///
 /// ```
 /// use pelton::{Device, Inline, Key, Options, Pod, Scores, Zeroable, field};

@@ -24,9 +24,9 @@ const SPREAD: u32 = 4;
 const GAPS_MAX: usize = 64;
 
 /// One published run, as it lies in memory: half a cache line, because what crosses from core to core bounds a lane's
-/// rate. Pairs of notes that follow each other lie two lines apart (see [`State::note_index`]), because processors fetch
-/// lines in pairs: the consumer, which looks for the next note before it is written, would take its line away from the
-/// producer.
+/// rate. Pairs of notes that follow each other lie two lines apart (see [`State::note_index`]), because processors
+/// fetch lines in pairs: the consumer, which looks for the next note before it is written, would take its line away
+/// from the producer.
 ///
 /// `word` is `(events + marks published, this run included) << 1 | is a mark`. It grows with every run, so
 /// that what a slot held one lap ago can never be taken for the run that is awaited there: no slot needs to
@@ -212,8 +212,8 @@ impl State {
     }
 
     /// The place in their ring of the note with this number, or (shared lane) of the note of the run whose first event
-    /// has this sequence. The bits are turned: in a private lane all but the lowest by one to the left, so that pairs of
-    /// notes which follow each other lie two lines apart; in a shared lane by [`SPREAD`] to the right.
+    /// has this sequence. The bits are turned: in a private lane all but the lowest by one to the left, so that pairs
+    /// of notes which follow each other lie two lines apart; in a shared lane by [`SPREAD`] to the right.
     #[inline]
     #[allow(clippy::cast_possible_truncation, reason = "masked to a length, which is a usize")]
     pub(super) fn note_index(&self, note: u64) -> usize {

@@ -9,6 +9,18 @@ use super::Gpu;
 use crate::base::error::{Error, Result};
 use crate::plan::Kernel;
 
+/// Whether a launch by one record gives a kernel the arguments that another record, by which it was compiled, says.
+pub(super) fn is_as(compiled: &Kernel, kernel: &Kernel) -> Result<()> {
+    let takes = |kernel: &Kernel| (kernel.params.len(), kernel.events, kernel.binds.len());
+    if takes(compiled) == takes(kernel) {
+        return Ok(());
+    }
+    Err(Error::invalid(format!(
+        "kernel {}: one of this name was added that takes other arguments; choose another name",
+        kernel.name
+    )))
+}
+
 /// Where the compiler is left out.
 #[cfg(not(feature = "nvrtc"))]
 pub(super) fn add(gpu: &Gpu, kernel: &Kernel, _source: &str) -> Result<()> {
@@ -24,7 +36,7 @@ pub(super) use compiler::add;
 
 #[cfg(feature = "nvrtc")]
 mod compiler {
-    use super::{Error, Gpu, Kernel, Result};
+    use super::{Error, Gpu, Kernel, Result, is_as};
     use crate::device::cuda::stream::Module;
     use cudarc::nvrtc::sys::{self, nvrtcResult};
     use std::ffi::{CStr, CString, c_char};
@@ -49,10 +61,14 @@ mod compiler {
         ["--std=c++17", "--fmad=false", "--ftz=false", "--prec-div=true", "--prec-sqrt=true"];
 
     /// Compiles a kernel and keeps it.
-    pub(in crate::device::cuda) fn add(gpu: &Gpu, kernel: &Kernel, source: &str) -> Result<()> {
+    pub(in crate::device::cuda) fn add(
+        gpu: &Gpu,
+        kernel: &'static Kernel,
+        source: &str,
+    ) -> Result<()> {
         let mut custom = gpu.custom.lock().unwrap_or_else(PoisonError::into_inner);
-        if custom.contains_key(kernel.name) {
-            return Ok(());
+        if let Some((compiled, _)) = custom.get(kernel.name) {
+            return is_as(compiled, kernel);
         }
         gpu.context.enter()?;
         if gpu.module.function(kernel.name).is_ok() {
@@ -78,7 +94,7 @@ mod compiler {
         })?;
         let module = Module::of_text(&gpu.context, &image)?;
         module.function(kernel.name)?;
-        custom.insert(kernel.name, module);
+        custom.insert(kernel.name, (kernel, module));
         Ok(())
     }
 

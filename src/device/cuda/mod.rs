@@ -44,8 +44,8 @@ struct Gpu {
     /// The first and the last kernel of every replay.
     gather: Function,
     finish: Function,
-    /// Kernels that users brought, and the crate's own.
-    custom: Mutex<BTreeMap<&'static str, Module>>,
+    /// Kernels that users brought, with their records, and the crate's own.
+    custom: Mutex<BTreeMap<&'static str, (&'static Kernel, Module)>>,
     module: Module,
     /// Ranges of events that have this many words on average come by the copy engine.
     gather_words: AtomicUsize,
@@ -188,10 +188,17 @@ impl Gpu {
 }
 
 impl Gpu {
-    /// The kernel of this name: a user's, or the crate's own.
-    fn function(&self, name: &str) -> Result<Function> {
+    /// The kernel of this record: a user's, or the crate's own.
+    fn function(&self, kernel: &Kernel) -> Result<Function> {
         let custom = self.custom.lock().unwrap_or_else(PoisonError::into_inner);
-        custom.get(name).unwrap_or(&self.module).function(name)
+        let module = match custom.get(kernel.name) {
+            Some((record, module)) => {
+                custom::is_as(record, kernel)?;
+                module
+            }
+            None => &self.module,
+        };
+        module.function(kernel.name)
     }
 }
 
