@@ -20,8 +20,8 @@
 //! All of it is deterministic in what matters: for any device and any batch size the last row of every key
 //! and window is the same to the bit, as is the set of late events.
 //!
-//! Features: `model` (default) reads model folders and runs encoders; `wgpu` (default) reaches GPUs through WGSL; `cuda`
-//! (default) runs on NVIDIA's driver where there is one; `nvrtc` compiles your own CUDA kernels
+//! Features: `model` (default) reads model folders and runs encoders; `wgpu` (default) reaches GPUs through WGSL;
+//! `cuda` (default) runs on NVIDIA's driver where there is one; `nvrtc` compiles your own CUDA kernels
 //! ([`device::Backend::add_kernel`]); `tokio` adds what needs that runtime. Without features the processor does
 //! everything but read model folders.
 

@@ -53,8 +53,8 @@ fn between<'a>(text: &'a str, from: &str, to: &str) -> Option<&'a str> {
 
 /// A kernel's arguments as its source declares them: type and name.
 fn arguments(name: &str, text: &str) -> Vec<(String, String)> {
-    let list = between(text, &format!("__launch_bounds__(256) {name}("), ")")
-        .or_else(|| between(text, &format!("__launch_bounds__(256)\n    {name}("), ")"))
+    let list = between(text, "extern \"C\" __global__ void __launch_bounds__(256", "{")
+        .and_then(|entry| between(entry, &format!(" {name}("), ")"))
         .unwrap_or_else(|| panic!("{name}.cu: no entry point of its name"));
     let argument = |text: &str| {
         let mut words = text.split_whitespace().map(str::to_owned);

@@ -81,8 +81,8 @@ fn make<E: Pod>(options: &LaneOptions, bell: Option<&Bell>) -> Result<(Lane<E>, 
     Ok((lane, tail))
 }
 
-/// Asks the processor for the lines behind a run, as many as it has and 16 at most, to write them: the next run's memory
-/// comes from the core that read it last while this run is written. Nothing that the program sees changes.
+/// Asks the processor for the lines behind a run, as many as it has and 16 at most, to write them: the next run's
+/// memory comes from the core that read it last while this run is written. Nothing that the program sees changes.
 #[inline(always)]
 fn expect_writes(run: NonNull<u8>, bytes: usize) {
     let mut at = 0;

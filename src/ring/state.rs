@@ -17,8 +17,8 @@ use std::sync::Arc;
 pub(super) const LEASES: usize = if cfg!(loom) { 2 } else { LANE_LEASES_MAX };
 /// Runs that may await the consumer in a private lane, at most; fewer when the lane holds fewer events.
 const NOTES_MAX: usize = 1 << 16;
-/// Bits by which the notes of a shared lane are turned: those of runs of `4 << SPREAD` events that follow each other lie
-/// two cache lines apart.
+/// Bits by which the notes of a shared lane are turned: those of runs of `4 << SPREAD` events that follow each other
+/// lie two cache lines apart.
 const SPREAD: u32 = 4;
 /// Gaps told apart. When more await the consumer, the newest grow together: none is lost.
 const GAPS_MAX: usize = 64;
