@@ -32,13 +32,13 @@ static __device__ __forceinline__ Pair pair_at(ConstWords pairs, uint32_t at) {
 }
 
 // The element of this thread in a pass.
-static __device__ __forceinline__ Pair element_of_thread(Head head, const GroupParams& p, ConstWords ids,
+static __device__ __forceinline__ Pair element_of_thread(Block block, Head head, const GroupParams& p, ConstWords ids,
                                                          ConstWords pairs, ConstWords segments) {
     if (p.first == 0) {
-        const uint32_t at = blockIdx.x * THREADS + threadIdx.x;
+        const uint32_t at = block.index * THREADS + threadIdx.x;
         return at < segments[GROUPED] ? pair_at(pairs, at) : Pair{DROPPED, 0};
     }
-    const uint32_t chunk = FIXED_WORDS + blockIdx.x * CHUNK;
+    const uint32_t chunk = FIXED_WORDS + block.index * CHUNK;
     const uint32_t index = head[chunk] + threadIdx.x;
     const uint32_t id = threadIdx.x < head[chunk + 1] ? ids[index] : DROPPED;
     return Pair{id < p.ids ? id : DROPPED, index};

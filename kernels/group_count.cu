@@ -7,28 +7,28 @@
 
 namespace pelton::group_count {
 
-static __device__ __forceinline__ void body(Head head, const GroupParams& p, ConstWords ids, ConstWords pairs,
-                                            ConstWords segments, Words counts) {
+static __device__ __forceinline__ void body(Block block, Head head, const GroupParams& p, ConstWords ids,
+                                            ConstWords pairs, ConstWords segments, Words counts) {
     __shared__ uint32_t found[DIGITS];
     const uint32_t blocks = head[CHUNKS];
-    if (past_grid(head) || blockIdx.x >= blocks) {
+    if (past_grid(head, block) || block.index >= blocks) {
         return;
     }
     found[threadIdx.x] = 0;
     __syncthreads();
-    const uint32_t id = element_of_thread(head, p, ids, pairs, segments).id;
+    const uint32_t id = element_of_thread(block, head, p, ids, pairs, segments).id;
     const uint32_t digit = (id >> p.shift) % DIGITS;
     const uint32_t same = lanes_of_digit(id, digit);
     if (id != DROPPED && (same & lanes_below()) == 0) {
         atomicAdd(&found[digit], uint32_t(__popc(same)));
     }
     __syncthreads();
-    counts[DIGITS + threadIdx.x * blocks + blockIdx.x] = found[threadIdx.x];
+    counts[DIGITS + threadIdx.x * blocks + block.index] = found[threadIdx.x];
 }
 
 extern "C" __global__ void __launch_bounds__(256)
     group_count(Head head, GroupParams p, ConstWords ids, ConstWords pairs, ConstWords segments, Words counts) {
-    body(head, p, ids, pairs, segments, counts);
+    body(this_block(), head, p, ids, pairs, segments, counts);
 }
 
 }  // namespace pelton::group_count

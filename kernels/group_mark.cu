@@ -6,12 +6,12 @@
 
 namespace pelton::group_mark {
 
-static __device__ __forceinline__ void body(Head head, ConstWords pairs, ConstWords segments, Words order,
-                                            Words counts) {
-    if (past_grid(head) || blockIdx.x >= head[CHUNKS]) {
+static __device__ __forceinline__ void body(Block block, Head head, ConstWords pairs, ConstWords segments,
+                                            Words order, Words counts) {
+    if (past_grid(head, block) || block.index >= head[CHUNKS]) {
         return;
     }
-    const uint32_t at = blockIdx.x * THREADS + threadIdx.x;
+    const uint32_t at = block.index * THREADS + threadIdx.x;
     bool begins = false;
     if (at < segments[GROUPED]) {
         order[at] = pair_at(pairs, at).index;
@@ -19,13 +19,13 @@ static __device__ __forceinline__ void body(Head head, ConstWords pairs, ConstWo
     }
     const uint32_t found = __syncthreads_count(begins);
     if (threadIdx.x == 0) {
-        counts[DIGITS + blockIdx.x] = found;
+        counts[DIGITS + block.index] = found;
     }
 }
 
 extern "C" __global__ void __launch_bounds__(256)
     group_mark(Head head, GroupParams, ConstWords pairs, ConstWords segments, Words order, Words counts) {
-    body(head, pairs, segments, order, counts);
+    body(this_block(), head, pairs, segments, order, counts);
 }
 
 }  // namespace pelton::group_mark

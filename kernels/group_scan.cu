@@ -7,20 +7,21 @@
 
 namespace pelton::group_scan {
 
-static __device__ __forceinline__ void body(Head head, const GroupParams& p, Words counts, Words segments) {
-    const uint32_t column = blockIdx.x;
+static __device__ __forceinline__ void body(Block block, Head head, const GroupParams& p, Words counts,
+                                            Words segments) {
+    const uint32_t column = block.index;
     if (column >= p.columns) {
         return;
     }
     const uint32_t blocks = head[CHUNKS];
     uint32_t before = 0;
     for (uint32_t tile = 0; tile < blocks; tile += THREADS) {
-        const uint32_t block = tile + threadIdx.x;
-        const uint32_t at = DIGITS + column * blocks + block;
-        const uint32_t count = block < blocks ? counts[at] : 0;
+        const uint32_t of = tile + threadIdx.x;
+        const uint32_t at = DIGITS + column * blocks + of;
+        const uint32_t count = of < blocks ? counts[at] : 0;
         uint32_t all;
         const uint32_t sum = scan(count, all);
-        if (block < blocks) {
+        if (of < blocks) {
             counts[at] = before + sum - count;
         }
         before += all;
@@ -39,7 +40,7 @@ static __device__ __forceinline__ void body(Head head, const GroupParams& p, Wor
 }
 
 extern "C" __global__ void __launch_bounds__(256) group_scan(Head head, GroupParams p, Words counts, Words segments) {
-    body(head, p, counts, segments);
+    body(this_block(), head, p, counts, segments);
 }
 
 }  // namespace pelton::group_scan

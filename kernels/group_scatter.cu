@@ -7,13 +7,13 @@
 
 namespace pelton::group_scatter {
 
-static __device__ __forceinline__ void body(Head head, const GroupParams& p, ConstWords ids, ConstWords pairs,
-                                            ConstWords counts, Words segments, Words sorted) {
-    // For each warp, how many of its elements have a digit; and where the elements of a digit begin.
-    __shared__ uint32_t in_warp[WARPS][DIGITS];
+static __device__ __forceinline__ void body(Block block, Head head, const GroupParams& p, ConstWords ids,
+                                            ConstWords pairs, ConstWords counts, Words segments, Words sorted) {
+    // For each warp, how many of its elements have a digit, 32 at most; and where the elements of a digit begin.
+    __shared__ uint8_t in_warp[WARPS][DIGITS];
     __shared__ uint32_t starts[DIGITS];
     const uint32_t blocks = head[CHUNKS];
-    if (past_grid(head) || blockIdx.x >= blocks) {
+    if (past_grid(head, block) || block.index >= blocks) {
         return;
     }
     const uint32_t warp = threadIdx.x / LANES;
@@ -24,20 +24,20 @@ static __device__ __forceinline__ void body(Head head, const GroupParams& p, Con
     const uint32_t count = counts[threadIdx.x];
     starts[threadIdx.x] = scan(count, all) - count;
     const Pair mine =
-        element_of_thread(head, p, ids, pairs, ConstWords{segments.at, segments.len, segments.pad});
+        element_of_thread(block, head, p, ids, pairs, ConstWords{segments.at, segments.len, segments.pad});
     const uint32_t digit = (mine.id >> p.shift) % DIGITS;
     const uint32_t same = lanes_of_digit(mine.id, digit);
     if (mine.id != DROPPED && (same & lanes_below()) == 0) {
-        in_warp[warp][digit] = __popc(same);
+        in_warp[warp][digit] = uint8_t(__popc(same));
     }
     __syncthreads();
-    if (p.first != 0 && blockIdx.x == 0 && threadIdx.x == 0) {
+    if (p.first != 0 && block.index == 0 && threadIdx.x == 0) {
         segments[GROUPED] = all;
     }
     if (mine.id == DROPPED) {
         return;
     }
-    uint32_t at = starts[digit] + counts[DIGITS + digit * blocks + blockIdx.x] + __popc(same & lanes_below());
+    uint32_t at = starts[digit] + counts[DIGITS + digit * blocks + block.index] + __popc(same & lanes_below());
     for (uint32_t i = 0; i < warp; i++) {
         at += in_warp[i][digit];
     }
@@ -47,7 +47,7 @@ static __device__ __forceinline__ void body(Head head, const GroupParams& p, Con
 extern "C" __global__ void __launch_bounds__(256)
     group_scatter(Head head, GroupParams p, ConstWords ids, ConstWords pairs, ConstWords counts, Words segments,
                   Words sorted) {
-    body(head, p, ids, pairs, counts, segments, sorted);
+    body(this_block(), head, p, ids, pairs, counts, segments, sorted);
 }
 
 }  // namespace pelton::group_scatter

@@ -6,14 +6,15 @@
 
 namespace pelton::group_segments {
 
-static __device__ __forceinline__ void body(Head head, ConstWords pairs, ConstWords counts, Words segments) {
-    if (past_grid(head) || blockIdx.x >= head[CHUNKS]) {
+static __device__ __forceinline__ void body(Block block, Head head, ConstWords pairs, ConstWords counts,
+                                            Words segments) {
+    if (past_grid(head, block) || block.index >= head[CHUNKS]) {
         return;
     }
-    const uint32_t at = blockIdx.x * THREADS + threadIdx.x;
+    const uint32_t at = block.index * THREADS + threadIdx.x;
     const bool begins = at < segments[GROUPED] && begins_segment(pairs, at);
     uint32_t all;
-    const uint32_t segment = counts[DIGITS + blockIdx.x] + rank(begins, all);
+    const uint32_t segment = counts[DIGITS + block.index] + rank(begins, all);
     if (begins) {
         segments.two(LIST + SEGMENT * segment) = join(pair_at(pairs, at).id, at);
     }
@@ -21,7 +22,7 @@ static __device__ __forceinline__ void body(Head head, ConstWords pairs, ConstWo
 
 extern "C" __global__ void __launch_bounds__(256)
     group_segments(Head head, GroupParams, ConstWords pairs, ConstWords counts, Words segments) {
-    body(head, pairs, counts, segments);
+    body(this_block(), head, pairs, counts, segments);
 }
 
 }  // namespace pelton::group_segments

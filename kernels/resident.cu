@@ -51,7 +51,10 @@ constexpr uint32_t STEP_PARAMS = 4;
 constexpr uint32_t STEP_SPANS = 36;
 
 // The kernels that it runs, by the numbers that the table has for them.
-enum Kernel : uint32_t { SIFT, DENSE, KEYS, SETTLE, RESOLVE, FOLD, ELECT, ENDS, MERGE, CLEAR, FIRE };
+enum Kernel : uint32_t {
+    SIFT, DENSE, KEYS, SETTLE, RESOLVE, FOLD, ELECT, ENDS, MERGE, CLEAR, FIRE,
+    GROUP_COUNT, GROUP_SCAN, GROUP_SCATTER, GROUP_MARK, GROUP_SEGMENTS, SCORE
+};
 
 // Looks of block 0 after which it takes its time between two.
 constexpr uint32_t EAGER = 4096;
@@ -76,6 +79,11 @@ struct Step {
             words[i] = table.four(at + STEP_PARAMS + 4 * i);
         }
         return params;
+    }
+    // The same where they lie, for a body that has none too many registers for them.
+    template <class Params> __device__ __forceinline__ const Params& in_table() const {
+        static_assert(sizeof(Params) % 16 == 0 && sizeof(Params) <= 4 * (STEP_SPANS - STEP_PARAMS), "room in a record");
+        return *reinterpret_cast<const Params*>(&table.four(at + STEP_PARAMS));
     }
     __device__ __forceinline__ Events events() const { return span<Events>(table, at + STEP_SPANS); }
     __device__ __forceinline__ Words words(uint32_t bind) const {
@@ -112,6 +120,20 @@ static __device__ __forceinline__ void run_block(const Step& s, Head head, Block
         case FIRE:
             fire::body(block, head, s.params<fire::FireParams>(), s.read(0), s.read(1), s.words(2), s.words(3),
                        s.words(4));
+            break;
+        case GROUP_COUNT:
+            group_count::body(block, head, s.params<GroupParams>(), s.read(0), s.read(1), s.read(2), s.words(3));
+            break;
+        case GROUP_SCAN: group_scan::body(block, head, s.params<GroupParams>(), s.words(0), s.words(1)); break;
+        case GROUP_SCATTER:
+            group_scatter::body(block, head, s.params<GroupParams>(), s.read(0), s.read(1), s.read(2), s.words(3),
+                                s.words(4));
+            break;
+        case GROUP_MARK: group_mark::body(block, head, s.read(0), s.read(1), s.words(2), s.words(3)); break;
+        case GROUP_SEGMENTS: group_segments::body(block, head, s.read(0), s.read(1), s.words(2)); break;
+        case SCORE:
+            score::body(block, head, s.in_table<score::ScoreParams>(), s.events(), s.read(0), s.read(1), s.read(2),
+                        s.words(3), s.words(4));
             break;
         default: break;
     }

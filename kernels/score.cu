@@ -417,13 +417,14 @@ static __device__ __forceinline__ void step(const State& state, const ScoreParam
     out[row + 9] = state[SEEN];
 }
 
-static __device__ __forceinline__ void body(Head head, const ScoreParams& p, Events events, ConstWords order,
-                                            ConstWords segments, ConstWords map, Words states, Words out) {
-    if (past_grid(head)) {
+static __device__ __forceinline__ void body(Block block, Head head, const ScoreParams& p, Events events,
+                                            ConstWords order, ConstWords segments, ConstWords map, Words states,
+                                            Words out) {
+    if (past_grid(head, block)) {
         return;
     }
     const uint32_t rows = OUT_FIXED + out[OUT_ASIDE];
-    const uint32_t segment = blockIdx.x * THREADS + threadIdx.x;
+    const uint32_t segment = block.index * THREADS + threadIdx.x;
     if (segment == 0) {
         out[OUT_SCORED] = segments[GROUPED];
         out[0] = rows + segments[GROUPED] * ROW;
@@ -437,11 +438,11 @@ static __device__ __forceinline__ void body(Head head, const ScoreParams& p, Eve
     if (id / BLOCK_IDS >= head[slot + 1]) {
         return;
     }
-    const uint32_t block = map[head[slot] + id / BLOCK_IDS] - p.first_block;
-    if (block >= p.blocks) {
+    const uint32_t here = map[head[slot] + id / BLOCK_IDS] - p.first_block;
+    if (here >= p.blocks) {
         return;
     }
-    const State state{states, (block * BLOCK_IDS + id % BLOCK_IDS) * p.state_words};
+    const State state{states, (here * BLOCK_IDS + id % BLOCK_IDS) * p.state_words};
     const uint32_t end = segments[at + 1 + SEGMENT];
     for (uint32_t i = segments[at + 1]; i < end; i++) {
         step(state, p, events, order[i], out, rows + i * ROW);
@@ -451,7 +452,7 @@ static __device__ __forceinline__ void body(Head head, const ScoreParams& p, Eve
 extern "C" __global__ void __launch_bounds__(256, 4)
     score(Head head, ScoreParams p, Events events, ConstWords order, ConstWords segments, ConstWords map, Words states,
           Words out) {
-    body(head, p, events, order, segments, map, states, out);
+    body(this_block(), head, p, events, order, segments, map, states, out);
 }
 
 }  // namespace pelton::score

@@ -5,21 +5,7 @@ mod scores;
 
 use kernels::bed::software;
 use pelton::Device;
-use scores::{Setup, dense, run, stream, wide};
-
-fn same(device: &Device, seed: u64, setup: &Setup, n: usize) {
-    let events = stream(seed, n, 40);
-    for query in [wide(), dense(40)] {
-        let (want, _) = run(&Device::cpu(), query.clone(), &Setup::default(), &events);
-        let (got, _) = run(device, query, setup, &events);
-        for (key, want) in &want {
-            for (i, (want, got)) in want.iter().zip(&got[key]).enumerate() {
-                assert_eq!(want, got, "key {key}, its event {i}");
-            }
-        }
-        assert!(got == want, "as many events");
-    }
-}
+use scores::{Setup, same};
 
 #[test]
 fn wgsl_scores_are_those_of_the_processor() {

@@ -36,13 +36,22 @@ pub struct Setup {
     /// Events between two polls.
     pub chunk: usize,
     pub lanes: usize,
+    pub latency_mode: bool,
     /// Devices that the query moves to while it runs, in turn.
     pub moves: Vec<Device>,
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { batch: 1024, in_flight: 2, outstanding: 4, chunk: 1000, lanes: 2, moves: Vec::new() }
+        Self {
+            batch: 1024,
+            in_flight: 2,
+            outstanding: 4,
+            chunk: 1000,
+            lanes: 2,
+            latency_mode: false,
+            moves: Vec::new(),
+        }
     }
 }
 
@@ -80,6 +89,7 @@ pub fn run(
         batch_events: setup.batch,
         in_flight: setup.in_flight,
         outstanding: setup.outstanding,
+        latency_mode: setup.latency_mode,
         lane: LaneOptions { events: 1 << 14, ..LaneOptions::default() },
         keys: 1,
         keys_max: 1 << 16,
@@ -108,6 +118,21 @@ pub fn run(
     let stats = engine.stats();
     assert_eq!(stats.rows, scored.values().map(|rows| rows.len() as u64).sum::<u64>());
     (scored, stats)
+}
+
+/// Holds a device's scores to those of the processor, bit for bit, with hashed and with dense keys.
+pub fn same(device: &Device, seed: u64, setup: &Setup, n: usize) {
+    let events = stream(seed, n, 40);
+    for query in [wide(), dense(40)] {
+        let (want, _) = run(&Device::cpu(), query.clone(), &Setup::default(), &events);
+        let (got, _) = run(device, query, setup, &events);
+        for (key, want) in &want {
+            for (i, (want, got)) in want.iter().zip(&got[key]).enumerate() {
+                assert_eq!(want, got, "key {key}, its event {i}");
+            }
+        }
+        assert!(got == want, "as many events");
+    }
 }
 
 fn settle(engine: &mut Inline<Reading>, scored: &mut Scored) {

@@ -16,8 +16,24 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The kernels that it runs, by the numbers that its table has for them.
-const KERNELS: [&str; 11] = [
-    "sift", "dense", "keys", "settle", "resolve", "fold", "elect", "ends", "merge", "clear", "fire",
+const KERNELS: [&str; 17] = [
+    "sift",
+    "dense",
+    "keys",
+    "settle",
+    "resolve",
+    "fold",
+    "elect",
+    "ends",
+    "merge",
+    "clear",
+    "fire",
+    "group_count",
+    "group_scan",
+    "group_scatter",
+    "group_mark",
+    "group_segments",
+    "score",
 ];
 
 // The table, as `kernels/resident.cu` reads it.
@@ -281,7 +297,7 @@ mod tests {
         let (names, _) = rest.split_once('}').expect("they end");
         let names: Vec<String> = names.split(',').map(|name| name.trim().to_lowercase()).collect();
         assert_eq!(names, KERNELS);
-        assert_eq!((number("sift"), number("fire"), number("rehash")), (Some(0), Some(10), None));
+        assert_eq!((number("sift"), number("score"), number("rehash")), (Some(0), Some(16), None));
     }
 
     #[test]
