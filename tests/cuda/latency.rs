@@ -122,12 +122,14 @@ fn cuda_latency_leaves_and_comes_back() {
             run.settle().expect("nothing fails");
         }
         let before = launches();
-        for _ in 0..5 {
+        // A busy machine may take its time to run the kernel that is to leave.
+        let often = (0..if role == "often" { 400 } else { 5 }).any(|_| {
             std::thread::sleep(Duration::from_millis(50));
             run.feed(10);
             run.settle().expect("nothing fails");
-        }
-        assert!((role == "seldom") == (launches() < before + 5), "{role}: {}", launches() - before);
+            launches() >= before + 5
+        });
+        assert_eq!(often, role == "often", "{role}: {}", launches() - before);
         return;
     }
     if over_stand_in(TEST).is_some() {
