@@ -362,7 +362,9 @@ static __device__ __forceinline__ void step(const State& state, const ScoreParam
     out[row + 2] = low_of(time);
     out[row + 3] = high_of(time);
     const float steps = advance(state, p, time);
-    const float longest = own_exp(-(steps * p.rate));
+    // Of what is 87 horizons ago nothing is left that counts, and `own_exp` goes no further.
+    const float past = steps * p.rate;
+    const float longest = own_exp(-(past > 87.0f ? 87.0f : past));
     const float middle = eighth(longest);
     const Decays decays{eighth(middle), middle, longest};
     Distance far{-1.0f, 0.0f, 0.0f, 0.0f};

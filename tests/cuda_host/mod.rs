@@ -41,6 +41,9 @@ const FLAGS: &[&str] = &[
 const SANITIZER_FLAGS: &[&str] =
     &["-fsanitize=address", "-fsanitize-sections=cuda_shared", "-fno-omit-frame-pointer"];
 
+/// What is found wrong at once is not worth the compiler's time.
+pub const HURRY: &[&str] = &["-O0"];
+
 /// A shared library to be built of files in this folder.
 #[derive(Debug, Clone, Copy)]
 pub struct Library<'a> {
@@ -100,11 +103,14 @@ pub fn compiler() -> Option<&'static (OsString, String)> {
 /// When it does not compile.
 pub fn library(library: &Library<'_>) -> Option<PathBuf> {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-    let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    // What is planted is wanted once, and compilers may work side by side; the others are wanted by many tests at once.
+    let turn = || ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let _turn = library.plant.is_none().then(turn);
     let (compiler, version) = compiler()?;
     let sanitized = std::env::var_os(SANITIZED).is_some();
     let sanitizer = if sanitized { SANITIZER_FLAGS } else { &[] };
-    let flags = [FLAGS, sanitizer, library.flags].concat();
+    let hurry = if library.plant.is_some() { HURRY } else { &[] };
+    let flags = [FLAGS, sanitizer, library.flags, hurry].concat();
     let mut hasher = DefaultHasher::new();
     (version, &flags, library.sources, library.plant).hash(&mut hasher);
     let sources = sources();

@@ -78,6 +78,11 @@ pub fn dense(keys: u32) -> Scores<Reading> {
     }
 }
 
+/// As [`dense`], with a past so short that most of it is over before a key's next event.
+pub fn brief(keys: u32) -> Scores<Reading> {
+    Scores { horizon: 16.0, spacing: Some(1), ..dense(keys) }
+}
+
 /// Runs a stream to its end; a key's events go through one lane.
 pub fn run(
     device: &Device,
@@ -120,10 +125,11 @@ pub fn run(
     (scored, stats)
 }
 
-/// Holds a device's scores to those of the processor, bit for bit, with hashed and with dense keys.
+/// Holds a device's scores to those of the processor, bit for bit, with hashed and with dense keys, a long past and a
+/// short one.
 pub fn same(device: &Device, seed: u64, setup: &Setup, n: usize) {
     let events = stream(seed, n, 40);
-    for query in [wide(), dense(40)] {
+    for query in [wide(), dense(40), brief(40)] {
         let (want, _) = run(&Device::cpu(), query.clone(), &Setup::default(), &events);
         let (got, _) = run(device, query, setup, &events);
         for (key, want) in &want {
