@@ -70,10 +70,12 @@ PELTON_COMMIT=$(git rev-parse HEAD)
 PELTON_CHANGES=$(git status --porcelain --untracked-files=no | wc -l | sed 's/^ *0$//')
 PELTON_RUSTC=$(rustc --version)
 END
-  local bytes tests
+  local bytes tests glibc
+  glibc=$(objdump -T "$dir"/bin/* | grep -o 'GLIBC_[0-9.]*' | sort -uV | tail -n 1)
+  gzip "$dir"/bin/*
   bytes=$(du -sb "$dir" | cut -f 1) tests=$(grep -c '^test ' "$dir/parts")
   echo "$tests tests, $(grep -vc '^test ' "$dir/parts") benches, $((bytes / 1000000)) MB in $dir"
-  echo "needs $(objdump -T "$dir"/bin/* | grep -o 'GLIBC_[0-9.]*' | sort -uV | tail -n 1) or newer there"
+  echo "needs $glibc or newer there"
   ((bytes <= BYTES_MAX)) || { echo "more than $((BYTES_MAX / 1000000)) MB" >&2; return 1; }
 }
 
