@@ -103,6 +103,7 @@ const WRONG: &[(&str, &str, &str, &str)] = &[
         "\"single_word\":true",
         "[0].single_word: only false",
     ),
+    ("tokenizer.json", "per_word\":20", "per_word\":1001", "not a whole number from 1 to 1000"),
     ("tokenizer.json", "\"unk_token\":\"[UNK]\"", "\"unk_token\":\"?\"", "not in the vocabulary"),
     ("tokenizer.json", "\"a\":5", "\"a\":64", "model.vocab.a: not a whole number from 0 to 63"),
     ("model.safetensors", "F32", "F64", "dtype: \"F64\" is not supported; known: F32, F16, BF16"),

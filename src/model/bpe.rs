@@ -1,7 +1,8 @@
 //! Byte-level BPE (Sennrich et al. 2016, on bytes as GPT-2 has it): words by GPT-2's pattern, bytes, then merges.
 //!
 //! The pattern is `'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`. A package under
-//! `benches/peers` compares the results with the library that defined the rules.
+//! `benches/peers` compares the results with the library that defined the rules. Letters and numbers are those of
+//! the standard library's Unicode, so the two differ on letters newer than the other's tables.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};

@@ -1,4 +1,7 @@
 //! Normalisers of BPE and Unigram: a text becomes another before it is taken apart.
+//!
+//! The four normal forms are those of a newer Unicode than the library `tokenizers` has: characters assigned after
+//! Unicode 11 that have a decomposition are decomposed here and stay as they are there. Charsmaps bring their own.
 
 use super::json::Json;
 use crate::base::error::Result;
