@@ -5,9 +5,11 @@
 
 namespace pelton::forest {
 
+using score::ScoreParams;
+
 extern "C" __global__ void __launch_bounds__(256, 2)
-    forest(Head head, score::ScoreParams p, Events events, ConstWords order, ConstWords segments, ConstWords map,
-           Words states, Words out) {
+    forest(Head head, ScoreParams p, Events events, ConstWords order, ConstWords segments, ConstWords map, Words states,
+           Words out) {
     score::body<true>(this_block(), head, p, events, order, segments, map, states, out);
 }
 

@@ -25,7 +25,7 @@ fn forests_find_what_is_rare_within_the_deviations() {
     #[allow(clippy::cast_possible_truncation, reason = "rounded")]
     let event = |at: u64| {
         let noise = 0.3 * normal(&mut rng);
-        let value = if at % 2 == 0 { 10.0 } else { -10.0 };
+        let value = if at.is_multiple_of(2) { 10.0 } else { -10.0 };
         let value = if at == 5000 { 0.0 } else { value + noise } as f32;
         Reading { at, wide: 0, key: 0, value, other: 0.0, count: 0 }
     };

@@ -165,7 +165,7 @@ fn learn(sample: &mut [u32], n: u32, number: u32, q: f32, less: usize) {
         return;
     }
     let among = if n < MEMORY { n + 1 } else { MEMORY };
-    let rank = ((draw(n, number) >> 16) * among >> 16) as usize;
+    let rank = (((draw(n, number) >> 16) * among) >> 16) as usize;
     if rank < less {
         sample.copy_within(rank + 1..less, rank);
         sample[less - 1] = q.to_bits();
