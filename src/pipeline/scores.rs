@@ -87,8 +87,8 @@ pub struct Scores<E> {
     /// Points of the samples that a random cut forest judges each value by (`ops::forest`): a power of two from 64 to
     /// 1024, or 0 for no forest, only distances. A forest finds what is unusual although it lies within the
     /// deviations, takes 12 bytes a point and value for each key, and a microsecond or two an event. It also gives
-    /// [`Score::isolation`]. Mesa's software adapter for WGSL ends a thread after 65,535 turns of its loops, in silence;
-    /// there batches may have 64 events at most (`Options::batch_events`), or rows are wrong.
+    /// [`Score::isolation`]. Mesa's software adapter for WGSL ends a thread after 65,535 turns of its loops, in
+    /// silence; there batches may have 64 events at most (`Options::batch_events`), or rows are wrong.
     pub forest: u32,
 }
 
