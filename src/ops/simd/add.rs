@@ -1,9 +1,9 @@
 //! Values to rows: sixteen values are converted side by side, then each is added to its row at once.
 //!
 //! Words 4 to 7 of a row hold the extremes and the sum, or one of them. A piece of the batch is taken in two passes:
-//! the first lays out what each event adds as it lies in the row, the second adds it. With a one for the count before it
-//! that is half a line, as the row is, and one addition and one maximum are all that an event still needs; and since
-//! nothing is computed meanwhile, many rows are on their way at a time.
+//! the first lays out what each event adds as it lies in the row, the second adds it. With a one for the count before
+//! it that is half a line, as the row is, and one addition and one maximum are all that an event still needs; and
+//! since nothing is computed meanwhile, many rows are on their way at a time.
 
 use super::words::strided;
 use super::{PIECE, Source, TOGETHER, adds};
