@@ -37,14 +37,21 @@ impl WordPiece {
         self.before.len() + self.behind.len()
     }
 
-    /// A text's tokens, cut to `most` in all, which leaves room for the special ones.
-    pub(super) fn tokens(&self, text: &str, most: usize) -> Vec<u32> {
-        let mut tokens = self.before.clone();
+    /// A text's tokens, cut to `most` in all, which leaves room for the special ones. They replace what is in `tokens`;
+    /// `word` is memory to work with.
+    pub(super) fn tokens_into(
+        &self,
+        text: &str,
+        most: usize,
+        (tokens, word): (&mut Vec<u32>, &mut String),
+    ) {
+        tokens.clear();
+        tokens.extend(&self.before);
         let most = most - self.behind.len();
         let mut rest = text;
         while !rest.is_empty() && tokens.len() < most {
             let (plain, added) = self.until_added(rest);
-            self.split(plain, most, &mut tokens);
+            self.split(plain, most, (tokens, word));
             rest = &rest[plain.len()..];
             if let Some((content, id)) = added {
                 rest = &rest[content.len()..];
@@ -53,7 +60,6 @@ impl WordPiece {
         }
         tokens.truncate(most);
         tokens.extend(&self.behind);
-        tokens
     }
 
     /// The text before the next added token, and that token.
@@ -72,7 +78,7 @@ impl WordPiece {
     }
 
     /// Normalises a piece of text and takes it apart.
-    fn split(&self, text: &str, most: usize, tokens: &mut Vec<u32>) {
+    fn split(&self, text: &str, most: usize, to: (&mut Vec<u32>, &mut String)) {
         let cleaned = text.chars().filter_map(|c| if self.clean { clean(c) } else { Some(c) });
         let spread = cleaned.flat_map(|c| {
             let around = (self.spread_chinese && is_chinese(c)).then_some(' ');
@@ -80,14 +86,19 @@ impl WordPiece {
         });
         if self.strip_accents && !text.is_ascii() {
             let bare = spread.nfd().filter(|c| !c.is_mark_nonspacing());
-            self.words(bare, most, tokens);
+            self.words(bare, most, to);
         } else {
-            self.words(spread, most, tokens);
+            self.words(spread, most, to);
         }
     }
 
-    fn words(&self, text: impl Iterator<Item = char>, most: usize, tokens: &mut Vec<u32>) {
-        let mut word = String::new();
+    fn words(
+        &self,
+        text: impl Iterator<Item = char>,
+        most: usize,
+        (tokens, word): (&mut Vec<u32>, &mut String),
+    ) {
+        word.clear();
         let lower = |c: char| {
             let lower = self.lower.then(|| c.to_lowercase());
             let as_is = if self.lower { None } else { Some(c) };
@@ -96,7 +107,7 @@ impl WordPiece {
         for c in text.flat_map(lower) {
             let (space, punctuation) = (c.is_whitespace(), is_punctuation(c));
             if space || punctuation {
-                self.word(&word, tokens);
+                self.word(word, tokens);
                 word.clear();
                 if tokens.len() >= most {
                     return;
@@ -108,7 +119,7 @@ impl WordPiece {
                 word.push(c);
             }
         }
-        self.word(&word, tokens);
+        self.word(word, tokens);
     }
 
     /// The longest pieces first, from the left; a word that cannot be made of pieces is unknown as a whole.
