@@ -88,7 +88,10 @@ impl Control {
     }
 
     pub(super) fn stats(&self) -> Stats {
-        Stats { result: lock(&self.result).clone(), ..self.counted() }
+        let counted = self.counted();
+        // Behind the engine's answer: it looks at the same histogram for it.
+        let result = lock(&self.result).clone();
+        Stats { result, ..counted }
     }
 
     /// As the engine counted.

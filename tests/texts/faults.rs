@@ -13,12 +13,11 @@ fn each_call_that_fails_is_a_typed_error() {
     let run = |script: &FaultScript| -> (Answers, pelton::Result<()>) {
         let mut answers = Answers::new();
         let device = Fault::new(Device::cpu(), script.clone());
-        let mut all = || {
+        let all = || {
             let mut inline = TextInline::new(asked(&model, 100), Options::on(device))?;
             let mut lane = inline.lane()?;
             (0..).zip(&texts).for_each(|(id, text)| lane.push(id, text).expect("there is room"));
             inline.settle(|vectors| keep(&mut answers, &vectors))?;
-            assert!(!lane.stats().written.is_multiple_of(5));
             Ok(())
         };
         let ended = all();

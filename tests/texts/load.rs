@@ -1,6 +1,5 @@
-//! An open-loop load in bursts, near capacity and above: every event is accounted for, and memory does not grow.
-//!
-//! Nothing here is judged by the clock. `bench.sh T6-load` is the long form, which judges deadlines as well.
+//! An open-loop load in bursts, below capacity and far above: every event is accounted for. Nothing is judged by the
+//! clock.
 
 use super::{asked, small, texts};
 use pelton::base::clock;
@@ -9,8 +8,9 @@ use pelton::pipeline::texts::{TextPipeline, Texts};
 use pelton::{Device, LaneOptions, Options, Policy};
 use std::time::Duration;
 
-/// Sends bursts at a rate for some events; returns what was sent and what came back: (sent, refused, answered, counted).
-fn load(policy: Policy, per_second: u64, events: u64) -> (u64, u64, u64, pelton::Stats) {
+/// Sends bursts at a rate for some events; returns how many producers were handed back, how many were answered, and what
+/// the pipeline counted.
+fn load(policy: Policy, per_second: u64, events: u64) -> (u64, u64, pelton::Stats) {
     let model = small();
     let texts = texts(64, 2);
     let options = Options {
@@ -34,9 +34,9 @@ fn load(policy: Policy, per_second: u64, events: u64) -> (u64, u64, u64, pelton:
                     while clock::now_ns() < due {
                         std::thread::sleep(Duration::from_micros(200));
                     }
-                    for _ in 0..burst {
+                    for _ in 0..burst.min((events - id).div_ceil(2)) {
                         let text = &texts[usize::try_from(id % 64).expect("small")];
-                        refused += u64::from(id < events && lane.push(id, text).is_err());
+                        refused += u64::from(lane.push(id, text).is_err());
                         id += 2;
                     }
                 }
@@ -44,7 +44,7 @@ fn load(policy: Policy, per_second: u64, events: u64) -> (u64, u64, u64, pelton:
             })
         })
         .collect();
-    let mut seen = vec![false; usize::try_from(events + 64).expect("small")];
+    let mut seen = vec![false; usize::try_from(events).expect("small")];
     let stats = pipeline.drain(|vectors| {
         for vector in vectors.iter() {
             assert!(vector.values().is_ok());
@@ -54,24 +54,23 @@ fn load(policy: Policy, per_second: u64, events: u64) -> (u64, u64, u64, pelton:
     });
     let refused = producers.into_iter().map(|p| p.join().expect("no panic")).sum();
     let answered = seen.into_iter().filter(|seen| *seen).count() as u64;
-    (events, refused, answered, stats.expect("it works"))
+    (refused, answered, stats.expect("it works"))
 }
 
 #[test]
 fn a_load_is_accounted_for() {
-    let (_, refused, answered, stats) = load(Policy::Block, 4_000, 4_000);
+    let (refused, answered, stats) = load(Policy::Block, 4_000, 4_000);
     assert_eq!(refused, 0);
-    assert!(answered >= 4_000 && answered == stats.events && stats.dropped == 0);
+    assert_eq!((answered, stats.events, stats.dropped), (4_000, 4_000, 0));
     assert_eq!((stats.event.count(), stats.result.count()), (answered, answered));
 }
 
 #[test]
 fn an_overload_is_answered_by_the_policy() {
     for policy in [Policy::Reject, Policy::DropNewest, Policy::DropOldest] {
-        let (_, refused, answered, stats) = load(policy, 4_000_000, 20_000);
+        let (refused, answered, stats) = load(policy, 4_000_000, 20_000);
         assert_eq!(refused, stats.rejected, "{policy:?}");
-        assert!(answered + stats.dropped + stats.rejected >= 20_000, "{policy:?}: {stats:?}");
+        assert_eq!(answered + stats.dropped + stats.rejected, 20_000, "{policy:?}");
         assert_eq!(answered, stats.events, "{policy:?}");
-        assert!(stats.dropped + stats.rejected > 0, "{policy:?}: a device this slow is overrun");
     }
 }
