@@ -94,6 +94,15 @@ static __device__ __forceinline__ float gelu_tanh(float x) {
     return x * (u > 0.0f ? share : e * share);
 }
 
+static __device__ __forceinline__ float tanh_of(float x) {
+    const float e = exp_neg(-2.0f * fabsf(x));
+    const float far = (1.0f - e) / (1.0f + e);
+    const float z = x * x;
+    const float near = -0.053968254f + z * (0.021869488f + z * -0.008863236f);
+    const float close = x + x * z * (-0.33333334f + z * (0.13333334f + z * near));
+    return fabsf(x) >= 0.25f ? (x < 0.0f ? -far : far) : close;
+}
+
 // The sum of what the threads of a warp bring, for each of them; the order is that of a tree.
 static __device__ __forceinline__ float sum_of_warp(float x) {
     for (int half = LANES / 2; half > 0; half /= 2) {

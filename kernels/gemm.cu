@@ -21,7 +21,13 @@ constexpr uint32_t ROWS = 32;
 constexpr uint32_t COLUMNS = 64;
 
 static __device__ __forceinline__ float activated(const GemmParams& p, float x) {
-    return p.activation == 1 ? gelu_erf(x) : p.activation == 2 ? gelu_tanh(x) : x;
+    switch (p.activation) {
+        case 1: return gelu_erf(x);
+        case 2: return gelu_tanh(x);
+        case 3: return x < 0.0f ? 0.0f : x;
+        case 4: return tanh_of(x);
+        default: return x;
+    }
 }
 
 static __device__ __forceinline__ void finish(const GemmParams& p, Quad x, const Quad& bias, uint4& to) {

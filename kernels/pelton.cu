@@ -25,6 +25,7 @@
 #include "expire.cu"
 #include "fold.cu"
 
+#include "forest.cu"
 #include "score.cu"
 
 #include "clear.cu"

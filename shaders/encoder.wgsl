@@ -46,6 +46,17 @@ fn gelu_tanh(x: f32) -> f32 {
     return x * select(e * share, share, u > 0.0);
 }
 
+fn tanh_of(x: f32) -> f32 {
+    let e = exp_neg(-2.0 * abs(x));
+    let far = (1.0 - e) / (1.0 + e);
+    let z = x * x;
+    let near = -0.053968254 + z * (0.021869488 + z * -0.008863236);
+    if (abs(x) >= 0.25) {
+        return select(far, -far, x < 0.0);
+    }
+    return x + x * z * (-0.33333334 + z * (0.13333334 + z * near));
+}
+
 var<workgroup> part: array<f32, 256>;
 
 // The sum of what `width` threads bring, a power of two, for each of them; the order is that of a tree.

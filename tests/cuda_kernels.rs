@@ -80,7 +80,8 @@ fn fields(block: &str, text: &str) -> Vec<(String, String)> {
 #[test]
 fn sources_declare_what_their_records_say() {
     for kernel in ops::KERNELS {
-        let text = ["group.cuh", "window.cuh", &format!("{}.cu", kernel.name)].map(source).concat();
+        let own = format!("{}.cu", kernel.name);
+        let text = ["group.cuh", "window.cuh", "scores.cuh", &own].map(source).concat();
         let mut found = arguments(kernel.name, &text).into_iter();
         let mut expect = |ty: &str, name: &str| {
             let (found_ty, found_name) = found.next().unwrap_or_default();

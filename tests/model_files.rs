@@ -1,6 +1,8 @@
 //! Model folders that are not as they should be: each is refused with an error that names what is wrong, and none
 //! makes the loader panic, hang or take memory that the file does not have.
 
+#[path = "encoder/family.rs"]
+mod family;
 #[path = "encoder/model.rs"]
 mod model;
 
@@ -11,8 +13,8 @@ use std::collections::BTreeMap;
 
 type Files = BTreeMap<String, Vec<u8>>;
 
-/// Mutations of each kind of file: a hundred thousand together where everything is checked, or what PELTON_MUTATIONS
-/// says.
+/// Mutations of each kind of file of BERT's, and of all other families' and tokenizers' kinds together: two hundred
+/// thousand in all where everything is checked, or what PELTON_MUTATIONS says.
 fn count() -> u64 {
     let asked = std::env::var("PELTON_MUTATIONS").ok().and_then(|text| text.parse().ok());
     let all = std::env::var_os("CI").is_some_and(|ci| ci == "true");
@@ -62,7 +64,7 @@ fn good_folders_load() {
 /// A file, what stands there, what is put in its place, and a part of the error.
 const WRONG: &[(&str, &str, &str, &str)] = &[
     ("config.json", "\"bert\"", "\"gpt2\"", "model_type: \"gpt2\" is not supported; known: bert"),
-    ("config.json", "\"gelu\"", "\"relu\"", "hidden_act: \"relu\" is not supported"),
+    ("config.json", "\"gelu\"", "\"silu\"", "hidden_act: \"silu\" is not supported"),
     ("config.json", "\"hidden_size\":64", "\"hidden_size\":65", "num_attention_heads: heads of"),
     ("config.json", "\"hidden_size\":64", "\"hidden_size\":-1", "hidden_size: not a whole number"),
     (
@@ -92,10 +94,16 @@ const WRONG: &[(&str, &str, &str, &str)] = &[
     ("1_Pooling/config.json", "tokens\":true", "tokens\":false", "one of pooling_mode_mean_tokens"),
     ("1_Pooling/config.json", "dimension\":64", "dimension\":63", "hidden_size is 64"),
     ("sentence_bert_config.json", "80", "2", "leaves no room for a token"),
-    ("tokenizer.json", "\"WordPiece\"", "\"BPE\"", "model.type: \"BPE\" is not supported"),
+    ("tokenizer.json", "\"WordPiece\"", "\"Char\"", "model.type: \"Char\" is not supported"),
     ("tokenizer.json", "BertNormalizer", "NFC", "normalizer.type: \"NFC\" is not supported"),
     ("tokenizer.json", "BertPreTokenizer", "Metaspace", "pre_tokenizer.type: \"Metaspace\""),
-    ("tokenizer.json", "\"lstrip\":false", "\"lstrip\":true", "[0].lstrip: only false"),
+    (
+        "tokenizer.json",
+        "\"single_word\":false",
+        "\"single_word\":true",
+        "[0].single_word: only false",
+    ),
+    ("tokenizer.json", "per_word\":20", "per_word\":1001", "not a whole number from 1 to 1000"),
     ("tokenizer.json", "\"unk_token\":\"[UNK]\"", "\"unk_token\":\"?\"", "not in the vocabulary"),
     ("tokenizer.json", "\"a\":5", "\"a\":64", "model.vocab.a: not a whole number from 0 to 63"),
     ("model.safetensors", "F32", "F64", "dtype: \"F64\" is not supported; known: F32, F16, BF16"),
@@ -205,12 +213,17 @@ fn mutate(bytes: &mut Vec<u8>, reach: usize, rng: &mut SplitMix) {
 
 fn mutations(name: &str, seed: u64) {
     let small = model::Shape { layers: 1, inner: 32, hidden: 32, heads: 1, ..SMALL };
-    let good: Files = files(&small, 1);
+    assert!(mutations_of(&files(&small, 1), name, seed, count()) > 0, "{name}: none loaded");
+}
+
+/// How many of so many mutations of a good folder's file still load.
+fn mutations_of(good: &Files, name: &str, seed: u64, count: u64) -> u64 {
+    Model::from_files(good.clone()).expect("a good folder");
     let mut rng = SplitMix::new(seed);
     // Of the weights the header is what there is to read.
     let reach = if name == "model.safetensors" { 3000 } else { usize::MAX };
     let (mut loaded, mut refused) = (0u64, 0u64);
-    for i in 0..count() {
+    for i in 0..count {
         let mut files = good.clone();
         mutate(files.get_mut(name).expect("it is there"), reach, &mut rng);
         match Model::from_files(files) {
@@ -225,7 +238,8 @@ fn mutations(name: &str, seed: u64) {
             }
         }
     }
-    assert!(refused > count() / 4 && loaded > 0, "{name}: {loaded} loaded, {refused} refused");
+    assert!(refused > count / 4, "{name}: {loaded} loaded, {refused} refused");
+    loaded
 }
 
 #[test]
@@ -241,4 +255,19 @@ fn mutated_configurations_are_read_or_refused() {
 #[test]
 fn mutated_tokenizers_are_read_or_refused() {
     mutations("tokenizer.json", 13);
+}
+
+#[test]
+fn mutated_tokenizers_of_other_kinds_are_read_or_refused() {
+    for (seed, kind) in (14..).zip(model::TOKENIZERS) {
+        mutations_of(&model::with_tokenizer(kind), "tokenizer.json", seed, count() / 4);
+    }
+}
+
+#[test]
+fn mutated_families_are_read_or_refused() {
+    for (seed, recorded) in (20..).zip(family::recorded().into_iter().skip(1).step_by(3)) {
+        mutations_of(&recorded.files, "config.json", seed, count() / 6);
+        mutations_of(&recorded.files, "model.safetensors", seed, count() / 6);
+    }
 }

@@ -6,7 +6,7 @@ mod scores;
 
 use cuda_host::driver::cuda;
 use pelton::Device;
-use scores::{Setup, same};
+use scores::{Setup, same, same_forests};
 
 #[test]
 fn cuda_scores_are_those_of_the_processor() {
@@ -27,10 +27,24 @@ fn cuda_state_moves_to_the_processor_and_back() {
 }
 
 #[test]
+fn cuda_forests_are_those_of_the_processor() {
+    let Some(device) = cuda("scores_cuda::cuda_forests_are_those_of_the_processor") else { return };
+    for (seed, batch, n) in [(1, 1024, 9000), (2, 7, 700)] {
+        same_forests(&device, seed, &Setup { batch, in_flight: 3, ..Setup::default() }, n);
+    }
+    let moves = vec![Device::cpu(), device.clone()];
+    same_forests(&device, 5, &Setup { moves, ..Setup::default() }, 5000);
+}
+
+#[test]
 fn kernels_score_alike_in_all_orders() {
     for order in 0..10 {
         let test = "scores_cuda::kernels_score_alike_in_all_orders";
         let Some(device) = cuda_host::device::open(test, order) else { return };
-        same(&device, order, &Setup { batch: 2048, chunk: 3000, ..Setup::default() }, 3000);
+        let setup = Setup { batch: 2048, chunk: 3000, ..Setup::default() };
+        same(&device, order, &setup, 3000);
+        if order < 3 {
+            same_forests(&device, order, &setup, 1500);
+        }
     }
 }

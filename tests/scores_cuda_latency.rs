@@ -12,7 +12,7 @@ use child::{child, outcome, role};
 use cuda_host::driver::{DRIVER, StandIn, cuda, over_stand_in};
 use cuda_host::{Library, Plant, SANITIZED, under_sanitizer};
 use pelton::Device;
-use scores::{Setup, dense, run, same, stream, wide};
+use scores::{Setup, dense, run, same, same_forests, stream, wide};
 
 /// How the latency mode is asked for.
 fn resident(batch: usize, chunk: usize) -> Setup {
@@ -39,6 +39,7 @@ fn cuda_latency_state_moves_to_the_processor_and_back() {
     let Some(device) = cuda(test) else { return };
     let moves = vec![Device::cpu(), device.clone()];
     same(&device, 5, &Setup { moves, ..resident(1024, 1000) }, 10_000);
+    same_forests(&device, 6, &resident(512, 1000), 4000);
 }
 
 /// Blocks take turns in orders of a seed, and the kernel leaves all the time.

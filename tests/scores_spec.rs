@@ -6,7 +6,7 @@ use pelton::base::rng::SplitMix;
 use pelton::ops::score::{ALERT, CLAMPED, MISSING, RESTING, RULED_OUT, USUAL, WARMING};
 use pelton::{Device, Inline, Options, Scores, Side, field};
 use scores::spec::{Ask, State};
-use scores::{Reading, Setup, Words, dense, normal, run, stream, unit, wide};
+use scores::{Reading, Setup, Words, dense, forest, normal, run, stream, unit, wide};
 
 /// The surprise of a score, as the library has it.
 fn surprise(words: &Words) -> f64 {
@@ -16,6 +16,27 @@ fn surprise(words: &Words) -> f64 {
         flags if flags & USUAL != 0 => x.exp().ln_1p(),
         _ => x,
     }
+}
+
+/// A level that stays within the deviations of what was before, in a place where nothing was, is what forests find.
+#[test]
+fn forests_find_what_is_rare_within_the_deviations() {
+    let mut rng = SplitMix::new(12);
+    #[allow(clippy::cast_possible_truncation, reason = "rounded")]
+    let event = |at: u64| {
+        let noise = 0.3 * normal(&mut rng);
+        let value = if at.is_multiple_of(2) { 10.0 } else { -10.0 };
+        let value = if at == 5000 { 0.0 } else { value + noise } as f32;
+        Reading { at, wide: 0, key: 0, value, other: 0.0, count: 0 }
+    };
+    let events: Vec<Reading> = (0..6000).map(event).collect();
+    let alerts = |points| {
+        let query = Scores { forest: points, rate: 1e-4, ..dense(1) };
+        let (scored, _) = run(&Device::cpu(), query, &Setup::default(), &events);
+        let is_alert = |(_, words): &(usize, &Words)| words[4] & ALERT != 0;
+        scored[&0].iter().enumerate().filter(is_alert).map(|(i, _)| i).collect::<Vec<_>>()
+    };
+    assert_eq!((alerts(0), alerts(512)), (vec![], vec![5000]));
 }
 
 /// Compares one key's scores with the definition's; returns how many flags differed where a rounding may decide.
@@ -116,17 +137,20 @@ fn several_values_and_rules_are_what_the_definition_says() {
 #[test]
 fn batches_lanes_and_other_keys_do_not_show() {
     let events = stream(3, 20_000, 9);
-    let (want, _) = run(&Device::cpu(), wide(), &Setup::default(), &events);
-    for (batch, chunk, lanes, in_flight) in
-        [(1, 500, 1, 1), (7, 3000, 3, 4), (1024, 7, 9, 2), (65_536, 9000, 2, 3)]
-    {
-        let setup = Setup { batch, chunk, lanes, in_flight, outstanding: 1, ..Setup::default() };
-        let (got, _) = run(&Device::cpu(), wide(), &setup, &events);
-        assert!(got == want, "batches of {batch}");
-    }
     let alone = of_key(&events, 5);
-    let (got, _) = run(&Device::cpu(), wide(), &Setup::default(), &alone);
-    assert_eq!(got[&(5 << 33 | 1)], want[&(5 << 33 | 1)]);
+    for query in [wide(), forest(128)] {
+        let (want, _) = run(&Device::cpu(), query.clone(), &Setup::default(), &events);
+        for (batch, chunk, lanes, in_flight) in
+            [(1, 500, 1, 1), (7, 3000, 3, 4), (1024, 7, 9, 2), (65_536, 9000, 2, 3)]
+        {
+            let setup =
+                Setup { batch, chunk, lanes, in_flight, outstanding: 1, ..Setup::default() };
+            let (got, _) = run(&Device::cpu(), query.clone(), &setup, &events);
+            assert!(got == want, "batches of {batch}");
+        }
+        let (got, _) = run(&Device::cpu(), query, &Setup::default(), &alone);
+        assert_eq!(got[&(5 << 33 | 1)], want[&(5 << 33 | 1)]);
+    }
 }
 
 /// Where the same arithmetic comes out scaled by a power of two, so do the scores, bit for bit.
@@ -137,7 +161,7 @@ fn scale_and_offset_do_not_show() {
     let plain: Vec<f32> = (0..8000)
         .map(|i| if i % 1500 == 1400 { 512.0 } else { (normal(&mut rng) * 16.0).round() as f32 })
         .collect();
-    let scores = |map: &dyn Fn(f32) -> f32| {
+    let scores = |points, map: &dyn Fn(f32) -> f32| {
         let event = |(at, &x): (u64, &f32)| Reading {
             at: at * 10,
             wide: 0,
@@ -147,18 +171,23 @@ fn scale_and_offset_do_not_show() {
             count: 0,
         };
         let events: Vec<Reading> = (0..).zip(&plain).map(event).collect();
-        let (scored, _) = run(&Device::cpu(), dense(1), &Setup::default(), &events);
+        let query = Scores { forest: points, ..dense(1) };
+        let (scored, _) = run(&Device::cpu(), query, &Setup::default(), &events);
         let row = |w: &Words| (w[4], f64::from(f32::from_bits(w[5])));
         scored[&0].iter().map(row).collect::<Vec<_>>()
     };
-    let want = scores(&|x| x);
-    assert!(want.iter().filter(|(flags, _)| flags & ALERT != 0).count() >= 4);
-    for got in [scores(&|x| x * 4096.0), scores(&|x| x + 65_536.0), scores(&|x| 0.25 * x - 512.0)] {
-        for (i, (want, got)) in want.iter().zip(&got).enumerate() {
-            assert!(
-                want.0 == got.0 && (want.1 - got.1).abs() <= 1e-5 * want.1.abs().max(1.0),
-                "event {i}: {got:?}, {want:?}"
-            );
+    for points in [0, 256] {
+        let want = scores(points, &|x| x);
+        assert!(want.iter().filter(|(flags, _)| flags & ALERT != 0).count() >= 4);
+        let maps: [&dyn Fn(f32) -> f32; 3] =
+            [&|x| x * 4096.0, &|x| x + 65_536.0, &|x| 0.25 * x - 512.0];
+        for map in maps {
+            for (i, (want, got)) in want.iter().zip(&scores(points, map)).enumerate() {
+                assert!(
+                    want.0 == got.0 && (want.1 - got.1).abs() <= 1e-5 * want.1.abs().max(1.0),
+                    "event {i}: {got:?}, {want:?}"
+                );
+            }
         }
     }
 }
@@ -198,20 +227,22 @@ fn hostile_streams_have_finite_scores() {
         let key = u32::try_from(if pick(10) == 0 { 1 + pick(5000) } else { kind }).expect("small");
         events.push(Reading { at, wide: 0, key, value, other: -value, count: i32::MIN });
     }
-    let (scored, stats) = run(&Device::cpu(), dense(4000), &Setup::default(), &events);
-    let rows: usize = scored.values().map(Vec::len).sum();
-    assert_eq!(rows as u64 + stats.bad_key, 30_000);
-    assert!(stats.bad_key > 100);
-    let (mut missing, mut clamped) = (0, 0);
-    for words in scored.values().flatten() {
-        for at in [5, 6, 7, 8] {
-            assert!(f32::from_bits(words[at]).is_finite(), "{words:x?}");
+    for query in [dense(4000), Scores { forest: 64, ..dense(4000) }] {
+        let (scored, stats) = run(&Device::cpu(), query, &Setup::default(), &events);
+        let rows: usize = scored.values().map(Vec::len).sum();
+        assert_eq!(rows as u64 + stats.bad_key, 30_000);
+        assert!(stats.bad_key > 100);
+        let (mut missing, mut clamped) = (0, 0);
+        for words in scored.values().flatten() {
+            for at in [5, 6, 7, 8] {
+                assert!(f32::from_bits(words[at]).is_finite(), "{words:x?}");
+            }
+            assert!(surprise(words) >= 0.0 && f32::from_bits(words[8]) >= 0.0, "{words:x?}");
+            missing += usize::from(words[4] & MISSING != 0);
+            clamped += usize::from(words[4] & CLAMPED != 0);
         }
-        assert!(surprise(words) >= 0.0 && f32::from_bits(words[8]) >= 0.0, "{words:x?}");
-        missing += usize::from(words[4] & MISSING != 0);
-        clamped += usize::from(words[4] & CLAMPED != 0);
+        assert!(missing > 500 && clamped > 5000, "{missing} missing, {clamped} clamped");
     }
-    assert!(missing > 500 && clamped > 5000, "{missing} missing, {clamped} clamped");
 }
 
 /// Streams in control: the share of scores below a probability is that probability, within half and twice.
@@ -260,6 +291,8 @@ fn mistakes_are_named() {
     for (query, want) in [
         (Scores { values: Vec::new(), ..query() }, "values: 0; accepted are 1 to 8 fields"),
         (Scores { horizon: f32::NAN, ..query() }, "horizon: NaN"),
+        (Scores { forest: 100, ..query() }, "forest: 100; accepted are 0, or 64, 128"),
+        (Scores { forest: 2048, ..query() }, "forest: 2048"),
         (Scores { spacing: Some(0), ..query() }, "spacing: 0"),
         (Scores { rate: 0.5, ..query() }, "rate: 0.5; accepted are 1e-30 to 0.01"),
         (Scores { rest: -1.0, ..query() }, "rest: -1"),

@@ -5,7 +5,7 @@ mod scores;
 
 use kernels::bed::software;
 use pelton::Device;
-use scores::{Setup, same};
+use scores::{Setup, same, same_forests};
 
 #[test]
 fn wgsl_scores_are_those_of_the_processor() {
@@ -25,4 +25,17 @@ fn wgsl_state_moves_to_the_processor_and_back() {
     };
     let moves = vec![Device::cpu(), device.clone()];
     same(&device, 5, &Setup { moves, ..Setup::default() }, 20_000);
+}
+
+/// The adapter ends a thread after 65,535 turns of its loops, in silence; so a batch may hold few events of a key.
+#[test]
+fn wgsl_forests_are_those_of_the_processor() {
+    let Some(device) = software("scores_wgsl::wgsl_forests_are_those_of_the_processor") else {
+        return;
+    };
+    for (seed, batch, n) in [(1, 64, 8000), (2, 7, 500)] {
+        same_forests(&device, seed, &Setup { batch, in_flight: 3, ..Setup::default() }, n);
+    }
+    let moves = vec![Device::cpu(), device.clone()];
+    same_forests(&device, 5, &Setup { batch: 64, moves, ..Setup::default() }, 4000);
 }

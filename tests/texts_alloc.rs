@@ -16,7 +16,7 @@ fn no_batch_of_texts_allocates_once_warm() {
     let mut inline =
         TextInline::new(Texts::new(&model), Options::on(Device::cpu())).expect("it fits");
     let mut lane = inline.lane().expect("a lane");
-    let texts = ["turning water", "", "a jet of water, a wheel.", "wheel \u{0}"];
+    let texts = ["turning water", "", "a jet of water, a wheel.", "é, ÀÉÎ and 水車 \u{0}"];
     let tokens = model.tokens(texts[2]);
     let (mut id, mut seen) = (0u64, 0u64);
     let mut run = |batches: u64| {

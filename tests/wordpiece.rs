@@ -1,9 +1,10 @@
-//! The tokenizer against ids that the library `tokenizers` gave: `benches/peers/encoder` recorded them.
+//! The tokenizers against ids that the library `tokenizers` gave: `benches/peers/encoder` recorded those of
+//! `wordpiece.json`, `tests/encoder/tokenizers.py` the others.
 
 #[path = "encoder/model.rs"]
 mod model;
 
-use model::{SMALL, TOKENS_MAX, VOCAB, files};
+use model::{SMALL, TOKENIZERS, TOKENS_MAX, VOCAB, files, with_tokenizer};
 use pelton::base::rng::SplitMix;
 use pelton::model::Model;
 use serde_json::Value;
@@ -12,20 +13,36 @@ fn tokenizer() -> Model {
     Model::from_files(files(&SMALL, 1)).expect("a good folder")
 }
 
-#[test]
-fn recorded_texts_have_the_recorded_ids() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/encoder/wordpiece.json");
+fn compare(name: &str, model: &Model) {
+    let path = format!("{}/tests/encoder/{name}.json", env!("CARGO_MANIFEST_DIR"));
     let recorded = std::fs::read(path).expect("it is there");
     let recorded: Value = serde_json::from_slice(&recorded).expect("it is JSON");
     let recorded = recorded.as_array().expect("a list");
     assert!(recorded.len() >= 400);
-    let model = tokenizer();
     for pair in recorded {
         let text = pair[0].as_str().expect("a text");
         let ids: Vec<u64> =
             pair[1].as_array().expect("ids").iter().flat_map(Value::as_u64).collect();
         let found: Vec<u64> = model.tokens(text).into_iter().map(u64::from).collect();
-        assert_eq!(found, ids, "{:?}", text.escape_unicode().to_string());
+        assert_eq!(found, ids, "{name}: {:?}", text.escape_unicode().to_string());
+    }
+}
+
+#[test]
+fn recorded_texts_have_the_recorded_ids() {
+    compare("wordpiece", &tokenizer());
+    for name in TOKENIZERS {
+        compare(name, &Model::from_files(with_tokenizer(name)).expect("a good folder"));
+    }
+}
+
+#[test]
+fn hostile_texts_end_soon() {
+    for name in TOKENIZERS {
+        let model = Model::from_files(with_tokenizer(name)).expect("a good folder");
+        for unit in ["a", "\u{301}", " ", "'", "水", "<mask", "\u{fdfa}", "1"] {
+            assert!(model.tokens(&unit.repeat(100_000 / unit.len())).len() <= TOKENS_MAX);
+        }
     }
 }
 

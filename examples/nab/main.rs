@@ -20,8 +20,10 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 /// The rate of false alarms asked for, per row: the fixed threshold T is minus its decimal logarithm.
-const RATE: f64 = 1e-3;
-const T: f64 = 3.0;
+const RATE: f64 = 2e-3;
+const T: f64 = 2.7;
+/// Points of the samples that the forests keep.
+const POINTS: u32 = 1024;
 
 /// A row of a file.
 #[repr(C)]
@@ -82,6 +84,7 @@ fn score(device: Device, corpus: &Corpus, emit: Emit) -> Result<(Vec<Vec<f64>>, 
     let query = Scores {
         key: Key::dense(field!(Reading.file), files),
         rate: RATE,
+        forest: POINTS,
         ..Scores::new(field!(Reading.at), field!(Reading.value))
     };
     let mut scores = vec![Vec::new(); corpus.series.len()];
@@ -91,7 +94,7 @@ fn score(device: Device, corpus: &Corpus, emit: Emit) -> Result<(Vec<Vec<f64>>, 
             let file = usize::try_from(score.key()).expect("a file's number");
             alerts += usize::from(score.alert());
             scores[file].push(match emit {
-                Emit::Score => score.score(),
+                Emit::Score => score.isolation(),
                 Emit::Decision => decision(&score),
             });
         }

@@ -1,5 +1,6 @@
 //! What a model folder says about its shape: `config.json`, and the files of sentence-transformers beside it.
 
+use super::family::Family;
 use super::files::Folder;
 use super::json::{Json, parse};
 use crate::base::error::{Error, Result};
@@ -23,6 +24,11 @@ pub enum Pooling {
 /// The shape of an encoder.
 #[derive(Debug, Clone)]
 pub(super) struct Config {
+    pub(super) family: Family,
+    /// Names of a classifier's outputs.
+    pub(super) labels: Option<Vec<String>>,
+    /// Places before that of the first token.
+    pub(super) places_before: usize,
     pub(super) vocab: usize,
     pub(super) hidden: usize,
     pub(super) layers: usize,
@@ -39,39 +45,72 @@ pub(super) struct Config {
     pub(super) unit: bool,
 }
 
-/// Members of config.json that change nothing about what an encoder computes.
+/// Members of config.json that change nothing about what an encoder computes: those of training (dropout, losses,
+/// initial values), of decoders (caches, beams), of other tokens' meaning, and notes about the file.
 const IDLE: &[&str] = &[
+    "_attn_implementation_autoset",
     "_name_or_path",
-    "architectures",
+    "adapters",
+    "attention_dropout",
     "attention_probs_dropout_prob",
     "bos_token_id",
     "classifier_dropout",
+    "directionality",
+    "dropout",
     "dtype",
     "eos_token_id",
+    "finetuning_task",
     "gradient_checkpointing",
     "hidden_dropout_prob",
-    "id2label",
     "initializer_range",
     "label2id",
-    "model_type",
-    "pad_token_id",
+    "language",
+    "model_max_length",
+    "name",
+    "output_past",
+    "pooler_fc_size",
+    "pooler_num_attention_heads",
+    "pooler_num_fc_layers",
+    "pooler_size_per_head",
+    "pooler_type",
+    "problem_type",
+    "qa_dropout",
+    "seq_classif_dropout",
+    // Positions are a table in the file either way.
+    "sinusoidal_pos_embds",
+    "tie_weights_",
     "torch_dtype",
     "transformers_version",
     "use_cache",
 ];
 /// Those that do.
 const READ: &[&str] = &[
-    "hidden_act",
-    "hidden_size",
-    "intermediate_size",
-    "layer_norm_eps",
-    "max_position_embeddings",
-    "num_attention_heads",
-    "num_hidden_layers",
+    "architectures",
+    "id2label",
+    "model_type",
+    "num_labels",
+    "pad_token_id",
     "position_embedding_type",
-    "type_vocab_size",
     "vocab_size",
+    "max_position_embeddings",
 ];
+/// Those whose names depend on the family: BERT's and DistilBERT's.
+const NAMED: &[(&str, &str)] = &[
+    ("hidden_act", "activation"),
+    ("hidden_size", "dim"),
+    ("intermediate_size", "hidden_dim"),
+    ("num_attention_heads", "n_heads"),
+    ("num_hidden_layers", "n_layers"),
+    ("layer_norm_eps", ""),
+    ("type_vocab_size", ""),
+];
+/// Members that must be false: true would ask for another result.
+const FALSE: &[&str] =
+    &["is_decoder", "add_cross_attention", "output_attentions", "output_hidden_states"];
+/// Outputs of a classifier, at most.
+const LABELS_MAX: usize = 1024;
+/// Bytes of a label, at most.
+const LABEL_BYTES_MAX: usize = 1024;
 
 impl Config {
     pub(super) fn read(folder: &mut Folder) -> Result<Self> {
@@ -98,29 +137,42 @@ impl Config {
         let bytes = folder.need(file, SMALL)?;
         let value = parse(file, &bytes)?;
         let json = Json::new(file, &value);
-        json.only(&[IDLE, READ].concat())?;
-        json.get("model_type")?.one_of(&["bert"])?;
-        if let Some(position) = json.find("position_embedding_type") {
-            position.one_of(&["absolute"])?;
-        }
-        let act = json.get("hidden_act")?;
-        let activation = match act.one_of(&["gelu", "gelu_new", "gelu_pytorch_tanh"])? {
+        let family = read_family(&json)?;
+        let distil = family == Family::DistilBert;
+        let named = |name: &'static str| own_name(family, name);
+        let act = json.get(named("hidden_act"))?;
+        let activation = match act.one_of(&["gelu", "gelu_new", "gelu_pytorch_tanh", "relu"])? {
             "gelu" => Activation::GeluErf,
+            "relu" => Activation::Relu,
             _ => Activation::GeluTanh,
         };
-        let number = |name: &str, range| json.get(name)?.number(range);
+        let number = |name: &'static str, range| json.get(named(name))?.number(range);
+        let places = number("max_position_embeddings", 1..=1 << 16)?;
+        let places_before = match family {
+            Family::Roberta => {
+                1 + json.find("pad_token_id").map_or(Ok(1), |id| id.number(0..=8))?
+            }
+            _ => 0,
+        };
+        if places_before >= places {
+            let what = "leaves no place for a token behind that of padding";
+            return Err(json.get("max_position_embeddings")?.wrong(what));
+        }
         let config = Self {
+            family,
+            labels: read_labels(&json, family)?,
+            places_before,
             vocab: number("vocab_size", 1..=1 << 20)?,
             hidden: number("hidden_size", 32..=NORM_COLUMNS_MAX)?,
             layers: number("num_hidden_layers", 1..=48)?,
             heads: number("num_attention_heads", 1..=32)?,
             inner: number("intermediate_size", 32..=1 << 13)?,
-            places: number("max_position_embeddings", 1..=1 << 16)?,
-            types: number("type_vocab_size", 1..=16)?,
+            places,
+            types: if distil { 1 } else { number("type_vocab_size", 1..=16)? },
             #[allow(clippy::cast_possible_truncation, reason = "checked below")]
-            eps: json.get("layer_norm_eps")?.real()? as f32,
+            eps: if distil { 1e-12 } else { json.get("layer_norm_eps")?.real()? as f32 },
             activation,
-            tokens_max: number("max_position_embeddings", 1..=1 << 16)?,
+            tokens_max: places - places_before,
             pooling: Pooling::Mean,
             unit: false,
         };
@@ -128,10 +180,10 @@ impl Config {
             return Err(json.get("layer_norm_eps")?.wrong("not between 0 and 1"));
         }
         if !config.inner.is_multiple_of(32) {
-            return Err(json.get("intermediate_size")?.wrong("not a multiple of 32"));
+            return Err(json.get(named("intermediate_size"))?.wrong("not a multiple of 32"));
         }
         if ![32, 64, 128].map(|size| size * config.heads).contains(&config.hidden) {
-            let heads = json.get("num_attention_heads")?;
+            let heads = json.get(named("num_attention_heads"))?;
             return Err(heads.wrong(format!(
                 "heads of 32, 64 or 128 values are supported, not {} values in {} heads",
                 config.hidden, config.heads
@@ -144,6 +196,9 @@ impl Config {
     fn read_modules(&mut self, folder: &mut Folder) -> Result<()> {
         let file = "modules.json";
         let Some(value) = folder.json(file, SMALL)? else { return Ok(()) };
+        if self.labels.is_some() {
+            return Err(Error::source(file, "not supported beside a classification head"));
+        }
         let modules = Json::new(file, &value).items(MODULES_MAX)?;
         for (at, module) in modules.iter().enumerate() {
             let kind = module.get("type")?;
@@ -212,4 +267,75 @@ impl Config {
         };
         Ok(())
     }
+}
+
+/// What the family calls a member that BERT calls so.
+fn own_name(family: Family, bert: &'static str) -> &'static str {
+    let own = NAMED.iter().find(|(name, _)| *name == bert && family == Family::DistilBert);
+    own.map_or(bert, |(_, own)| own)
+}
+
+/// The family; members that it does not know, or that ask for another result, are refused.
+fn read_family(json: &Json<'_>) -> Result<Family> {
+    let kinds = ["bert", "roberta", "xlm-roberta", "camembert", "distilbert"];
+    let family = match json.get("model_type")?.one_of(&kinds)? {
+        "bert" => Family::Bert,
+        "distilbert" => Family::DistilBert,
+        _ => Family::Roberta,
+    };
+    let shape = NAMED.iter().map(|(bert, _)| own_name(family, bert));
+    let known: Vec<&str> = [IDLE, READ, FALSE].concat().into_iter().chain(shape).collect();
+    json.only(&known)?;
+    for flag in FALSE.iter().filter_map(|name| json.find(name)) {
+        if flag.truth()? {
+            return Err(flag.wrong("only false is supported"));
+        }
+    }
+    if let Some(position) = json.find("position_embedding_type") {
+        position.one_of(&["absolute"])?;
+    }
+    Ok(family)
+}
+
+/// Names of the classes, when the model is said to have a classifier.
+fn read_labels(json: &Json<'_>, family: Family) -> Result<Option<Vec<String>>> {
+    let Some(list) = json.find("architectures") else { return Ok(None) };
+    let mut classifies = false;
+    for item in list.items(16)? {
+        let name = item.text()?;
+        let known = name.strip_prefix("XLM").unwrap_or(name);
+        let ours = known == family.classifier() || name == "CamembertForSequenceClassification";
+        if name.ends_with("ForSequenceClassification") && !ours {
+            return Err(
+                item.wrong(format!("not of this model_type; known: {}", family.classifier()))
+            );
+        }
+        classifies |= ours;
+    }
+    if !classifies {
+        return Ok(None);
+    }
+    let Some(names) = json.find("id2label") else {
+        let count = json.find("num_labels").map_or(Ok(2), |count| count.number(1..=LABELS_MAX))?;
+        return Ok(Some((0..count).map(|id| format!("LABEL_{id}")).collect()));
+    };
+    let count = names.object()?.len();
+    if !(1..=LABELS_MAX).contains(&count) {
+        return Err(names.wrong(format!("{count} labels, 1 to {LABELS_MAX} are taken")));
+    }
+    let label = |id: usize| {
+        let label = names.get(&id.to_string())?;
+        let text = label.text()?;
+        if text.len() > LABEL_BYTES_MAX {
+            return Err(label.wrong(format!("longer than {LABEL_BYTES_MAX} bytes")));
+        }
+        Ok(text.to_owned())
+    };
+    let labels = (0..count).map(label).collect::<Result<Vec<_>>>()?;
+    if let Some(said) = json.find("num_labels")
+        && said.number(1..=LABELS_MAX)? != count
+    {
+        return Err(said.wrong(format!("id2label has {count}")));
+    }
+    Ok(Some(labels))
 }

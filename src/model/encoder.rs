@@ -1,7 +1,7 @@
 //! A model on a device: texts in, vectors out, packed into batches without padding.
 
 use super::files::{Inner, Model};
-use super::plan::{LayerShape, record};
+use super::plan::{LayerShape, record, row};
 use crate::base::error::{Error, Result};
 use crate::base::limits::IN_FLIGHT_MAX;
 use crate::device::{Device, Done, Output, ProgramId, Queue, QueueOptions, Wake, Weights};
@@ -206,14 +206,54 @@ impl Encoder {
         self.steps
     }
 
+    /// What [`classify`](Self::classify) finds scores for, in their order; `None` for a model without a classifier.
+    pub fn labels(&self) -> Option<&[String]> {
+        self.model.labels()
+    }
+
+    /// Scores of every class for each text: the classifier's outputs as they are (logits), one for each of
+    /// [`labels`](Self::labels). What is largest is most likely.
+    ///
+    /// # Errors
+    /// `Invalid` for a model without a classifier; also as for `embed`.
+    pub fn classify(&mut self, texts: &[&str]) -> Result<Embeddings> {
+        let tokens: Vec<Vec<u32>> = texts.iter().map(|text| self.model.tokens(text)).collect();
+        let tokens: Vec<&[u32]> = tokens.iter().map(|tokens| &tokens[..]).collect();
+        self.classify_tokens(&tokens)
+    }
+
+    /// The same from token ids, special ones included.
+    ///
+    /// # Errors
+    /// As for `embed_tokens` and `classify`.
+    pub fn classify_tokens(&mut self, sequences: &[&[u32]]) -> Result<Embeddings> {
+        self.wants(true)?;
+        self.check(sequences)?;
+        self.run(sequences)
+    }
+
+    /// Whether the model makes what was asked for.
+    fn wants(&self, scores: bool) -> Result<()> {
+        match (scores, self.labels()) {
+            (false, Some(_)) => Err(Error::invalid(
+                "the model has a classification head and makes scores, not embeddings: use classify",
+            )),
+            (true, None) => Err(Error::invalid(
+                "the model has no classification head and makes embeddings: use embed",
+            )),
+            _ => Ok(()),
+        }
+    }
+
     /// A vector for each text. An empty text has one, too.
     ///
     /// # Errors
+    /// `Invalid` for a model with a classifier;
     /// `DeviceLost`, `Unsupported` (out of memory on the device); the encoder is of no use then.
     pub fn embed(&mut self, texts: &[&str]) -> Result<Embeddings> {
         let tokens: Vec<Vec<u32>> = texts.iter().map(|text| self.model.tokens(text)).collect();
         let tokens: Vec<&[u32]> = tokens.iter().map(|tokens| &tokens[..]).collect();
-        self.run(&tokens)
+        self.embed_tokens(&tokens)
     }
 
     /// The same from token ids, special ones included, as [`Model::tokens`] makes them.
@@ -222,6 +262,13 @@ impl Encoder {
     /// `Invalid` for a sequence that is empty or longer than the model takes, and for an id out of range; also as for
     /// `embed`.
     pub fn embed_tokens(&mut self, sequences: &[&[u32]]) -> Result<Embeddings> {
+        self.wants(false)?;
+        self.check(sequences)?;
+        self.run(sequences)
+    }
+
+    /// Whether sequences are such as the model takes.
+    fn check(&self, sequences: &[&[u32]]) -> Result<()> {
         let Inner { config, .. } = &*self.model.inner;
         for (i, ids) in sequences.iter().enumerate() {
             if ids.is_empty() || ids.len() > config.tokens_max {
@@ -236,11 +283,11 @@ impl Encoder {
                 return Err(Error::invalid(format!("sequence {i}: token {id}, not below {vocab}")));
             }
         }
-        self.run(sequences)
+        Ok(())
     }
 
     fn run(&mut self, sequences: &[&[u32]]) -> Result<Embeddings> {
-        let dim = self.model.dim();
+        let (dim, _) = self.widths();
         let mut values = Vec::with_capacity(sequences.len() * dim);
         let mut rest = sequences;
         while values.len() < sequences.len() * dim {
@@ -251,11 +298,17 @@ impl Encoder {
                 continue;
             }
             match self.done()? {
-                Some(done) => self.take(done.output.as_ref(), &mut values)?,
+                Some(done) => self.take(done.output.as_ref(), dim, &mut values)?,
                 None => self.bell.wait(),
             }
         }
         Ok(Embeddings { dim, values })
+    }
+
+    /// Values of a result, and how far apart results lie in an output.
+    pub(crate) fn widths(&self) -> (usize, usize) {
+        let dim = self.labels().map_or(self.model.dim(), <[String]>::len);
+        (dim, row(&self.model.inner.config))
     }
 
     /// Sequences of a batch, at most.
@@ -300,10 +353,12 @@ impl Encoder {
         fits.count()
     }
 
-    fn take(&self, output: Option<&Output>, values: &mut Vec<f32>) -> Result<()> {
+    fn take(&self, output: Option<&Output>, dim: usize, values: &mut Vec<f32>) -> Result<()> {
         match output {
             Some(output) if output.len() > OUTPUT_HEAD => {
-                values.extend(output[OUTPUT_HEAD..].iter().map(|&bits| f32::from_bits(bits)));
+                let rows = output[OUTPUT_HEAD..].chunks_exact(row(&self.model.inner.config));
+                let used = rows.flat_map(|row| &row[..dim]);
+                values.extend(used.map(|&bits| f32::from_bits(bits)));
                 Ok(())
             }
             _ => Err(Error::unsupported(&self.device.caps().name, "it computes nothing")),

@@ -1,11 +1,11 @@
 //! A model folder in memory: read once, within limits, hashed, and checked as a whole.
 
 use super::config::{Config, Pooling};
+use super::family;
 use super::json::parse;
 use super::plan::LayerShape;
 use super::safetensors::Tensors;
-use super::tokenizer;
-use super::wordpiece::WordPiece;
+use super::tokenizer::{self, Tokenizer};
 use crate::base::error::{Error, Result};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -98,7 +98,7 @@ pub struct Model {
 
 pub(super) struct Inner {
     pub(super) config: Config,
-    pub(super) tokenizer: WordPiece,
+    pub(super) tokenizer: Tokenizer,
     pub(super) tensors: Tensors,
     /// What names of tensors begin with.
     pub(super) prefix: &'static str,
@@ -111,7 +111,9 @@ impl Model {
     /// pooling's `config.json` and `sentence_bert_config.json`. Without `modules.json` a result is the mean of the
     /// tokens' vectors.
     ///
-    /// Supported: `model_type` bert with WordPiece.
+    /// Supported: `model_type` bert, roberta, xlm-roberta, camembert and distilbert; absolute positions; WordPiece,
+    /// byte-level BPE and Unigram. A folder whose `architectures` names the family's `...ForSequenceClassification` has
+    /// a classifier (see [`Model::labels`]). A text in which RoBERTa's `<pad>` stands literally counts it as any token.
     ///
     /// # Errors
     /// `Source`, naming the file, the field or tensor, and what is accepted.
@@ -144,7 +146,7 @@ impl Model {
         let bytes = folder.need(file, TOKENIZER_BYTES_MAX)?;
         let tokenizer = tokenizer::read(file, &bytes, config.vocab)?;
         if tokenizer.specials() >= config.tokens_max {
-            let (file, name) = match config.tokens_max == config.places {
+            let (file, name) = match config.tokens_max + config.places_before == config.places {
                 true => ("config.json", "max_position_embeddings"),
                 false => ("sentence_bert_config.json", "max_seq_length"),
             };
@@ -153,8 +155,9 @@ impl Model {
         }
         let file = "model.safetensors";
         let tensors = Tensors::new(file, folder.need(file, WEIGHTS_BYTES_MAX)?)?;
-        let prefix =
-            if tensors.has("bert.embeddings.word_embeddings.weight") { "bert." } else { "" };
+        let prefix = config.family.prefix();
+        let headed = tensors.has(&format!("{prefix}embeddings.word_embeddings.weight"));
+        let prefix = if headed || config.labels.is_some() { prefix } else { "" };
         let hash = folder.hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
         let inner = Inner { config, tokenizer, tensors, prefix, hash };
         inner.check()?;
@@ -176,6 +179,11 @@ impl Model {
         (self.inner.config.pooling, self.inner.config.unit)
     }
 
+    /// What a classifier's outputs are called (`id2label`); `None` for a model that makes embeddings.
+    pub fn labels(&self) -> Option<&[String]> {
+        self.inner.config.labels.as_deref()
+    }
+
     /// SHA-256 over all files that were read, as hexadecimal digits: what a result was made with.
     pub fn hash(&self) -> &str {
         &self.inner.hash
@@ -188,7 +196,7 @@ impl Model {
         tokens
     }
 
-    /// The same into memory that is there; a text of a stream then allocates nothing. The string is memory to work with.
+    /// The same into memory that is there; WordPiece then allocates nothing. The string is memory to work with.
     pub(crate) fn tokens_into(&self, text: &str, to: (&mut Vec<u32>, &mut String)) {
         self.inner.tokenizer.tokens_into(text, self.inner.config.tokens_max, to);
     }
@@ -214,19 +222,22 @@ impl Inner {
             known.push((format!("{}embeddings.{name}", self.prefix), shape));
         }
         for layer in 0..self.config.layers {
-            let name = |name| format!("{}encoder.layer.{layer}.{name}", self.prefix);
+            let name = |name| format!("{}{}", self.prefix, self.config.family.layer(layer, name));
             known.extend(shape.layer().map(|(tensor, shape)| (name(tensor), shape)));
         }
+        known.extend(
+            self.config
+                .labels
+                .iter()
+                .flat_map(|labels| self.config.family.head(self.config.hidden, labels.len())),
+        );
         for (name, shape) in &known {
             self.tensors.check(name, shape)?;
         }
-        // A pooler's are for other uses; positions are counted here.
-        let unused = ["embeddings.position_ids", "pooler.dense.weight", "pooler.dense.bias"];
-        let unused = unused.map(|name| format!("{}{name}", self.prefix));
         known.sort();
         self.tensors.only(|name| {
             known.binary_search_by(|(known, _)| known.as_str().cmp(name)).is_ok()
-                || unused.iter().any(|unused| unused == name)
+                || family::idle(&self.config, self.prefix, name)
         })?;
         known.iter().try_for_each(|(name, shape)| self.tensors.values(name, shape).map(|_| ()))
     }

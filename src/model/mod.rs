@@ -17,13 +17,19 @@
 //! Files are hostile: every size is compared with limits and with the file's length before memory is taken for it, and
 //! what is wrong is an [`Error::Source`](crate::Error::Source) that names file and field.
 
+mod added;
+mod bpe;
 mod config;
 mod encoder;
+mod family;
 mod files;
 mod json;
+mod normal;
+mod pieces;
 mod plan;
 mod safetensors;
 mod tokenizer;
+mod unigram;
 mod wordpiece;
 
 pub use config::Pooling;

@@ -6,13 +6,14 @@
 //! fixes launch sizes keeps a graph for each bucket that comes.
 
 use super::config::{Config, Pooling};
+use super::family::Family;
 use super::files::Inner;
 use crate::base::error::Result;
 use crate::base::limits::word;
 use crate::ops::attention::{ATTENTION, AttentionParams};
 use crate::ops::embed::{self, EMBED, EmbedParams};
 use crate::ops::gemm::{
-    GEMM, GEMM_NORM, GemmNormParams, GemmParams, gemm_grid, gemm_norm_grid, pack,
+    Activation, GEMM, GEMM_NORM, GemmNormParams, GemmParams, PANEL, gemm_grid, gemm_norm_grid, pack,
 };
 use crate::ops::pool::{POOL, PoolParams};
 use crate::ops::tokens::{Grids, SEQUENCE_GRID, TILE_GRID, head_words, token_grid};
@@ -29,24 +30,29 @@ pub(super) struct LayerShape {
     vocab: usize,
     places: usize,
     types: usize,
+    family: Family,
 }
 
 impl LayerShape {
     pub(super) fn new(config: &Config) -> Self {
-        let Config { hidden, inner, vocab, places, types, .. } = *config;
-        Self { hidden, inner, vocab, places, types }
+        let Config { hidden, inner, vocab, places, types, family, .. } = *config;
+        Self { hidden, inner, vocab, places, types, family }
     }
 
-    /// Names and shapes of the tensors before the first layer.
-    pub(super) fn embeddings(&self) -> [(&'static str, Vec<usize>); 5] {
+    /// Names and shapes of the tensors before the first layer; only DistilBERT has no types.
+    pub(super) fn embeddings(&self) -> Vec<(&'static str, Vec<usize>)> {
         let hidden = self.hidden;
-        [
+        let mut all = vec![
             ("word_embeddings.weight", vec![self.vocab, hidden]),
             ("position_embeddings.weight", vec![self.places, hidden]),
             ("token_type_embeddings.weight", vec![self.types, hidden]),
             ("LayerNorm.weight", vec![hidden]),
             ("LayerNorm.bias", vec![hidden]),
-        ]
+        ];
+        if self.family == Family::DistilBert {
+            all.remove(2);
+        }
+        all
     }
 
     /// Names and shapes of a layer's tensors, in the order in which they are laid out.
@@ -91,18 +97,26 @@ impl LayerShape {
         let embeddings =
             move |(name, shape): (&str, Vec<usize>)| tensor(format!("embeddings.{name}"), &shape);
         let words = move || {
-            let [words, ..] = shape.embeddings();
+            let words = shape.embeddings().swap_remove(0);
             Ok(("word embeddings", embeddings(words)?))
         };
         let tables = move || {
-            let [_, rest @ ..] = shape.embeddings();
-            let all = rest.into_iter().map(embeddings).collect::<Result<Vec<_>>>()?;
-            Ok(("embedding tables", all.concat()))
+            let mut all = Vec::new();
+            for named in shape.embeddings().into_iter().skip(1) {
+                all.extend(embeddings(named)?);
+            }
+            if shape.family == Family::DistilBert {
+                // A type of zeros, between positions and norm.
+                let at = shape.places * shape.hidden;
+                all.splice(at..at, std::iter::repeat_n(0.0, shape.hidden));
+            }
+            Ok(("embedding tables", all))
         };
+        let family = self.family;
         let layer = move |layer: usize| {
             let mut all = Vec::new();
             for (name, shape) in shape.layer() {
-                let values = tensor(format!("encoder.layer.{layer}.{name}"), &shape)?;
+                let values = tensor(family.layer(layer, name), &shape)?;
                 match shape[..] {
                     [columns, depth] => all.extend(pack(&values, columns, depth)),
                     _ => all.extend(values),
@@ -111,7 +125,25 @@ impl LayerShape {
             Ok(("a layer", all))
         };
         let embeddings = [words()].into_iter().chain([tables()]);
-        embeddings.chain((0..model.config.layers).map(layer))
+        let layers = (0..model.config.layers).map(layer);
+        let head = model.config.labels.iter().map(move |labels| shape.head(model, labels.len()));
+        embeddings.chain(layers).chain(head)
+    }
+
+    /// A classifier: two layers, the second filled up to whole panels.
+    fn head(&self, model: &Inner, labels: usize) -> Result<(&'static str, Vec<f32>)> {
+        let mut all = Vec::new();
+        for (name, shape) in self.family.head(self.hidden, labels) {
+            let mut values = model.tensors.values(&name, &shape)?;
+            match shape[..] {
+                [columns, depth] => all.extend(pack(&values, columns, depth)),
+                _ => {
+                    values.resize(values.len().next_multiple_of(PANEL), 0.0);
+                    all.extend(values);
+                }
+            }
+        }
+        Ok(("the classifier", all))
     }
 }
 
@@ -129,6 +161,11 @@ struct Between {
     qkv: Buf<f32>,
     context: Buf<f32>,
     inner: Buf<f32>,
+}
+
+/// Values of a result's row: a classifier's are filled up to whole panels.
+pub(super) fn row(config: &Config) -> usize {
+    config.labels.as_ref().map_or(config.hidden, |labels| labels.len().next_multiple_of(PANEL))
 }
 
 /// Records the plan for batches of up to so many tokens and sequences, over weights of these sizes in words.
@@ -150,18 +187,20 @@ pub(super) fn record(
         context: scratch("context", hidden),
         inner: scratch("inner", inner),
     };
-    let eager = OUTPUT_HEAD + EAGER_ROWS.min(sequences) * hidden;
+    let values = row(config);
+    let scores = config.labels.as_ref().map(|_| scratch("scores", values));
+    let eager = OUTPUT_HEAD + EAGER_ROWS.min(sequences) * values;
     let role = Role::Output { eager };
-    let out = memory.buffer::<u32>("embeddings", role, OUTPUT_HEAD + sequences * hidden);
+    let out = memory.buffer::<u32>("results", role, OUTPUT_HEAD + sequences * values);
     let mut plan = Plan::new("encode", head_words(tokens, sequences));
     plan.output = Some(out.id);
     let shape = LayerShape::new(config);
-    let [_, positions, types, ..] = shape.embeddings().map(|(_, s)| s.iter().product::<usize>());
+    let (positions, types) = (config.places * hidden, config.types * hidden);
     let params = EmbedParams {
         hidden: word(hidden),
         vocab: word(config.vocab),
-        places: word(config.places),
-        places_at: 0,
+        places: word(config.places - config.places_before),
+        places_at: word(config.places_before * hidden),
         types_at: word(positions),
         gamma_at: word(positions + types),
         beta_at: word(positions + types + hidden),
@@ -169,18 +208,28 @@ pub(super) fn record(
     };
     let binds = [weights[0].id, weights[1].id, between.x.id];
     plan.step(&EMBED, Grid::Head(token_grid(0)), params, &binds);
-    for layer in &weights[2..] {
+    for layer in &weights[2..2 + config.layers] {
         record_layer(config, &shape, &between, *layer, &mut plan);
     }
+    if let (Some(scores), Some(head)) = (scores, weights.get(2 + config.layers)) {
+        record_head(config, &between, *head, scores, &mut plan);
+    }
+    let first = config.pooling == Pooling::First || scores.is_some();
     let params = PoolParams {
-        hidden: word(hidden),
-        first: u32::from(config.pooling == Pooling::First),
+        hidden: word(values),
+        first: u32::from(first),
         unit: u32::from(config.unit),
         pad0: 0,
     };
-    plan.step(&POOL, Grid::Head(SEQUENCE_GRID), params, &[between.x.id, out.id]);
-    let by_tokens =
-        [embed::GRID, gemm_grid(3 * hidden), gemm_norm_grid(hidden), gemm_grid(inner), (1, 0)];
+    plan.step(&POOL, Grid::Head(SEQUENCE_GRID), params, &[scores.unwrap_or(between.x).id, out.id]);
+    let by_tokens = [
+        embed::GRID,
+        gemm_grid(3 * hidden),
+        gemm_norm_grid(hidden),
+        gemm_grid(inner),
+        gemm_grid(hidden),
+        gemm_grid(values),
+    ];
     Recorded { plan, memory, grids: Grids { by_tokens, by_tile: config.heads } }
 }
 
@@ -227,4 +276,24 @@ fn record_layer(config: &Config, shape: &LayerShape, b: &Between, w: Buf<f32>, p
     plan.step(&GEMM, grid(3), params, &[b.y.id, w.id, b.inner.id]);
     let params = norm(inner, "output");
     plan.step(&GEMM_NORM, grid(2), params, &[b.inner.id, w.id, b.y.id, b.x.id]);
+}
+
+/// A classifier over every token's vector, though only each first one's is used: that is a twelfth of one
+/// layer's work, and needs no kernel of its own.
+fn record_head(config: &Config, b: &Between, w: Buf<f32>, scores: Buf<f32>, plan: &mut Plan) {
+    let (hidden, columns) = (config.hidden, row(config));
+    let gemm = |columns, panels_at: usize, activation: Activation| GemmParams {
+        depth: word(hidden),
+        columns: word(columns),
+        panels_at: word(panels_at),
+        bias_at: word(panels_at + columns * hidden),
+        activation: activation as u32,
+        pad0: 0,
+        pad1: 0,
+        pad2: 0,
+    };
+    let params = gemm(hidden, 0, config.family.head_activation());
+    plan.step(&GEMM, Grid::Head(token_grid(4)), params, &[b.x.id, w.id, b.y.id]);
+    let params = gemm(columns, (hidden + 1) * hidden, Activation::None);
+    plan.step(&GEMM, Grid::Head(token_grid(5)), params, &[b.y.id, w.id, scores.id]);
 }

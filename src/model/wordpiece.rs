@@ -2,9 +2,9 @@
 //!
 //! The rules are those that `tokenizer.json` files of BERT name (`BertNormalizer`, `BertPreTokenizer`, `WordPiece`);
 //! a package under `benches/peers` compares the results with the library that defined them. Work stops when a text has
-//! as many tokens as its model takes: what is behind is only searched for added tokens.
+//! as many tokens as its model takes.
 
-use std::collections::HashMap;
+use super::pieces::Pieces;
 use unicode_categories::UnicodeCategories;
 use unicode_normalization::UnicodeNormalization;
 
@@ -12,11 +12,9 @@ use unicode_normalization::UnicodeNormalization;
 #[derive(Debug)]
 pub(super) struct WordPiece {
     /// Pieces that begin a word.
-    pub(super) begin: HashMap<Box<str>, u32>,
+    pub(super) begin: Pieces<u32>,
     /// Pieces that go on, without the mark of those.
-    pub(super) inside: HashMap<Box<str>, u32>,
-    /// Bytes of the longest piece.
-    pub(super) longest: usize,
+    pub(super) inside: Pieces<u32>,
     pub(super) unknown: u32,
     /// Characters of a word, at most: longer ones are unknown.
     pub(super) word_chars_max: usize,
@@ -24,102 +22,74 @@ pub(super) struct WordPiece {
     pub(super) spread_chinese: bool,
     pub(super) strip_accents: bool,
     pub(super) lower: bool,
-    /// Texts that are tokens as they stand, the longest first.
-    pub(super) added: Vec<(Box<str>, u32)>,
-    /// What stands before and behind every text.
-    pub(super) before: Vec<u32>,
-    pub(super) behind: Vec<u32>,
 }
 
 impl WordPiece {
-    /// Tokens that every text has.
-    pub(super) fn specials(&self) -> usize {
-        self.before.len() + self.behind.len()
+    /// A text as the normaliser makes it.
+    pub(super) fn normalise(&self, text: &str) -> String {
+        let mut out = String::with_capacity(text.len());
+        self.normal(text, |c| {
+            out.push(c);
+            true
+        });
+        out
     }
 
-    /// A text's tokens, cut to `most` in all, which leaves room for the special ones. They replace what is in `tokens`;
-    /// `word` is memory to work with.
-    pub(super) fn tokens_into(
-        &self,
-        text: &str,
-        most: usize,
-        (tokens, word): (&mut Vec<u32>, &mut String),
-    ) {
-        tokens.clear();
-        tokens.extend(&self.before);
-        let most = most - self.behind.len();
-        let mut rest = text;
-        while !rest.is_empty() && tokens.len() < most {
-            let (plain, added) = self.until_added(rest);
-            self.split(plain, most, (tokens, word));
-            rest = &rest[plain.len()..];
-            if let Some((content, id)) = added {
-                rest = &rest[content.len()..];
-                tokens.push(*id);
-            }
-        }
-        tokens.truncate(most);
-        tokens.extend(&self.behind);
-    }
-
-    /// The text before the next added token, and that token.
-    fn until_added<'a>(&self, text: &'a str) -> (&'a str, Option<&(Box<str>, u32)>) {
-        for (at, c) in text.char_indices() {
-            // The longest stands first.
-            let starts = |(content, _): &&(Box<str>, u32)| text[at..].starts_with(&**content);
-            if !c.is_ascii_alphanumeric()
-                && c != ' '
-                && let Some(found) = self.added.iter().find(starts)
-            {
-                return (&text[..at], Some(found));
-            }
-        }
-        (text, None)
-    }
-
-    /// Normalises a piece of text and takes it apart.
-    fn split(&self, text: &str, most: usize, to: (&mut Vec<u32>, &mut String)) {
+    /// Normalises a piece of text, a character at a time, until `take` has enough.
+    fn normal(&self, text: &str, mut take: impl FnMut(char) -> bool) {
         let cleaned = text.chars().filter_map(|c| if self.clean { clean(c) } else { Some(c) });
         let spread = cleaned.flat_map(|c| {
             let around = (self.spread_chinese && is_chinese(c)).then_some(' ');
             around.into_iter().chain([c]).chain(around)
         });
-        if self.strip_accents && !text.is_ascii() {
-            let bare = spread.nfd().filter(|c| !c.is_mark_nonspacing());
-            self.words(bare, most, to);
-        } else {
-            self.words(spread, most, to);
-        }
-    }
-
-    fn words(
-        &self,
-        text: impl Iterator<Item = char>,
-        most: usize,
-        (tokens, word): (&mut Vec<u32>, &mut String),
-    ) {
-        word.clear();
         let lower = |c: char| {
             let lower = self.lower.then(|| c.to_lowercase());
             let as_is = if self.lower { None } else { Some(c) };
             lower.into_iter().flatten().chain(as_is)
         };
-        for c in text.flat_map(lower) {
-            let (space, punctuation) = (c.is_whitespace(), is_punctuation(c));
-            if space || punctuation {
-                self.word(word, tokens);
-                word.clear();
-                if tokens.len() >= most {
-                    return;
-                }
-            }
-            if punctuation {
-                self.word(c.encode_utf8(&mut [0; 4]), tokens);
-            } else if !space {
-                word.push(c);
+        if self.strip_accents && !text.is_ascii() {
+            let bare = spread.nfd().filter(|c| !c.is_mark_nonspacing());
+            _ = bare.flat_map(lower).all(take);
+        } else {
+            _ = spread.flat_map(lower).all(&mut take);
+        }
+    }
+
+    /// Normalises a piece of text and takes it apart; stops behind `most` tokens. `word` is memory to work with.
+    pub(super) fn split(
+        &self,
+        text: &str,
+        most: usize,
+        (tokens, word): (&mut Vec<u32>, &mut String),
+    ) {
+        word.clear();
+        self.normal(text, |c| self.take(c, word, most, tokens));
+        self.word(word, tokens);
+    }
+
+    /// Takes apart what is normalised already.
+    pub(super) fn split_normal(&self, text: &str, most: usize, tokens: &mut Vec<u32>) {
+        let mut word = String::new();
+        _ = text.chars().all(|c| self.take(c, &mut word, most, tokens));
+        self.word(&word, tokens);
+    }
+
+    /// Takes a character: whether more are wanted.
+    fn take(&self, c: char, word: &mut String, most: usize, tokens: &mut Vec<u32>) -> bool {
+        let (space, punctuation) = (c.is_whitespace(), is_punctuation(c));
+        if space || punctuation {
+            self.word(word, tokens);
+            word.clear();
+            if tokens.len() >= most {
+                return false;
             }
         }
-        self.word(word, tokens);
+        if punctuation {
+            self.word(c.encode_utf8(&mut [0; 4]), tokens);
+        } else if !space {
+            word.push(c);
+        }
+        true
     }
 
     /// The longest pieces first, from the left; a word that cannot be made of pieces is unknown as a whole.
@@ -132,17 +102,7 @@ impl WordPiece {
         let mut rest = if long { "" } else { word };
         while !rest.is_empty() {
             let pieces = if rest.len() == word.len() { &self.begin } else { &self.inside };
-            let mut end = rest.floor_char_boundary(self.longest.min(rest.len()));
-            let found = loop {
-                if end == 0 {
-                    break None;
-                }
-                if let Some(id) = pieces.get(&rest[..end]) {
-                    break Some(*id);
-                }
-                end = rest.floor_char_boundary(end - 1);
-            };
-            let Some(id) = found else {
+            let Some((end, id)) = pieces.prefixes(rest).last() else {
                 tokens.truncate(before);
                 break;
             };

@@ -1,8 +1,8 @@
-//! The functions of transformers in `f32`, the same steps on every device: exponential, GELU, and sums in lanes.
+//! The functions of transformers in `f32`, the same steps on every device: exponential, GELU, tanh, and sums in lanes.
 //!
 //! Nothing of a standard library is used, whose results differ between platforms. Relative errors stay below 2e-7 for
-//! the exponential and, of the argument, for both forms of GELU: a test compares all with `f64`. Contraction is left
-//! to the compiler nowhere.
+//! the exponential and, of the argument, for both forms of GELU and for tanh: a test compares all with `f64`.
+//! Contraction is left to the compiler nowhere.
 
 /// Values that a sum keeps apart, so that a processor adds them side by side.
 pub const LANES: usize = 16;
@@ -61,6 +61,31 @@ pub fn gelu_tanh(x: f32) -> f32 {
     let e = exp_neg(-2.0 * u.abs());
     let share = 1.0 / (1.0 + e);
     x * (if u > 0.0 { share } else { e * share })
+}
+
+/// `max(x, 0)`; what is no number stays none.
+#[inline(always)]
+pub fn relu(x: f32) -> f32 {
+    if x < 0.0 { 0.0 } else { x }
+}
+
+/// The hyperbolic tangent; small arguments by the odd series, since `1 - e^-2x` would lose their digits.
+#[inline(always)]
+pub fn tanh(x: f32) -> f32 {
+    let size = x.abs();
+    let e = exp_neg(-2.0 * size);
+    let far = (1.0 - e) / (1.0 + e);
+    let z = x * x;
+    let near = -0.053_968_254 + z * (0.021_869_488 + z * -0.008_863_236);
+    let near = x + x * z * (-0.333_333_34 + z * (0.133_333_34 + z * near));
+    let far = if x < 0.0 { -far } else { far };
+    if size < 0.25 {
+        near
+    } else if size >= 0.25 {
+        far
+    } else {
+        x
+    }
 }
 
 /// The sum of a row's values, each changed by `f`: lanes of every 16th value, then the lanes in pairs.
@@ -152,6 +177,14 @@ mod tests {
             let off = f64::from(gelu_tanh(x)) - wide * 0.5 * (1.0 + u.tanh());
             assert!(off.abs() <= 2e-7 * size + 1e-30, "gelu_tanh({x}): {off:e}");
         }
+        for i in -32_767..=32_767_i16 {
+            let x = f32::from(i) / 4096.0;
+            let off = f64::from(tanh(x)) - f64::from(x).tanh();
+            assert!(off.abs() <= 2e-7 * f64::from(x.abs()).min(1.0), "tanh({x}): {off:e}");
+            assert_eq!(relu(x), x.max(0.0));
+        }
+        assert!(tanh(f32::NAN).is_nan() && relu(f32::NAN).is_nan());
+        assert_eq!([tanh(f32::INFINITY), tanh(f32::NEG_INFINITY), tanh(0.0)], [1.0, -1.0, 0.0]);
         assert_eq!(gelu_erf(0.0), 0.0);
         assert!(gelu_erf(f32::NAN).is_nan() && gelu_tanh(f32::NAN).is_nan());
         for x in [f32::INFINITY, f32::NEG_INFINITY, f32::NAN, f32::MAX, f32::MIN] {

@@ -32,6 +32,10 @@ pub enum Activation {
     GeluErf = 1,
     /// GELU by the hyperbolic tangent.
     GeluTanh = 2,
+    /// `max(x, 0)`.
+    Relu = 3,
+    /// The hyperbolic tangent.
+    Tanh = 4,
 }
 
 params! {
@@ -136,6 +140,8 @@ fn gemm(args: Args<'_>) {
         activation: match p.activation {
             1 => Activation::GeluErf,
             2 => Activation::GeluTanh,
+            3 => Activation::Relu,
+            4 => Activation::Tanh,
             _ => Activation::None,
         },
         residual: None,

@@ -25,6 +25,7 @@ pub mod filter;
 pub mod fire;
 pub mod float;
 pub mod fold;
+pub mod forest;
 pub mod gemm;
 pub mod group;
 pub mod keys;
@@ -55,6 +56,7 @@ pub const KERNELS: &[&Kernel] = &[
     &expire::EXPIRE,
     &fold::FOLD,
     &score::SCORE,
+    &forest::FOREST,
     &ends::ELECT,
     &ends::ENDS,
     &merge::MERGE,

@@ -3,8 +3,8 @@
 //! Spec, one event at a time: the events of a key are taken in the order of arrival. An event's time moves the key's
 //! clock on by its gap to the latest time before, in units of the key's usual spacing; a time that does not move it on
 //! is a gap of 0. Each of the event's values that is a number has its distance judged and learnt; the largest one goes
-//! to the decision. An event without a number is *missing*: it moves the clock and nothing else. One row comes out for
-//! each event that has an id.
+//! to the decision. With forests (`ops::forest`) it is the value of the largest isolation. An event without a number is
+//! *missing*: it moves the clock and nothing else. One row comes out for each event that has an id.
 //!
 //! State lies in the rows of the slot that all events go to (`ops::page`), `state_words` for each key. Two lines of 64
 //! bytes are touched for every event of a query with one value: the detector's (clock, rest, the first value's track)
@@ -18,9 +18,10 @@
 
 use super::batch::{self, ASIDE, OUT_ASIDE, OUT_FIXED};
 use super::decide::{self, PRIOR, RING_PEAKS, SLOPE_FIRST};
-use super::ewma::{self, Distance, TRACK, VALUE_MAX, held};
+use super::ewma::{self, Distance, TRACK, VALUE_MAX, held, near_zero};
+use super::forest::{self, Isolation};
 use super::group::{GROUPED, LIST, SEGMENT, SEGMENTS};
-use super::math::{inverse, ticks};
+use super::math::{inverse, ln, ticks};
 use super::page::{Page, Slot, slot_map};
 use super::row::Kind;
 use super::simd;
@@ -77,29 +78,35 @@ params! {
         least_share: f32,
         /// Zero, which a compiler must not know: it keeps products from being fused with sums.
         zero: u32,
-        /// Padding.
-        pad0: u32,
+        /// Points of each sample of the forests; 0 when there are none.
+        forest: u32,
     }
 }
 
-/// The score kernel. On a serial device `order` is bound to the ids, and `segments` is not read.
+/// The score kernel, for queries without forests; [`FOREST`](super::forest::FOREST) is for those with. On a serial
+/// device `order` is bound to the ids, and `segments` is not read.
 pub static SCORE: Kernel = Kernel {
     name: "score",
     params: ScoreParams::FIELDS,
     events: true,
-    binds: &[
-        Bind { name: "order", access: Access::Read },
-        Bind { name: "segments", access: Access::Read },
-        Bind { name: "map", access: Access::Read },
-        Bind { name: "states", access: Access::Write },
-        Bind { name: "out", access: Access::Write },
-    ],
+    binds: BINDS,
     wgsl: concat!(
         include_str!("../../shaders/window.wgsl"),
+        include_str!("../../shaders/isolation.wgsl"),
+        include_str!("../../shaders/scores.wgsl"),
         include_str!("../../shaders/score.wgsl")
     ),
     cpu: score,
 };
+
+/// What the kernels that score bind.
+pub(super) const BINDS: &[Bind] = &[
+    Bind { name: "order", access: Access::Read },
+    Bind { name: "segments", access: Access::Read },
+    Bind { name: "map", access: Access::Read },
+    Bind { name: "states", access: Access::Write },
+    Bind { name: "out", access: Access::Write },
+];
 
 /// State: events with a number seen.
 pub const SEEN: usize = 0;
@@ -135,6 +142,11 @@ pub const fn state_words(values: usize) -> usize {
     (TRACKS + (values - 1) * TRACK).next_multiple_of(16)
 }
 
+/// Words of a key's state with forests of so many points: they stand behind everything else.
+pub const fn state_words_with(values: usize, points: u32) -> usize {
+    state_words(values) + forest::forest_words(values, points).next_multiple_of(16)
+}
+
 /// Where a value's track begins.
 #[inline(always)]
 pub const fn track(value: usize) -> usize {
@@ -160,8 +172,10 @@ pub const MISSING: u32 = 16;
 pub const CLAMPED: u32 = 32;
 /// Flag: it is no peak; its surprise is the exponent of the logistic curve.
 pub const USUAL: u32 = 64;
-/// Bits of the flags above which the number of the value stands.
+/// Bits of the flags above which the number of the value stands, of 3 bits.
 pub const VALUE_SHIFT: u32 = 8;
+/// Bits of the flags above which the coarse isolation stands, in units of 1/65,535.
+pub const ISOLATION_SHIFT: u32 = 16;
 
 /// A candidate is news to a resting key when its surprise is so many times that of the alert.
 pub const AGAIN: f32 = 1.2;
@@ -231,6 +245,14 @@ fn advance(state: &mut [u32], p: &ScoreParams, time: u64) -> f32 {
     steps
 }
 
+/// The isolation of a value that its track has learnt, by the key's forests, which learn it in turn.
+fn isolation(state: &mut [u32], p: &ScoreParams, value: usize, x: f32) -> Isolation {
+    let values = p.values as usize;
+    let [origin, short, middle] = [0, 2, 5].map(|i| f32::from_bits(state[track(value) + i]));
+    let forest = &mut state[state_words(values)..];
+    forest::isolation(forest, value, p.forest, [near_zero(x - origin), short, middle])
+}
+
 /// Scores one event and learns it. `row` is what comes out, its key aside.
 #[inline(always)]
 fn step<const VALUES: usize>(
@@ -244,13 +266,20 @@ fn step<const VALUES: usize>(
     let decays = ewma::decays(steps, p.rate);
     let mut far = Distance { z2: -1.0, off: 0.0, expected: 0.0, variance: 0.0 };
     let (mut flags, mut value, mut most) = (MISSING, 0.0, 0);
+    let points = if VALUES == 0 { p.forest } else { 0 };
+    let mut apart = Isolation { fine: -1.0, coarse: 0.0 };
     for i in 0..if VALUES == 0 { p.values as usize } else { VALUES } {
         let (at, kind) = p.value(i);
         let Some(x) = number(kind, event[at]) else { continue };
         let clamped = held(x, VALUE_MAX);
         flags |= if clamped == x { 0 } else { CLAMPED };
         let found = ewma::distance(state, track(i), clamped, decays);
-        if found.z2 > far.z2 {
+        if points > 0 {
+            let isolation = isolation(state, p, i, clamped);
+            if isolation.fine > apart.fine {
+                (apart, far, value, most) = (isolation, found, clamped, i);
+            }
+        } else if found.z2 > far.z2 {
             (far, value, most) = (found, clamped, i);
         }
         flags &= !MISSING;
@@ -261,17 +290,30 @@ fn step<const VALUES: usize>(
         let seen = state[SEEN].saturating_add(1);
         state[SEEN] = seen;
         let middle = f32::from_bits(state[track(most) + 4]);
-        let few = state[PEAKS] < PRIOR && seen / 4 <= p.warm;
+        let few = points == 0 && state[PEAKS] < PRIOR && seen / 4 <= p.warm;
         if seen <= p.warm || few || middle < ewma::SETTLED {
             flags |= WARMING;
         }
         if seen > LEVEL_FIRST {
-            (surprise, flags) = decide::decide(state, p, &far, flags);
+            let level = match points {
+                0 => ln(1.0 + far.z2 * 0.2),
+                _ => apart.fine * points.trailing_zeros() as f32,
+            };
+            (surprise, flags) = decide::decide(state, p, &far, level, flags);
         } else {
             flags |= USUAL;
         }
     } else {
         flags |= USUAL;
+    }
+    if points > 0 {
+        #[allow(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a half at most"
+        )]
+        let share = (apart.coarse * 65535.0) as u32;
+        flags |= share << ISOLATION_SHIFT;
     }
     (row[2], row[3]) = (batch::lo(time), batch::hi(time));
     (row[4], row[5], row[6]) = (flags, surprise.to_bits(), value.to_bits());
@@ -300,7 +342,14 @@ fn score(args: Args<'_>) {
     }
 }
 
-/// The walk of a serial device; `segments` are not looked at. `VALUES` of them, or 0 for what the parameters say.
+/// The kernel `forest`.
+pub(super) fn score_with_forests(args: Args<'_>) {
+    let p: ScoreParams = args.params();
+    score_as::<0>(args, &p);
+}
+
+/// The walk of a serial device; `segments` are not looked at. `VALUES` of them without forests, or 0 for what the
+/// parameters say.
 fn score_as<const VALUES: usize>(args: Args<'_>, p: &ScoreParams) {
     debug_assert!(p.serial == 1, "the processor walks batches as they are");
     let (head, events) = (args.head, args.events);

@@ -34,7 +34,7 @@ pub const TILE_QUERIES: usize = 16;
 #[derive(Debug, Clone, Copy)]
 pub struct Grids {
     /// Workgroups for each rows of so many tokens: `(tokens in a row, workgroups for a row)`.
-    pub by_tokens: [(usize, usize); 5],
+    pub by_tokens: [(usize, usize); 6],
     /// Workgroups for a tile.
     pub by_tile: usize,
 }
@@ -44,9 +44,9 @@ pub const fn token_grid(i: usize) -> usize {
     GRIDS + i
 }
 /// Header: the grid over tiles.
-pub const TILE_GRID: usize = GRIDS + 5;
+pub const TILE_GRID: usize = GRIDS + 6;
 /// Header: the grid over sequences.
-pub const SEQUENCE_GRID: usize = GRIDS + 6;
+pub const SEQUENCE_GRID: usize = GRIDS + 7;
 
 /// Words of a header for so many tokens and sequences, at most.
 pub fn head_words(tokens: usize, sequences: usize) -> usize {
@@ -131,15 +131,16 @@ mod tests {
     #[test]
     fn a_header_says_where_everything_is() {
         let (a, b): (Vec<u32>, Vec<u32>) = ((0..17).collect(), vec![9; 16]);
-        let grids = Grids { by_tokens: [(8, 1), (32, 3), (1, 1), (64, 1), (33, 2)], by_tile: 12 };
+        let grids =
+            Grids { by_tokens: [(8, 1), (32, 3), (1, 1), (64, 1), (33, 2), (1, 0)], by_tile: 12 };
         let mut head = vec![7; 3];
-        write_head(&[&a, &b, &[4]], &grids, &mut head);
+        write_head(&[&a[..], &b, &[4]], &grids, &mut head);
         assert!(head.len() <= head_words(34, 3));
         assert_eq!((head[TOKENS], head[SEQUENCES], head[TILES]), (34, 3, 4));
         assert_eq!(head[head[IDS_AT] as usize + 16..][..2], [16, 9]);
         assert_eq!(head[head[PLACES_AT] as usize + 16..][..2], [16, 0]);
         assert_eq!(sequences(&head).collect::<Vec<_>>(), [0..17, 17..33, 33..34]);
         assert_eq!(head[head[TILES_AT] as usize..], [0, 0, 0, 16, 1, 17, 2, 33]);
-        assert_eq!(head[GRIDS..FIXED], [8, 6, 64, 1, 4, 96, 4, 0]);
+        assert_eq!(head[GRIDS..FIXED], [8, 6, 64, 1, 4, 0, 96, 4]);
     }
 }

@@ -13,6 +13,7 @@ use crate::ops::ends::{ELECT, ENDS};
 use crate::ops::expire::{EXPIRE, EXPIRE_SLOT, ExpireParams};
 use crate::ops::fire::{FIRE, FireParams};
 use crate::ops::fold::{FOLD, RowParams};
+use crate::ops::forest::FOREST;
 use crate::ops::group::{self, GroupOptions};
 use crate::ops::keys::{DENSE, KEYS, KeysParams, REHASH, RESOLVE, SETTLE, WALK_GROUPS};
 use crate::ops::merge::WALK_WORDS;
@@ -147,7 +148,8 @@ impl Plans {
             let params =
                 ScoreParams { first_block: page.first, blocks: page.blocks, ..scoring.params };
             let binds = [scoring.order, scoring.segments, b.map.id, states, b.ingested.id];
-            plan.step(&SCORE, PER_CHUNK, params, &binds);
+            let kernel = if params.forest > 0 { &FOREST } else { &SCORE };
+            plan.step(kernel, PER_CHUNK, params, &binds);
         }
     }
 

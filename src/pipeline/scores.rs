@@ -8,11 +8,12 @@ use crate::base::limits::{VALUES_MAX, word};
 use crate::base::time::{Shape, Ticks};
 use crate::ops::batch::join;
 use crate::ops::expr::Filter;
+use crate::ops::forest::{POINTS_MAX, POINTS_MIN};
 use crate::ops::page::ALONE;
 use crate::ops::row::Kind;
 use crate::ops::score::{
-    ALERT, CLAMPED, MISSING, RESTING, ROW, RULED_OUT, ScoreParams, USUAL, VALUE_SHIFT, WARMING,
-    packed, state_words,
+    ALERT, CLAMPED, ISOLATION_SHIFT, MISSING, RESTING, ROW, RULED_OUT, ScoreParams, USUAL,
+    VALUE_SHIFT, WARMING, packed, state_words_with,
 };
 use std::fmt;
 
@@ -27,7 +28,8 @@ use std::fmt;
 /// scores, depend on the batches. Given that, scores depend on neither batches nor device: the processor and CUDA give
 /// the same bits, WGSL the same where the device divides correctly rounded, else scores within 1e-5.
 ///
-/// State takes 256 bytes a key with one value, 40 more for each further one, in whole lines of 64. Keys are kept for
+/// State takes 256 bytes a key with one value, 40 more for each further one, in whole lines of 64; a forest adds 64
+/// bytes a key and 12 a point and value. Keys are kept for
 /// good.
 ///
 /// ```
@@ -82,6 +84,12 @@ pub struct Scores<E> {
     pub least: f32,
     /// The least distance that alerts, as a share of the expected value.
     pub least_share: f32,
+    /// Points of the samples that a random cut forest judges each value by (`ops::forest`): a power of two from 64 to
+    /// 1024, or 0 for no forest, only distances. A forest finds what is unusual although it lies within the
+    /// deviations, takes 12 bytes a point and value for each key, and a microsecond or two an event. It also gives
+    /// [`Score::isolation`]. Mesa's software adapter for WGSL ends a thread after 65,535 turns of its loops, in
+    /// silence; there batches may have 64 events at most (`Options::batch_events`), or rows are wrong.
+    pub forest: u32,
 }
 
 /// On which side of the expected value events alert.
@@ -112,6 +120,7 @@ impl<E> Scores<E> {
             side: Side::Both,
             least: 0.0,
             least_share: 0.0,
+            forest: 0,
         }
     }
 }
@@ -141,6 +150,14 @@ impl<E: bytemuck::Pod> Scores<E> {
         }
         if !(16.0..=1_048_576.0).contains(&self.horizon) {
             return Err(out_of_range("horizon", self.horizon, "16 to 2^20 spacings"));
+        }
+        let accepted = POINTS_MIN..=POINTS_MAX;
+        if self.forest != 0 && !(self.forest.is_power_of_two() && accepted.contains(&self.forest)) {
+            return Err(out_of_range(
+                "forest",
+                self.forest,
+                "0, or 64, 128, 256, 512, 1024 points",
+            ));
         }
         if self.spacing == Some(0) {
             return Err(out_of_range("spacing", 0, "ticks, or None to learn it"));
@@ -175,7 +192,7 @@ impl<E: bytemuck::Pod> sealed::Ask for Scores<E> {
             key_word: word(self.key.column.map_or(0, |c| c.word())),
             key_words: word(self.key.column.map_or(0, |c| c.dtype.bytes() / 4)),
             values: word(values.len()),
-            state_words: word(state_words(values.len())),
+            state_words: word(state_words_with(values.len(), self.forest)),
             first_block: 0,
             blocks: ALONE,
             values01: pair(0),
@@ -193,7 +210,7 @@ impl<E: bytemuck::Pod> sealed::Ask for Scores<E> {
             least: self.least,
             least_share: self.least_share,
             zero: 0,
-            pad0: 0,
+            forest: self.forest,
         };
         Ok(Query {
             stride,
@@ -260,6 +277,13 @@ impl Score<'_> {
         (-self.surprise()).exp()
     }
 
+    /// How soon random cuts set the event apart from its key's past, from 0 to a half: 1 / (1 + depth). Only with
+    /// [`Scores::forest`]; 0 else, and for a key's first eight events. It varies little from event to event and stays
+    /// up while an anomaly lasts: the score to rank events of a key by, where [`Score::score`] is the one to alert by.
+    pub fn isolation(&self) -> f64 {
+        f64::from(self.words[4] >> ISOLATION_SHIFT) / 65535.0
+    }
+
     /// Whether it is an alert.
     pub fn alert(&self) -> bool {
         self.is(ALERT)
@@ -292,7 +316,7 @@ impl Score<'_> {
 
     /// Which of [`Scores::values`] is the most unusual: the one that explains the score.
     pub fn field(&self) -> usize {
-        (self.words[4] >> VALUE_SHIFT) as usize
+        (self.words[4] >> VALUE_SHIFT & 7) as usize
     }
 
     /// That value, 0 when it is missing.

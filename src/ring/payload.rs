@@ -164,8 +164,8 @@ impl PayloadLane {
         Ok(PayloadRun { run: self.lane.write(n)?, used: 0, written: 0, records, bytes_max })
     }
 
-    /// Appends one event of bytes and publishes it. More than the lane takes become an event that says so, and has none.
-    /// Under `DropNewest` a full lane drops it and counts it.
+    /// Appends one event of bytes and publishes it. More than the lane takes become an event that says so, and has
+    /// none. Under `DropNewest` a full lane drops it and counts it.
     ///
     /// # Errors
     /// `Full` when the policy rejects it or the consumer is gone.
@@ -321,8 +321,8 @@ impl PayloadRun<'_> {
         self.record(WORDS, id, len, len)
     }
 
-    /// A record that says that its payload of so many bytes was longer than the lane takes. Does nothing when the run is
-    /// full.
+    /// A record that says that its payload of so many bytes was longer than the lane takes. Does nothing when the run
+    /// is full.
     pub fn too_long(&mut self, id: u64, bytes: usize) {
         self.record(TOO_LONG, id, bytes.min(LENGTH as usize), 0);
     }

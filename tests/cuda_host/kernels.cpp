@@ -23,6 +23,7 @@ constexpr HostKernel KERNELS[] = {
     KERNEL(expire),
     KERNEL(fold),
     KERNEL(score),
+    KERNEL(forest),
     KERNEL(elect),
     KERNEL(ends),
     KERNEL(merge),

@@ -171,3 +171,32 @@ pub fn sequences(lengths: &[usize], more: usize, seed: u64) -> Vec<Vec<u32>> {
     all.extend((0..more).map(|_| 1 + draw(TOKENS_MAX)));
     all.iter().map(|&n| (0..n).map(|_| draw(VOCAB) as u32).collect()).collect()
 }
+
+/// Tokenizers under `tests/encoder`, made by `tokenizers.py` there.
+pub const TOKENIZERS: [&str; 4] = ["bpe", "unigram", "charsmap", "normalized"];
+/// Ids of those, at most.
+pub const TOKENIZERS_VOCAB: usize = 640;
+
+/// The `tokenizer.json` of one of them.
+pub fn tokenizer_text(name: &str) -> String {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/encoder");
+    let peer = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../tests/encoder");
+    let paths = [folder, peer].map(|folder| format!("{folder}/{name}.tokenizer.json"));
+    let read = paths.iter().find_map(|path| std::fs::read_to_string(path).ok());
+    read.unwrap_or_else(|| panic!("{name}.tokenizer.json lies in neither of {paths:?}"))
+}
+
+/// The smallest model with one of them.
+pub fn with_tokenizer(name: &str) -> BTreeMap<String, Vec<u8>> {
+    let small = Shape { layers: 1, inner: 32, hidden: 32, heads: 1, ..SMALL };
+    let mut tensors = tensors(&small, 1);
+    let words = (vec![TOKENIZERS_VOCAB, 32], vec![0.0; TOKENIZERS_VOCAB * 32]);
+    tensors.insert("embeddings.word_embeddings.weight".into(), words);
+    let mut files = files(&small, 1);
+    let vocab = format!("\"vocab_size\":{TOKENIZERS_VOCAB}");
+    let config = config(&small).replace(&format!("\"vocab_size\":{VOCAB}"), &vocab);
+    files.insert("config.json".into(), config.into_bytes());
+    files.insert("tokenizer.json".into(), tokenizer_text(name).into_bytes());
+    files.insert("model.safetensors".into(), safetensors(&tensors));
+    files
+}

@@ -83,6 +83,11 @@ pub fn brief(keys: u32) -> Scores<Reading> {
     Scores { horizon: 16.0, spacing: Some(1), ..dense(keys) }
 }
 
+/// As [`wide`], judged by forests, too.
+pub fn forest(points: u32) -> Scores<Reading> {
+    Scores { forest: points, ..wide() }
+}
+
 /// Runs a stream to its end; a key's events go through one lane.
 pub fn run(
     device: &Device,
@@ -128,8 +133,23 @@ pub fn run(
 /// Holds a device's scores to those of the processor, bit for bit, with hashed and with dense keys, a long past and a
 /// short one.
 pub fn same(device: &Device, seed: u64, setup: &Setup, n: usize) {
+    same_of([wide(), dense(40), brief(40)], device, seed, setup, n);
+}
+
+/// The same for queries with forests.
+pub fn same_forests(device: &Device, seed: u64, setup: &Setup, n: usize) {
+    same_of([forest(64), Scores { forest: 256, ..dense(40) }], device, seed, setup, n);
+}
+
+fn same_of<const N: usize>(
+    queries: [Scores<Reading>; N],
+    device: &Device,
+    seed: u64,
+    setup: &Setup,
+    n: usize,
+) {
     let events = stream(seed, n, 40);
-    for query in [wide(), dense(40), brief(40)] {
+    for query in queries {
         let (want, _) = run(&Device::cpu(), query.clone(), &Setup::default(), &events);
         let (got, _) = run(device, query, setup, &events);
         for (key, want) in &want {

@@ -8,8 +8,8 @@ use pelton::pipeline::texts::{TextPipeline, Texts};
 use pelton::{Device, LaneOptions, Options, Policy};
 use std::time::Duration;
 
-/// Sends bursts at a rate for some events; returns how many producers were handed back, how many were answered, and what
-/// the pipeline counted.
+/// Sends bursts at a rate for some events; returns how many producers were handed back, how many were answered, and
+/// what the pipeline counted.
 fn load(policy: Policy, per_second: u64, events: u64) -> (u64, u64, pelton::Stats) {
     let model = small();
     let texts = texts(64, 2);

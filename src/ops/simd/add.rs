@@ -1,14 +1,17 @@
 //! Values to rows: sixteen values are converted side by side, then each is added to its row at once.
 //!
-//! Words 4 to 7 of a row hold the extremes and the sum, or one of them. For a number of events they are laid out
-//! beforehand as they lie in the row, so that one addition and one maximum are all that an event still needs.
+//! Words 4 to 7 of a row hold the extremes and the sum, or one of them. A piece of the batch is taken in two passes: the
+//! first lays out what each event adds as it lies in the row, the second adds it. With a one for the count before it
+//! that is half a line, as the row is, and one addition and one maximum are all that an event still needs; and since
+//! nothing is computed meanwhile, many rows are on their way at a time.
 
 use super::words::strided;
-use super::{Source, TOGETHER, adds};
+use super::{PIECE, Source, TOGETHER, adds};
 use crate::base::limits::{BLOCK_IDS, EVENT_BYTES_MAX, word};
 use crate::ops::batch::ASIDE;
 use crate::ops::row::{self, EXTREMES, FIXED, Layout, SQUARES};
 use std::arch::x86_64::*;
+use std::mem::MaybeUninit;
 
 /// Adds values to their rows and returns how many: all, or those before sixteen of which one is not finite, does not
 /// fit the fixed point, or belongs to no row.
@@ -29,39 +32,142 @@ unsafe fn add_avx512<const PARTS: u32>(s: &Source<'_>, rows: &mut [u32]) -> usiz
     let words = const { Layout::new(PARTS).words };
     let place = Placing::new(s, rows.len() / words);
     let scale = _mm512_set1_ps(s.scale);
-    // What is added and what is compared, among the two halves and the four words. The compiler, did it know them,
+    // What is added and what is compared, among the four halves and the eight words. The compiler, did it know them,
     // would make a third operation of it.
     let (sums, maxima) = std::hint::black_box(match PARTS & (EXTREMES | FIXED) {
-        EXTREMES => (0b00, 0b0011),
-        FIXED => (0b01, 0b0000),
-        _ => (0b10, 0b0011),
+        EXTREMES => (0b0001, 0b0011_0000),
+        FIXED => (0b0101, 0b0000_0000),
+        _ => (0b1001, 0b0011_0000),
     });
-    for (i, ids) in s.ids.iter().enumerate() {
-        let first = i * TOGETHER;
-        let Some(row_of) = place.rows_of(ids) else { return first };
-        // SAFETY: words of sixteen more events follow.
-        let bits = unsafe { strided(s.words.as_ptr().add(first * s.stride), s.stride, s.value) };
-        let Some(fixed) = fixed_point(bits, scale) else { return first };
-        // Through memory: taking them out of registers one by one would cost more than all the rest.
-        let parts = std::hint::black_box(parts_of::<PARTS>(bits, fixed));
-        for (j, parts) in parts.iter().enumerate() {
-            for (i, part) in parts.iter().enumerate() {
-                // SAFETY: the row was found to be below `rows`, and has eight words or more; a part is four.
-                unsafe {
-                    let row = rows.as_mut_ptr().add(row_of[4 * i + j] as usize * words);
-                    *row.add(row::COUNT) = (*row.add(row::COUNT)).wrapping_add(1);
-                    let (row, part) = (row.add(4).cast(), _mm_load_si128(part.0.as_ptr().cast()));
-                    let old = _mm_loadu_si128(row);
-                    let new = _mm_mask_add_epi64(old, sums, old, part);
-                    _mm_storeu_si128(row, _mm_mask_max_epu32(new, maxima, old, part));
-                }
+    // A row's count takes no carry to the word behind it.
+    const { assert!(row::COUNT == 0) };
+    let one = _mm256_setr_epi32(1, 0, 0, 0, 0, 0, 0, 0);
+    let mut piece = Piece::uninit();
+    let mut done = 0;
+    for sixteens in s.ids.chunks(PIECE / TOGETHER) {
+        let mut some = 0;
+        for ids in sixteens {
+            let Some(row_of) = place.rows_of(ids) else { break };
+            // SAFETY: words of sixteen more events follow.
+            let bits = unsafe {
+                strided(s.words.as_ptr().add((done + some) * s.stride), s.stride, s.value)
+            };
+            let Some(fixed) = fixed_point(bits, scale) else { break };
+            piece.lay_out::<PARTS>(some, row_of, bits, fixed);
+            some += TOGETHER;
+        }
+        for (row, part) in piece.laid_out(some) {
+            // SAFETY: the row was found to be below `rows`, and has eight words or more; a part is four.
+            unsafe {
+                let row = rows.as_mut_ptr().add(*row as usize * words).cast();
+                let part = _mm_load_si128(part.0.as_ptr().cast());
+                let part = _mm256_inserti128_si256::<1>(one, part);
+                let old = _mm256_loadu_si256(row);
+                let new = _mm256_mask_add_epi64(old, sums, old, part);
+                _mm256_storeu_si256(row, _mm256_mask_max_epu32(new, maxima, old, part));
             }
         }
         if PARTS & SQUARES != 0 {
-            add_squares(rows, &row_of, fixed, const { &Layout::new(PARTS) });
+            for (row, fixed) in piece.squares(some) {
+                let row = &mut rows[*row as usize * words..][..words];
+                let square = i64::from(*fixed) * i64::from(*fixed);
+                let at = const { Layout::new(PARTS).squares };
+                row::add128(row, at, u128::from(square.cast_unsigned()));
+            }
+        }
+        done += some;
+        if some < sixteens.len() * TOGETHER {
+            break;
         }
     }
-    s.ids.len() * TOGETHER
+    done
+}
+
+/// What a piece's events add to words 4 to 7 of their rows, and which rows these are, in one order.
+struct Piece {
+    rows: [MaybeUninit<u32>; PIECE],
+    parts: [MaybeUninit<Part>; PIECE],
+    /// The values in fixed point, for squares.
+    fixed: [MaybeUninit<i32>; PIECE],
+}
+
+/// Words 4 to 7 of a row.
+#[derive(Clone, Copy)]
+#[repr(C, align(16))]
+struct Part([u32; 4]);
+
+impl Piece {
+    #[inline(always)]
+    fn uninit() -> Self {
+        Self {
+            rows: [MaybeUninit::uninit(); PIECE],
+            parts: [MaybeUninit::uninit(); PIECE],
+            fixed: [MaybeUninit::uninit(); PIECE],
+        }
+    }
+
+    /// Rows and parts of the first `n`.
+    #[inline(always)]
+    fn laid_out(&self, n: usize) -> impl Iterator<Item = (&u32, &Part)> {
+        // SAFETY: callers have laid out so many.
+        let (rows, parts) =
+            unsafe { (self.rows[..n].assume_init_ref(), self.parts[..n].assume_init_ref()) };
+        rows.iter().zip(parts)
+    }
+
+    /// Rows and values of the first `n`.
+    #[inline(always)]
+    fn squares(&self, n: usize) -> impl Iterator<Item = (&u32, &i32)> {
+        // SAFETY: callers have laid out so many.
+        let (rows, fixed) =
+            unsafe { (self.rows[..n].assume_init_ref(), self.fixed[..n].assume_init_ref()) };
+        rows.iter().zip(fixed)
+    }
+
+    /// Lays sixteen events out from `at` on. What lies in a quarter of a register stays together: first come events 0,
+    /// 4, 8 and 12, then 1, 5, 9 and 13, and so on.
+    #[target_feature(enable = "avx512f")]
+    #[inline]
+    fn lay_out<const PARTS: u32>(
+        &mut self,
+        at: usize,
+        row_of: __m512i,
+        bits: __m512i,
+        fixed: __m512i,
+    ) {
+        let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+        let sign = _mm512_srai_epi32::<31>(bits);
+        let ordered = _mm512_xor_si512(bits, _mm512_or_si512(sign, _mm512_set1_epi32(i32::MIN)));
+        let inverted = _mm512_xor_si512(ordered, _mm512_set1_epi32(-1));
+        let carry = _mm512_srai_epi32::<31>(fixed);
+        // Pairs of words: in each quarter of a register two events, the others in the second register.
+        let pairs =
+            |low, high| [_mm512_unpacklo_epi32(low, high), _mm512_unpackhi_epi32(low, high)];
+        let (extremes, sums) = (pairs(inverted, ordered), pairs(fixed, carry));
+        let none = [_mm512_setzero_si512(); 2];
+        let (a, b) = match PARTS & (EXTREMES | FIXED) {
+            EXTREMES => (extremes, none),
+            FIXED => (sums, none),
+            _ => (extremes, sums),
+        };
+        let quarters =
+            [0, 1].map(|i| [_mm512_unpacklo_epi64(a[i], b[i]), _mm512_unpackhi_epi64(a[i], b[i])]);
+        let parts = &mut self.parts[at..at + TOGETHER];
+        let (rows, values) =
+            (&mut self.rows[at..at + TOGETHER], &mut self.fixed[at..at + TOGETHER]);
+        // SAFETY: sixteen parts, rows and values.
+        unsafe {
+            let rows_in_order = _mm512_permutexvar_epi32(order, row_of);
+            _mm512_storeu_si512(rows.as_mut_ptr().cast(), rows_in_order);
+            for (i, events) in quarters.as_flattened().iter().enumerate() {
+                _mm512_storeu_si512(parts.as_mut_ptr().add(4 * i).cast(), *events);
+            }
+            if PARTS & SQUARES != 0 {
+                let fixed = _mm512_permutexvar_epi32(order, fixed);
+                _mm512_storeu_si512(values.as_mut_ptr().cast(), fixed);
+            }
+        }
+    }
 }
 
 /// How rows are found.
@@ -86,7 +192,7 @@ impl<'a> Placing<'a> {
     /// The row of each event; `None` when one has no id or no block, or its row does not exist.
     #[target_feature(enable = "avx512f")]
     #[inline]
-    fn rows_of(&self, ids: &[u32; TOGETHER]) -> Option<[u32; TOGETHER]> {
+    fn rows_of(&self, ids: &[u32; TOGETHER]) -> Option<__m512i> {
         // SAFETY: an array of sixteen words.
         let ids = unsafe { _mm512_loadu_si512(ids.as_ptr().cast()) };
         let (row, there) = if let Some(base) = self.base {
@@ -105,10 +211,7 @@ impl<'a> Placing<'a> {
             let row = _mm512_or_si512(row, within);
             (row, _mm512_mask_cmplt_epu32_mask(mapped, row, self.rows))
         };
-        let mut out = [0; TOGETHER];
-        // SAFETY: an array of sixteen words.
-        unsafe { _mm512_storeu_si512(out.as_mut_ptr().cast(), row) };
-        (there == u16::MAX).then_some(out)
+        (there == u16::MAX).then_some(row)
     }
 }
 
@@ -124,50 +227,4 @@ fn fixed_point(bits: __m512i, scale: __m512) -> Option<__m512i> {
     // Rounds to the nearest, ties to even, whatever mode the thread is in.
     const NEAREST: i32 = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
     (fits == u16::MAX).then(|| _mm512_cvt_roundps_epi32::<NEAREST>(x))
-}
-
-/// Words 4 to 7 of a row.
-#[derive(Clone, Copy)]
-#[repr(C, align(16))]
-struct Part([u32; 4]);
-
-/// What sixteen events add to words 4 to 7 of their rows; event `4 * i + j` is at `[j][i]`.
-#[target_feature(enable = "avx512f")]
-#[inline]
-fn parts_of<const PARTS: u32>(bits: __m512i, fixed: __m512i) -> [[Part; 4]; 4] {
-    let sign = _mm512_srai_epi32::<31>(bits);
-    let ordered = _mm512_xor_si512(bits, _mm512_or_si512(sign, _mm512_set1_epi32(i32::MIN)));
-    let inverted = _mm512_xor_si512(ordered, _mm512_set1_epi32(-1));
-    let carry = _mm512_srai_epi32::<31>(fixed);
-    // Pairs of words: in each quarter of a register two events, the others in the second register.
-    let pairs = |low, high| [_mm512_unpacklo_epi32(low, high), _mm512_unpackhi_epi32(low, high)];
-    let (extremes, fixed) = (pairs(inverted, ordered), pairs(fixed, carry));
-    let none = [_mm512_setzero_si512(); 2];
-    let (a, b) = match PARTS & (EXTREMES | FIXED) {
-        EXTREMES => (extremes, none),
-        FIXED => (fixed, none),
-        _ => (extremes, fixed),
-    };
-    let quarters =
-        [0, 1].map(|i| [_mm512_unpacklo_epi64(a[i], b[i]), _mm512_unpackhi_epi64(a[i], b[i])]);
-    let mut out = [[Part([0; 4]); 4]; 4];
-    for (out, events) in out.iter_mut().zip(quarters.as_flattened()) {
-        // SAFETY: sixteen words.
-        unsafe { _mm512_storeu_si512(out.as_mut_ptr().cast(), *events) };
-    }
-    out
-}
-
-/// Adds the squares, of 128 bits, one by one.
-#[target_feature(enable = "avx512f")]
-#[inline]
-fn add_squares(rows: &mut [u32], row_of: &[u32; TOGETHER], fixed: __m512i, l: &Layout) {
-    let mut x = [0i32; TOGETHER];
-    // SAFETY: an array of sixteen numbers of 32 bits.
-    unsafe { _mm512_storeu_si512(x.as_mut_ptr().cast(), fixed) };
-    for (&row, &x) in row_of.iter().zip(&x) {
-        let row = &mut rows[row as usize * l.words..][..l.words];
-        let square = i64::from(x) * i64::from(x);
-        row::add128(row, l.squares, u128::from(square.cast_unsigned()));
-    }
 }

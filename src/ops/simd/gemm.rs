@@ -4,7 +4,7 @@
 //! loaded is used twice, each of the panel twelve times. Elsewhere the same loops are left to the compiler, with AVX2
 //! where the processor has it. A sum runs over `k` in order in all of them; only AVX-512 fuses product and addition.
 
-use super::super::float::{gelu_erf, gelu_tanh};
+use super::super::float::{gelu_erf, gelu_tanh, relu, tanh};
 use super::super::gemm::{Activation, PANEL};
 use super::Wide;
 
@@ -94,6 +94,8 @@ fn finish(p: &Product<'_>, column: usize, at: usize, values: &mut [f32; PANEL]) 
         Activation::None => {}
         Activation::GeluErf => values.iter_mut().for_each(|x| *x = gelu_erf(*x)),
         Activation::GeluTanh => values.iter_mut().for_each(|x| *x = gelu_tanh(*x)),
+        Activation::Relu => values.iter_mut().for_each(|x| *x = relu(*x)),
+        Activation::Tanh => values.iter_mut().for_each(|x| *x = tanh(*x)),
     }
     if let Some(residual) = p.residual {
         values.iter_mut().zip(&residual[at..at + PANEL]).for_each(|(x, r)| *x += r);

@@ -75,12 +75,24 @@ pub(super) struct Search {
     /// Events that it did not find.
     pub(super) missed: Events,
     /// Events that it goes on looking for.
-    waiting: Events,
+    waiting: Waiting,
+}
+
+/// Keys that are looked for, and where: a piece at first, then those of it that were not in their slot.
+struct Waiting {
+    events: Events,
+    keys: [u32; PIECE + TOGETHER],
+    slots: [u32; PIECE + TOGETHER],
+    /// What the table holds in these slots.
+    held: [[u32; 2]; PIECE],
 }
 
 impl Search {
     pub(super) fn new() -> Self {
-        Self { missed: Events::NONE, waiting: Events::NONE }
+        let none = [0; PIECE + TOGETHER];
+        let held = [[0; 2]; PIECE];
+        let waiting = Waiting { events: Events::NONE, keys: none, slots: none, held };
+        Self { missed: Events::NONE, waiting }
     }
 
     /// Finds none of `events`.

@@ -96,7 +96,7 @@ impl TextEngine {
         let ns = |target: std::time::Duration| u64::try_from(target.as_nanos()).unwrap_or(u64::MAX);
         let deadline_ns = options.latency_target.map(ns);
         let sequences = encoder.batch_sequences().min(options.batch_events);
-        let dim = texts.model.dim();
+        let (dim, stride) = encoder.widths();
         let device = options.device.caps().name.clone();
         Ok(Self {
             packing: Packing::new(encoder.batch_tokens(), sequences, deadline_ns),
@@ -113,7 +113,7 @@ impl TextEngine {
             letters: String::new(),
             sent: VecDeque::with_capacity(in_flight),
             done_ns: 0,
-            home: Home { lists: Arc::default(), bell, dim, deadline_ns },
+            home: Home { lists: Arc::default(), bell, dim, stride, deadline_ns },
             outbox,
             closing: false,
             finished: false,

@@ -64,8 +64,8 @@ pub struct TextFeed {
 }
 
 impl TextFeed {
-    /// Publishes one text under an id of the producer's choice. It need not be UTF-8: whether it is, is looked at when it
-    /// is taken, and shows in its result.
+    /// Publishes one text under an id of the producer's choice. It need not be UTF-8: whether it is, is looked at when
+    /// it is taken, and shows in its result.
     ///
     /// # Errors
     /// [`Full`] when the policy rejects it or the pipeline has ended (`closed`).
@@ -73,8 +73,8 @@ impl TextFeed {
         self.lane.push(id, text.as_ref())
     }
 
-    /// Publishes the token ids of one text, special ones included, as [`Model::tokens`](crate::model::Model::tokens) makes
-    /// them: for producers that tokenise by themselves, each on its own thread.
+    /// Publishes the token ids of one text, special ones included, as
+    /// [`Model::tokens`](crate::model::Model::tokens) makes them: for producers that tokenise on their own threads.
     ///
     /// # Errors
     /// As for [`Self::push`].
@@ -106,7 +106,8 @@ impl TextFeed {
         self.push(id, text)
     }
 
-    /// Ready when there is room for a text of so many bytes, or the pipeline has ended; wakes the task when there may be.
+    /// Ready when there is room for a text of so many bytes, or the pipeline has ended; wakes the task when there may
+    /// be.
     pub fn poll_ready(&mut self, bytes: usize, cx: &mut Context<'_>) -> Poll<()> {
         self.lane.poll_ready((1, bytes), cx)
     }

@@ -1,8 +1,9 @@
 //! Texts as a stream: a transformer inside a pipeline, each event answered by its vector.
 //!
 //! Lanes take texts or token ids of any length (`ring::payload`). The engine makes tokens of them, packs those that are
-//! due into batches without padding, and replays the plan of `model` for each. An event's vector depends on the event
-//! alone, to the bit, whatever else is in its batch.
+//! due into batches without padding, and replays the plan of `model` for each. A vector is an embedding, or of a
+//! classifier the scores of its labels (`Model::labels`). It depends on the event alone, to the bit, whatever else is
+//! in its batch.
 
 mod engine;
 mod feed;
@@ -30,8 +31,8 @@ use std::thread::JoinHandle;
 ///
 /// Of the [`Options`] it runs with, `latency_target` is every event's deadline, counted from its commit: it orders the
 /// events and bounds batches, [`Stats::overdue`] counts those that were done later, and no event is thrown away for it.
-/// When the device cannot keep up, lanes fill and their policies decide. `batch_events` bounds the texts of a batch (1,024
-/// in any case), and of a lane's memory there are 64 bytes for each of its `events`. Keys, rows and asides mean nothing
+/// When the device cannot keep up, lanes fill and their policies decide. `batch_events` bounds the texts of a batch
+/// (1,024 in any case), and a lane has 64 bytes of memory for each of its `events`. Keys, rows and asides mean nothing
 /// here; `alternative` and `latency_mode` are errors.
 #[derive(Debug, Clone)]
 pub struct Texts {
@@ -39,8 +40,8 @@ pub struct Texts {
     pub model: Model,
     /// How it runs: tokens of a batch, at most. Batches in flight are those of [`Options`].
     pub encoder: EncoderOptions,
-    /// Bytes of a text, at most; longer ones get [`TextError::TooLong`]. What is behind the tokens that the model takes is
-    /// cut off, whatever this says.
+    /// Bytes of a text, at most; longer ones get [`TextError::TooLong`]. What is behind the tokens that the model takes
+    /// is cut off, whatever this says.
     pub bytes_max: usize,
 }
 
@@ -146,8 +147,8 @@ impl TextPipeline {
         self.control.stats()
     }
 
-    /// Opens no more lanes, takes every result there still is, and returns the last counts. Lanes must have been closed,
-    /// or close meanwhile.
+    /// Opens no more lanes, takes every result there still is, and returns the last counts. Lanes must have been
+    /// closed, or close meanwhile.
     ///
     /// # Errors
     /// What ended the pipeline, if it was not its end.
@@ -188,8 +189,8 @@ impl TextInline {
         Ok(Self { engine, feeds: Some(feeds), results, control, failed: false })
     }
 
-    /// A lane; see [`TextFeeds::lane`]. A lane that waits for room must be written from another thread than the one that
-    /// polls.
+    /// A lane; see [`TextFeeds::lane`]. A lane that waits for room must be written from another thread than the one
+    /// that polls.
     ///
     /// # Errors
     /// As for [`TextFeeds::lane`].
@@ -208,8 +209,8 @@ impl TextInline {
         self.feeds = None;
     }
 
-    /// Does all that can be done now and hands each result over; false when nothing is left to do for now and nothing is
-    /// in flight.
+    /// Does all that can be done now and hands each result over; false when nothing is left to do for now and nothing
+    /// is in flight.
     ///
     /// # Errors
     /// What a device reports. The pipeline has ended then.

@@ -1,4 +1,5 @@
-//! What comes back of a text pipeline: the vectors of a batch in the memory that the device wrote, with each event's id.
+//! What comes back of a text pipeline: the vectors of a batch in the memory that the device wrote, with each event's
+//! id.
 
 use super::super::outbox::{Handed, Outbox, lock};
 use crate::base::error::Result;
@@ -82,7 +83,9 @@ pub(super) type Lists = Arc<Mutex<Vec<Vec<Event>>>>;
 pub(super) struct Home {
     pub(super) lists: Lists,
     pub(super) bell: Bell,
+    /// Values of a vector, and how far apart vectors lie.
     pub(super) dim: usize,
+    pub(super) stride: usize,
     pub(super) deadline_ns: Option<u64>,
 }
 
@@ -117,7 +120,7 @@ impl Vectors {
         self.events.is_empty()
     }
 
-    /// Values of a vector.
+    /// Values of a vector: of an embedding, or a score for each of a classifier's labels.
     pub fn dim(&self) -> usize {
         self.home.dim
     }
@@ -137,12 +140,13 @@ impl Vectors {
 
     /// The values of the `i`-th event, sound or not.
     fn row(&self, i: usize) -> Option<&[f32]> {
-        let dim = self.home.dim;
-        let words = self.output.as_ref()?.get(OUTPUT_HEAD + i * dim..)?.get(..dim)?;
+        let Home { dim, stride, .. } = self.home;
+        let words = self.output.as_ref()?.get(OUTPUT_HEAD + i * stride..)?.get(..dim)?;
         Some(bytemuck::cast_slice(words))
     }
 
-    /// Finds vectors that are not finite, and says how many events have an error; `None` when the device wrote no vectors.
+    /// Finds vectors that are not finite, and says how many events have an error; `None` when the device wrote no
+    /// vectors.
     pub(super) fn judge(&mut self) -> Option<usize> {
         for i in 0..self.events.len() {
             let finite = self.row(i)?.iter().all(|x| x.is_finite());

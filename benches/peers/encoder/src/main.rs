@@ -1,7 +1,8 @@
 //! Encoders beside their rivals, one JSON line for each claim, and the tokenizer beside its oracle.
 //!
 //! `encoder T3-f32-1x32` and `encoder T3-f32-32x128` time MiniLM on one core against candle, in turns; results are
-//! compared before anything is timed. `encoder tokens N [SEED]` compares token ids with the library `tokenizers`: every
+//! compared before anything is timed. `encoder tokens N [SEED]` compares token ids with the library `tokenizers`, of
+//! the model and of the tests' small tokenizers: every
 //! character of Unicode alone and between letters, then N random texts. `encoder record` writes the texts and ids that
 //! `tests/wordpiece.rs` reads. PELTON_MINILM names the model's folder.
 

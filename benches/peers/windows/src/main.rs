@@ -1,7 +1,7 @@
 //! Keyed windows beside their rivals: one JSON line for each claim.
 //!
-//! `windows` runs all, `windows ID` one of them; `windows profile-zipf N` runs the query of S4-zipf N times
-//! and nothing else, for a profiler. Every run's digest is checked. Rivals take turns, so that whatever else
+//! `windows` runs all, `windows ID` one of them; `windows profile-zipf N` and `profile-uniform N` run the query of S4 N
+//! times and nothing else, for a profiler. Every run's digest is checked. Rivals take turns, so that whatever else
 //! the machine does hits all alike; medians of CPU seconds are compared. Progress goes to stderr.
 
 mod batch;
@@ -212,8 +212,8 @@ fn s4_keys() {
     .print();
 }
 
-fn profile_zipf(times: usize) {
-    let (events, want) = stream(true);
+fn profile(zipf: bool, times: usize) {
+    let (events, want) = stream(zipf);
     for round in 0..times {
         let ((got, stats), seconds) = timed(|| engine::run(events.columns(), WINDOW_MS, WINDOW_MS));
         assert_eq!(got, want);
@@ -227,8 +227,10 @@ fn profile_zipf(times: usize) {
 fn main() {
     let mut args = std::env::args().skip(1);
     let only = args.next();
-    if only.as_deref() == Some("profile-zipf") {
-        return profile_zipf(args.next().and_then(|n| n.parse().ok()).unwrap_or(10));
+    if let Some(keys @ ("zipf" | "uniform")) =
+        only.as_deref().and_then(|id| id.strip_prefix("profile-"))
+    {
+        return profile(keys == "zipf", args.next().and_then(|n| n.parse().ok()).unwrap_or(10));
     }
     let all: [(&str, fn()); 6] = [
         ("S2-zipf", || s2("S2-zipf", true)),
@@ -240,7 +242,7 @@ fn main() {
     ];
     let known = only.as_deref().is_none_or(|id| all.iter().any(|(name, _)| *name == id));
     let names = all.map(|(name, _)| name).join(" | ");
-    assert!(known, "windows [{names} | profile-zipf N]");
+    assert!(known, "windows [{names} | profile-zipf N | profile-uniform N]");
     for (id, run) in all {
         if only.as_deref().is_none_or(|only| only == id) {
             run();

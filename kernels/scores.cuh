@@ -1,0 +1,477 @@
+// Scores each event by the past of its key, with forests (isolation.cuh) or without: the kernels score and forest.
+//
+// Twin of src/ops/score.rs with ewma.rs, decide.rs and math.rs. A thread takes a key and walks its events in order. Per
+// event: 4 bytes of order, its time and values, 40 bytes of row written; per key and batch its first line and a half of
+// state, which then stays in the cache, and 160 bytes more for peaks. Neighbouring threads touch lines of their own, so
+// the latency of memory and the busiest key of a batch bound it, not bytes. The order of float operations is that of
+// the Rust source; nothing is contracted, inverse and root are rounded correctly.
+#pragma once
+
+#include "window.cuh"
+
+namespace pelton::score {
+
+struct ScoreParams {
+    uint32_t stride;
+    uint32_t time_word;
+    uint32_t key_word;
+    uint32_t key_words;
+    uint32_t values;
+    uint32_t state_words;
+    uint32_t first_block;
+    uint32_t blocks;
+    uint32_t values01;
+    uint32_t values23;
+    uint32_t values45;
+    uint32_t values67;
+    uint32_t warm;
+    uint32_t up;
+    uint32_t down;
+    uint32_t serial;
+    float rate;
+    float spacing;
+    float asked;
+    float rest;
+    float least;
+    float least_share;
+    uint32_t zero;
+    uint32_t forest;
+};
+
+// The segments of src/ops/group.rs.
+constexpr uint32_t SEGMENTS = 0;
+constexpr uint32_t GROUPED = 1;
+constexpr uint32_t LIST = 4;
+constexpr uint32_t SEGMENT = 2;
+
+// A key's state, and a row's flags, as src/ops/score.rs lays them out.
+constexpr uint32_t SEEN = 0;
+constexpr uint32_t TIME = 1;
+constexpr uint32_t SPACING = 3;
+constexpr uint32_t REST = 4;
+constexpr uint32_t PEAK = 5;
+constexpr uint32_t TRACK_FIRST = 6;
+constexpr uint32_t LEVEL = 16;
+constexpr uint32_t TRIALS = 19;
+constexpr uint32_t PEAKS = 20;
+constexpr uint32_t EXCESS = 21;
+constexpr uint32_t LEAST = 22;
+constexpr uint32_t SLOPE = 23;
+constexpr uint32_t RING = 24;
+constexpr uint32_t RING_PEAKS = 32;
+constexpr uint32_t TRACKS = RING + RING_PEAKS;
+constexpr uint32_t TRACK = 10;
+constexpr uint32_t ROW = 10;
+constexpr uint32_t OUT_SCORED = 5;
+constexpr uint32_t ALERT = 1;
+constexpr uint32_t WARMING = 2;
+constexpr uint32_t RESTING = 4;
+constexpr uint32_t RULED_OUT = 8;
+constexpr uint32_t MISSING = 16;
+constexpr uint32_t CLAMPED = 32;
+constexpr uint32_t USUAL = 64;
+
+static __device__ __forceinline__ float number_of(uint32_t bits) {
+    union {
+        uint32_t bits;
+        float number;
+    } word;
+    word.bits = bits;
+    return word.number;
+}
+
+static __device__ __forceinline__ uint32_t bits_of(float number) {
+    union {
+        uint32_t bits;
+        float number;
+    } word;
+    word.number = number;
+    return word.bits;
+}
+
+// A key's state in the page.
+struct State {
+    Words words;
+    uint32_t at;
+    __device__ __forceinline__ uint32_t& operator[](uint32_t i) const { return words[at + i]; }
+    __device__ __forceinline__ float get(uint32_t i) const { return number_of(words[at + i]); }
+    __device__ __forceinline__ void put(uint32_t i, float x) const { words[at + i] = bits_of(x); }
+};
+
+struct Distance {
+    float z2, off, expected, variance;
+};
+
+static __device__ __forceinline__ float own_ln(float x) {
+    const uint32_t bits = bits_of(x) - 0x3f3504f3u;
+    const float e = float(int32_t(bits) >> 23);
+    const float m = number_of((bits & 0x007fffffu) + 0x3f3504f3u);
+    const float f = m - 1.0f;
+    const float z = f * f;
+    float y = 7.0376836e-2f * f - 1.151461e-1f;
+    y = y * f + 1.1676999e-1f;
+    y = y * f - 1.2420141e-1f;
+    y = y * f + 1.4249323e-1f;
+    y = y * f - 1.6668058e-1f;
+    y = y * f + 2.0000715e-1f;
+    y = y * f - 2.4999994e-1f;
+    y = y * f + 3.3333331e-1f;
+    y = y * f * z;
+    y += e * -2.1219444e-4f;
+    y += z * -0.5f;
+    return f + y + e * 0.6933594f;
+}
+
+static __device__ __forceinline__ float own_exp(float x) {
+    const uint32_t n = uint32_t(x * 1.44269504f + 126.5f);
+    const float k = float(n) - 126.0f;
+    const float r = x - k * 0.6933594f - k * -2.1219444e-4f;
+    const float z = r * r;
+    float y = 1.9875691e-4f * r + 1.3982e-3f;
+    y = y * r + 8.333452e-3f;
+    y = y * r + 4.1665796e-2f;
+    y = y * r + 1.6666666e-1f;
+    y = y * r + 5.0000001e-1f;
+    y = y * z + r + 1.0f;
+    return y * number_of((n + 1) << 23);
+}
+
+static __device__ __forceinline__ float inverse(float x) { return __frcp_rn(x); }
+
+static __device__ __forceinline__ float ticks(u64 t) { return float(high_of(t)) * 4294967296.0f + float(low_of(t)); }
+
+static __device__ __forceinline__ float positive(float x) { return x < 1e-30f ? 0.0f : x; }
+
+static __device__ __forceinline__ float near_zero(float x) { return x < 1e-16f && x > -1e-16f ? 0.0f : x; }
+
+}  // namespace pelton::score
+
+#include "isolation.cuh"
+
+namespace pelton::score {
+
+static __device__ __forceinline__ float held(float x, float limit) {
+    const float y = x > limit ? limit : x;
+    return y < -limit ? -limit : y;
+}
+
+static __device__ __forceinline__ float eighth(float x) {
+    const float a = x * x;
+    const float b = a * a;
+    return positive(b * b);
+}
+
+// Adds a distance to weight, mean and squares.
+static __device__ __forceinline__ void add(const State& state, uint32_t at, float off, float decay) {
+    const float w = state.get(at) * decay + 1.0f;
+    const float step = off * inverse(w);
+    state.put(at, w);
+    state.put(at + 1, state.get(at + 1) + step);
+    state.put(at + 2, positive(state.get(at + 2) * decay + off * (off - step)));
+}
+
+// One horizon's distance of a value, which is then learnt; the largest so far is `far`.
+static __device__ __forceinline__ void horizon(const State& state, uint32_t at, float origin, float x, float decay,
+                                               Distance& far) {
+    const float w = state.get(at);
+    const float m = state.get(at + 1);
+    const float s = state.get(at + 2);
+    float off = near_zero(x - m);
+    const float variance = s * inverse(w < 1.0f ? 1.0f : w);
+    const float square = off * off;
+    const float least = variance + 1e-24f;
+    float z2 = 0.0f;
+    if (w >= 8.0f) {
+        z2 = square >= 1e8f * least ? 1e8f : square * inverse(least);
+    }
+    if (z2 > far.z2) {
+        far = Distance{z2, off, origin + m, variance};
+    }
+    if (z2 > 64.0f && s > 0.0f && w >= 16.0f) {
+        off = held(off, 8.0f * __fsqrt_rn(variance));
+    }
+    add(state, at, off, decay);
+}
+
+struct Decays {
+    float short_one, middle, long_one;
+};
+
+// The distance of a value, which is then learnt.
+static __device__ __forceinline__ Distance distance_of(const State& state, uint32_t at, float value,
+                                                       const Decays& decays) {
+    if (state[at + 1] == 0) {
+        state.put(at, value);
+    }
+    const float origin = state.get(at);
+    const float x = near_zero(value - origin);
+    Distance far{-1.0f, 0.0f, 0.0f, 0.0f};
+    horizon(state, at + 1, origin, x, decays.short_one, far);
+    horizon(state, at + 4, origin, x, decays.middle, far);
+    horizon(state, at + 7, origin, x, decays.long_one, far);
+    return far;
+}
+
+// The share of peaks among all events.
+static __device__ __forceinline__ float share_of_peaks(const State& state) {
+    return (float(state[PEAKS]) + 0.5f) * inverse(float(state[TRIALS]) + 20.0f);
+}
+
+// Minus the logarithm of the probability of this excess or a larger one.
+static __device__ __forceinline__ float tail(const State& state, float excess) {
+    const float n = float(state[PEAKS]);
+    const float scale = inverse(n + 10.0f);
+    const float mean = (state.get(EXCESS) * n + 5.0f) * scale;
+    const float least = (state.get(LEAST) * n + 1.25f) * scale;
+    float spread = mean - 2.0f * least;
+    if (spread < 0.02f * mean) {
+        spread = 0.02f * mean;
+    }
+    float xi = 2.0f - mean * inverse(spread);
+    xi = xi < -0.5f ? -0.5f : xi;
+    xi = xi > 0.75f ? 0.75f : xi;
+    const float y = excess * inverse(mean * (1.0f - xi));
+    const float at = 1.0f + xi * y;
+    float beyond = y;
+    if (xi > 1e-3f || xi < -1e-3f) {
+        const float per = inverse(xi);
+        beyond = at >= 0.25f ? own_ln(at) * per : -1.3862944f * per + (y + 0.75f * per) * 4.0f;
+    }
+    return beyond - own_ln(share_of_peaks(state));
+}
+
+static __device__ __forceinline__ void learn_peak(const State& state, float excess) {
+    const uint32_t peaks = state[PEAKS];
+    const uint32_t compared = min(peaks, 8u);
+    float sum = 0.0f;
+    for (uint32_t i = 0; i < compared; i++) {
+        const float other = state.get(RING + (peaks < RING_PEAKS ? i : (peaks + i) % RING_PEAKS));
+        sum += other < excess ? other : excess;
+    }
+    const float n = float(peaks);
+    const float mean = state.get(EXCESS);
+    state.put(EXCESS, mean + (excess - mean) * inverse(n + 1.0f));
+    if (compared > 0) {
+        const float lesser = 0.5f * sum * inverse(float(compared));
+        const float least = state.get(LEAST);
+        state.put(LEAST, least + (lesser - least) * inverse(n));
+    }
+    state.put(RING + peaks % RING_PEAKS, excess);
+    state[PEAKS] = peaks + 1;
+    const float odds = inverse(share_of_peaks(state)) - 1.0f;
+    state.put(SLOPE, own_ln(odds) * (1.0f / 3.0f));
+}
+
+static __device__ __forceinline__ void learn(const State& state, float excess) {
+    const uint32_t trials = state[TRIALS] + 1;
+    state[TRIALS] = trials;
+    if (excess > 0.0f) {
+        learn_peak(state, excess > 16.0f ? 16.0f : excess);
+    }
+    if (trials >= 0x40000) {
+        const uint32_t peaks = state[PEAKS];
+        state[PEAKS] = peaks >= 64 ? peaks / 2 : peaks;
+        state[TRIALS] = trials / 2;
+    }
+}
+
+// How surprising an event is; its flags are added to.
+template <bool FORESTS>
+static __device__ __forceinline__ float decide(const State& state, const ScoreParams& p, const Distance& far,
+                                               float level, uint32_t& flags) {
+    float off = near_zero(level - state.get(LEVEL + 1));
+    const float weight = state.get(LEVEL);
+    float u = 0.0f;
+    if (weight >= 8.0f) {
+        const float deviation = __fsqrt_rn(state.get(LEVEL + 2) * inverse(weight));
+        u = held(off * inverse(deviation + 1e-6f), 1e6f);
+        off = held(off, 8.0f * deviation + 1e-3f);
+    }
+    add(state, LEVEL, off, 0.99951171875f);
+    const float excess = u - 3.0f;
+    float surprise = state.get(SLOPE) * u;
+    const bool peak = excess > 0.0f;
+    bool candidate = false;
+    if (peak) {
+        surprise = tail(state, excess);
+        if (FORESTS) {
+            surprise = 0.5f * (surprise + 4.6f * level);
+        }
+        candidate = surprise > p.asked;
+        const float distance = far.off < 0.0f ? -far.off : far.off;
+        const float expected = far.expected < 0.0f ? -far.expected : far.expected;
+        const uint32_t watched = far.off > 0.0f ? p.up : p.down;
+        if (candidate && (watched == 0 || distance < p.least || distance < p.least_share * expected)) {
+            flags |= RULED_OUT;
+        }
+    } else {
+        flags |= USUAL;
+    }
+    if (state.get(REST) > 0.0f && !(peak && surprise > 1.2f * state.get(PEAK))) {
+        flags |= RESTING;
+    }
+    if (candidate && (flags & (WARMING | RULED_OUT | RESTING)) == 0) {
+        flags |= ALERT;
+        state.put(REST, p.rest);
+        state.put(PEAK, surprise);
+    }
+    learn(state, excess);
+    return surprise;
+}
+
+// Moves a key's clock on; returns by how many spacings.
+static __device__ __forceinline__ float advance(const State& state, const ScoreParams& p, u64 time) {
+    const uint32_t seen = state[SEEN];
+    const u64 last = join(state[TIME], state[TIME + 1]);
+    if (seen == 0) {
+        state.put(SLOPE, 1.2211872f);
+    }
+    float spacing = state.get(SPACING);
+    float steps = 0.0f;
+    if (seen == 0 || time > last) {
+        state[TIME] = low_of(time);
+        state[TIME + 1] = high_of(time);
+        if (seen != 0) {
+            const float gap = ticks(time - last);
+            float share = inverse(float(seen));
+            share = share < 0.015625f ? 0.015625f : share;
+            const float most = 8.0f * spacing;
+            const float heard = spacing > 0.0f && gap > most ? most : gap;
+            spacing += (heard - spacing) * share;
+            state.put(SPACING, spacing);
+            steps = gap * inverse(p.spacing > 0.0f ? p.spacing : spacing);
+            steps = steps > 4096.0f ? 4096.0f : steps;
+        }
+    }
+    const float rest = state.get(REST) - steps;
+    state.put(REST, rest > 0.0f ? rest : 0.0f);
+    return steps;
+}
+
+static __device__ __forceinline__ uint32_t track(uint32_t value) {
+    return value == 0 ? TRACK_FIRST : TRACKS + (value - 1) * TRACK;
+}
+
+// A value's word in the event, and its kind.
+struct Place {
+    uint32_t word, kind;
+};
+
+static __device__ __forceinline__ Place place_of(const ScoreParams& p, uint32_t i) {
+    const uint32_t pair = i < 4 ? (i < 2 ? p.values01 : p.values23) : (i < 6 ? p.values45 : p.values67);
+    const uint32_t packed = pair >> 16 * (i % 2);
+    return Place{packed & 0xfff, packed >> 12 & 15};
+}
+
+// Scores one event and learns it; its row begins at `row`.
+template <bool FORESTS>
+static __device__ __forceinline__ void step(const State& state, const ScoreParams& p, Events events, uint32_t index,
+                                            Words out, uint32_t row) {
+    const Event event(events, index, p.stride);
+    const u64 time = event.two(p.time_word);
+    out[row] = p.key_words == 0 ? 0 : event[p.key_word];
+    out[row + 1] = p.key_words == 2 ? event[p.key_word + 1] : 0;
+    out[row + 2] = low_of(time);
+    out[row + 3] = high_of(time);
+    const float steps = advance(state, p, time);
+    // Of what is 87 horizons ago nothing is left that counts, and `own_exp` goes no further.
+    const float past = steps * p.rate;
+    const float longest = own_exp(-(past > 87.0f ? 87.0f : past));
+    const float middle = eighth(longest);
+    const Decays decays{eighth(middle), middle, longest};
+    Distance far{-1.0f, 0.0f, 0.0f, 0.0f};
+    uint32_t flags = MISSING;
+    float value = 0.0f;
+    uint32_t most = 0;
+    const uint32_t forest = (TRACKS + (p.values - 1) * TRACK + 15) / 16 * 16;
+    Isolation apart{-1.0f, 0.0f};
+    for (uint32_t i = 0; i < p.values; i++) {
+        const Place place = place_of(p, i);
+        uint32_t bits = value_bits(place.kind, event[place.word]);
+        if (value_is_nan(place.kind, bits)) {
+            continue;
+        }
+        float x = float(int32_t(bits));
+        if (place.kind != I32) {
+            bits = (bits & 0x7f800000u) == 0 ? 0 : bits;
+            if ((bits & 0x7fffffffu) > 0x5368d4a5u) {
+                bits = (bits & 0x80000000u) | 0x5368d4a5u;
+                flags |= CLAMPED;
+            }
+            x = number_of(bits);
+        }
+        const Distance found = distance_of(state, track(i), x, decays);
+        bool further = found.z2 > far.z2;
+        if (FORESTS) {
+            const Isolation isolation = isolation_of(state, p.forest, forest, i, track(i), x);
+            further = isolation.fine > apart.fine;
+            apart = further ? isolation : apart;
+        }
+        if (further) {
+            far = found;
+            value = x;
+            most = i;
+        }
+        flags &= ~MISSING;
+    }
+    float surprise = 0.0f;
+    if ((flags & MISSING) == 0) {
+        flags |= most << 8;
+        const uint32_t seen = state[SEEN] + (state[SEEN] == 0xffffffffu ? 0 : 1);
+        state[SEEN] = seen;
+        const bool few = !FORESTS && state[PEAKS] < 10 && seen / 4 <= p.warm;
+        if (seen <= p.warm || few || state.get(track(most) + 4) < 16.0f) {
+            flags |= WARMING;
+        }
+        if (seen > 8) {
+            const float level = FORESTS ? apart.fine * float(31 - __clz(int(p.forest))) : own_ln(1.0f + far.z2 * 0.2f);
+            surprise = decide<FORESTS>(state, p, far, level, flags);
+        } else {
+            flags |= USUAL;
+        }
+    } else {
+        flags |= USUAL;
+    }
+    flags |= uint32_t(apart.coarse * 65535.0f) << 16;
+    out[row + 4] = flags;
+    out[row + 5] = bits_of(surprise);
+    out[row + 6] = bits_of(value);
+    out[row + 7] = bits_of(far.expected);
+    out[row + 8] = bits_of(far.variance);
+    out[row + 9] = state[SEEN];
+}
+
+template <bool FORESTS>
+static __device__ __forceinline__ void body(Block block, Head head, const ScoreParams& p, Events events,
+                                            ConstWords order, ConstWords segments, ConstWords map, Words states,
+                                            Words out) {
+    if (past_grid(head, block)) {
+        return;
+    }
+    const uint32_t rows = OUT_FIXED + out[OUT_ASIDE];
+    const uint32_t segment = block.index * THREADS + threadIdx.x;
+    if (segment == 0) {
+        out[OUT_SCORED] = segments[GROUPED];
+        out[0] = rows + segments[GROUPED] * ROW;
+    }
+    if (segment >= segments[SEGMENTS]) {
+        return;
+    }
+    const uint32_t at = LIST + SEGMENT * segment;
+    const uint32_t id = segments[at];
+    const uint32_t slot = head[SPANS_AT] + 2;
+    if (id / BLOCK_IDS >= head[slot + 1]) {
+        return;
+    }
+    const uint32_t here = map[head[slot] + id / BLOCK_IDS] - p.first_block;
+    if (here >= p.blocks) {
+        return;
+    }
+    const State state{states, (here * BLOCK_IDS + id % BLOCK_IDS) * p.state_words};
+    const uint32_t end = segments[at + 1 + SEGMENT];
+    for (uint32_t i = segments[at + 1]; i < end; i++) {
+        step<FORESTS>(state, p, events, order[i], out, rows + i * ROW);
+    }
+}
+
+}  // namespace pelton::score

@@ -1,0 +1,483 @@
+// Scores each event by the past of its key, with forests (FORESTS, isolation.wgsl) or without: what the kernels score
+// and forest share. Twin of src/ops/score.rs with ewma.rs, decide.rs and math.rs.
+//
+// A thread takes a key and walks its events in order: per event 4 bytes of order, its time and values, 40 bytes of row;
+// per key 96 bytes of state read and written, and 160 more for peaks. The busiest key of a batch bounds it.
+// The order of float operations is that of the Rust source; no built-in but inverse and square root.
+
+struct ScoreParams {
+    stride: u32,
+    time_word: u32,
+    key_word: u32,
+    key_words: u32,
+    values: u32,
+    state_words: u32,
+    first_block: u32,
+    blocks: u32,
+    values01: u32,
+    values23: u32,
+    values45: u32,
+    values67: u32,
+    warm: u32,
+    up: u32,
+    down: u32,
+    serial: u32,
+    rate: f32,
+    spacing: f32,
+    asked: f32,
+    rest: f32,
+    least: f32,
+    least_share: f32,
+    zero: u32,
+    forest: u32,
+}
+
+@group(0) @binding(0) var<storage, read> head: array<u32>;
+@group(0) @binding(1) var<uniform> p: ScoreParams;
+@group(0) @binding(2) var<storage, read> events: array<u32>;
+@group(0) @binding(3) var<storage, read> order: array<u32>;
+@group(0) @binding(4) var<storage, read> segments: array<u32>;
+@group(0) @binding(5) var<storage, read> map: array<u32>;
+@group(0) @binding(6) var<storage, read_write> states: array<u32>;
+@group(0) @binding(7) var<storage, read_write> out: array<u32>;
+
+const SEGMENTS: u32 = 0u;
+const GROUPED: u32 = 1u;
+const LIST: u32 = 4u;
+const SEGMENT: u32 = 2u;
+
+// A key's state, and a row's flags, as src/ops/score.rs lays them out.
+const SEEN: u32 = 0u;
+const TIME: u32 = 1u;
+const SPACING: u32 = 3u;
+const REST: u32 = 4u;
+const PEAK: u32 = 5u;
+const TRACK_FIRST: u32 = 6u;
+const LEVEL: u32 = 16u;
+const TRIALS: u32 = 19u;
+const PEAKS: u32 = 20u;
+const EXCESS: u32 = 21u;
+const LEAST: u32 = 22u;
+const SLOPE: u32 = 23u;
+const RING: u32 = 24u;
+const RING_PEAKS: u32 = 32u;
+const TRACKS: u32 = 56u;
+const TRACK: u32 = 10u;
+const ROW: u32 = 10u;
+const OUT_SCORED: u32 = 5u;
+const ALERT: u32 = 1u;
+const WARMING: u32 = 2u;
+const RESTING: u32 = 4u;
+const RULED_OUT: u32 = 8u;
+const MISSING: u32 = 16u;
+const CLAMPED: u32 = 32u;
+const USUAL: u32 = 64u;
+
+struct Distance {
+    z2: f32,
+    off: f32,
+    expected: f32,
+    variance: f32,
+}
+
+fn state_of(at: u32) -> f32 {
+    return bitcast<f32>(states[at]);
+}
+
+fn put(at: u32, x: f32) {
+    states[at] = bitcast<u32>(x);
+}
+
+// A number as it is rounded, and a product. Compilers may fuse products with sums and put sums in another order; they
+// cannot where something comes between, and cannot know that zero is zero.
+fn rounded(x: f32) -> f32 {
+    return bitcast<f32>(bitcast<u32>(x) ^ p.zero);
+}
+
+fn mul(a: f32, b: f32) -> f32 {
+    return rounded(a * b);
+}
+
+fn own_ln(x: f32) -> f32 {
+    let bits = bitcast<u32>(x) - 0x3f3504f3u;
+    let e = f32(bitcast<i32>(bits) >> 23u);
+    let m = bitcast<f32>((bits & 0x007fffffu) + 0x3f3504f3u);
+    let f = m - 1.0;
+    let z = mul(f, f);
+    var y = mul(7.0376836e-2, f) - 1.151461e-1;
+    y = mul(y, f) + 1.1676999e-1;
+    y = mul(y, f) - 1.2420141e-1;
+    y = mul(y, f) + 1.4249323e-1;
+    y = mul(y, f) - 1.6668058e-1;
+    y = mul(y, f) + 2.0000715e-1;
+    y = mul(y, f) - 2.4999994e-1;
+    y = mul(y, f) + 3.3333331e-1;
+    y = mul(mul(y, f), z);
+    y += mul(e, -2.1219444e-4);
+    y += mul(z, -0.5);
+    return rounded(rounded(f + y) + mul(e, 0.6933594));
+}
+
+fn own_exp(x: f32) -> f32 {
+    let n = u32(mul(x, 1.44269504) + 126.5);
+    let k = f32(n) - 126.0;
+    let r = rounded(x - mul(k, 0.6933594)) - mul(k, -2.1219444e-4);
+    let z = mul(r, r);
+    var y = mul(1.9875691e-4, r) + 1.3982e-3;
+    y = mul(y, r) + 8.333452e-3;
+    y = mul(y, r) + 4.1665796e-2;
+    y = mul(y, r) + 1.6666666e-1;
+    y = mul(y, r) + 5.0000001e-1;
+    y = rounded(mul(y, z) + r) + 1.0;
+    return mul(y, bitcast<f32>((n + 1u) << 23u));
+}
+
+fn inverse(x: f32) -> f32 {
+    return rounded(1.0 / x);
+}
+
+fn ticks(t: vec2<u32>) -> f32 {
+    return mul(f32(t.y), 4294967296.0) + f32(t.x);
+}
+
+fn positive(x: f32) -> f32 {
+    return select(x, 0.0, x < 1e-30);
+}
+
+fn near_zero(x: f32) -> f32 {
+    return select(x, 0.0, x < 1e-16 && x > -1e-16);
+}
+
+fn held(x: f32, limit: f32) -> f32 {
+    let y = select(x, limit, x > limit);
+    return select(y, -limit, y < -limit);
+}
+
+fn eighth(x: f32) -> f32 {
+    let a = mul(x, x);
+    let b = mul(a, a);
+    return positive(mul(b, b));
+}
+
+// Adds a distance to weight, mean and squares.
+fn add(at: u32, off: f32, decay: f32) {
+    let w = mul(state_of(at), decay) + 1.0;
+    let step = mul(off, inverse(w));
+    put(at, w);
+    put(at + 1u, state_of(at + 1u) + step);
+    put(at + 2u, positive(mul(state_of(at + 2u), decay) + mul(off, off - step)));
+}
+
+// The distance of a value, which is then learnt.
+fn distance(at: u32, value: f32, decays: vec3<f32>) -> Distance {
+    if (states[at + 1u] == 0u) {
+        put(at, value);
+    }
+    let origin = state_of(at);
+    let x = near_zero(rounded(value - origin));
+    var far = Distance(-1.0, 0.0, 0.0, 0.0);
+    for (var i = 0u; i < 3u; i += 1u) {
+        let h = at + 1u + 3u * i;
+        let w = state_of(h);
+        let m = state_of(h + 1u);
+        let s = state_of(h + 2u);
+        var off = near_zero(rounded(x - m));
+        let variance = mul(s, inverse(select(w, 1.0, w < 1.0)));
+        let square = mul(off, off);
+        let least = variance + 1e-24;
+        var z2 = 0.0;
+        if (w >= 8.0) {
+            if (square >= 1e8 * least) {
+                z2 = 1e8;
+            } else {
+                z2 = mul(square, inverse(least));
+            }
+        }
+        if (z2 > far.z2) {
+            far = Distance(z2, off, origin + m, variance);
+        }
+        if (z2 > 64.0 && s > 0.0 && w >= 16.0) {
+            off = held(off, mul(8.0, sqrt(variance)));
+        }
+        add(h, off, decays[i]);
+    }
+    return far;
+}
+
+// The share of peaks among all events.
+fn share_of_peaks(state: u32) -> f32 {
+    return mul(f32(states[state + PEAKS]) + 0.5, inverse(f32(states[state + TRIALS]) + 20.0));
+}
+
+// Minus the logarithm of the probability of this excess or a larger one.
+fn tail(state: u32, excess: f32) -> f32 {
+    let n = f32(states[state + PEAKS]);
+    let scale = inverse(n + 10.0);
+    let mean = mul(mul(state_of(state + EXCESS), n) + 5.0, scale);
+    let least = mul(mul(state_of(state + LEAST), n) + 1.25, scale);
+    var spread = mean - mul(2.0, least);
+    if (spread < 0.02 * mean) {
+        spread = 0.02 * mean;
+    }
+    var xi = 2.0 - mul(mean, inverse(spread));
+    xi = select(xi, -0.5, xi < -0.5);
+    xi = select(xi, 0.75, xi > 0.75);
+    let y = mul(excess, inverse(mul(mean, 1.0 - xi)));
+    let at = 1.0 + mul(xi, y);
+    var beyond = y;
+    if (xi > 1e-3 || xi < -1e-3) {
+        let per = inverse(xi);
+        if (at >= 0.25) {
+            beyond = mul(own_ln(at), per);
+        } else {
+            beyond = mul(-1.3862944, per) + mul(y + mul(0.75, per), 4.0);
+        }
+    }
+    return rounded(beyond) - own_ln(share_of_peaks(state));
+}
+
+fn learn_peak(state: u32, excess: f32) {
+    let peaks = states[state + PEAKS];
+    let compared = min(peaks, 8u);
+    var sum = 0.0;
+    for (var i = 0u; i < compared; i += 1u) {
+        let at = select((peaks + i) % RING_PEAKS, i, peaks < RING_PEAKS);
+        let other = state_of(state + RING + at);
+        sum += select(excess, other, other < excess);
+    }
+    let n = f32(peaks);
+    let mean = state_of(state + EXCESS);
+    put(state + EXCESS, mean + mul(excess - mean, inverse(n + 1.0)));
+    if (compared > 0u) {
+        let lesser = mul(mul(0.5, sum), inverse(f32(compared)));
+        let least = state_of(state + LEAST);
+        put(state + LEAST, least + mul(lesser - least, inverse(n)));
+    }
+    put(state + RING + peaks % RING_PEAKS, excess);
+    states[state + PEAKS] = peaks + 1u;
+    let odds = inverse(share_of_peaks(state)) - 1.0;
+    put(state + SLOPE, mul(own_ln(odds), 1.0 / 3.0));
+}
+
+fn learn(state: u32, excess: f32) {
+    states[state + TRIALS] += 1u;
+    if (excess > 0.0) {
+        learn_peak(state, select(excess, 16.0, excess > 16.0));
+    }
+    if (states[state + TRIALS] >= 0x40000u) {
+        let peaks = states[state + PEAKS];
+        states[state + PEAKS] = select(peaks, peaks / 2u, peaks >= 64u);
+        states[state + TRIALS] /= 2u;
+    }
+}
+
+struct Decision {
+    surprise: f32,
+    flags: u32,
+}
+
+fn decide(state: u32, far: Distance, level: f32, given: u32) -> Decision {
+    var flags = given;
+    var off = near_zero(rounded(level - state_of(state + LEVEL + 1u)));
+    let weight = state_of(state + LEVEL);
+    var u = 0.0;
+    if (weight >= 8.0) {
+        let deviation = rounded(sqrt(mul(state_of(state + LEVEL + 2u), inverse(weight))));
+        u = held(mul(off, inverse(deviation + 1e-6)), 1e6);
+        off = held(off, mul(8.0, deviation) + 1e-3);
+    }
+    add(state + LEVEL, off, 0.99951171875);
+    let excess = rounded(u - 3.0);
+    var surprise = mul(state_of(state + SLOPE), u);
+    let peak = excess > 0.0;
+    var candidate = false;
+    if (peak) {
+        surprise = tail(state, excess);
+        if (FORESTS) {
+            surprise = mul(0.5, rounded(surprise) + mul(4.6, level));
+        }
+        candidate = surprise > p.asked;
+        let distance = select(far.off, -far.off, far.off < 0.0);
+        let expected = select(far.expected, -far.expected, far.expected < 0.0);
+        let watched = select(p.down, p.up, far.off > 0.0);
+        if (candidate && (watched == 0u || distance < p.least || distance < p.least_share * expected)) {
+            flags |= RULED_OUT;
+        }
+    } else {
+        flags |= USUAL;
+    }
+    if (state_of(state + REST) > 0.0 && !(peak && surprise > 1.2 * state_of(state + PEAK))) {
+        flags |= RESTING;
+    }
+    if (candidate && (flags & (WARMING | RULED_OUT | RESTING)) == 0u) {
+        flags |= ALERT;
+        put(state + REST, p.rest);
+        put(state + PEAK, surprise);
+    }
+    learn(state, excess);
+    return Decision(surprise, flags);
+}
+
+// Moves a key's clock on; returns by how many spacings.
+fn advance(state: u32, time: vec2<u32>) -> f32 {
+    let seen = states[state + SEEN];
+    let last = vec2<u32>(states[state + TIME], states[state + TIME + 1u]);
+    if (seen == 0u) {
+        put(state + SLOPE, 1.2211872);
+    }
+    var spacing = state_of(state + SPACING);
+    var steps = 0.0;
+    if (seen == 0u || less64(last, time)) {
+        states[state + TIME] = time.x;
+        states[state + TIME + 1u] = time.y;
+        if (seen != 0u) {
+            let borrow = select(0u, 1u, time.x < last.x);
+            let gap = ticks(vec2<u32>(time.x - last.x, time.y - last.y - borrow));
+            var share = inverse(f32(seen));
+            share = select(share, 0.015625, share < 0.015625);
+            let most = mul(8.0, spacing);
+            let heard = select(gap, most, spacing > 0.0 && gap > most);
+            spacing += mul(heard - spacing, share);
+            put(state + SPACING, spacing);
+            steps = mul(gap, inverse(select(spacing, p.spacing, p.spacing > 0.0)));
+            steps = select(steps, 4096.0, steps > 4096.0);
+        }
+    }
+    let rest = state_of(state + REST) - steps;
+    put(state + REST, select(0.0, rest, rest > 0.0));
+    return steps;
+}
+
+fn track(value: u32) -> u32 {
+    return select(TRACKS + (value - 1u) * TRACK, TRACK_FIRST, value == 0u);
+}
+
+// A value's word and kind.
+fn value_at(i: u32) -> vec2<u32> {
+    var pair = p.values01;
+    switch i / 2u {
+        case 0u: {}
+        case 1u: { pair = p.values23; }
+        case 2u: { pair = p.values45; }
+        default: { pair = p.values67; }
+    }
+    let packed = pair >> (16u * (i % 2u));
+    return vec2<u32>(packed & 0xfffu, (packed >> 12u) & 15u);
+}
+
+// Writes a row but for how many events were seen.
+fn put_row(row: u32, event: u32, time: vec2<u32>, flags: u32, surprise: f32, value: f32, far: Distance) {
+    out[row] = select(0u, events[event + p.key_word], p.key_words != 0u);
+    out[row + 1u] = select(0u, events[event + p.key_word + 1u], p.key_words == 2u);
+    out[row + 2u] = time.x;
+    out[row + 3u] = time.y;
+    out[row + 4u] = flags;
+    out[row + 5u] = bitcast<u32>(surprise);
+    out[row + 6u] = bitcast<u32>(value);
+    out[row + 7u] = bitcast<u32>(far.expected);
+    out[row + 8u] = bitcast<u32>(far.variance);
+}
+
+fn level_of(z2: f32, isolation: f32) -> f32 {
+    if (FORESTS) {
+        return mul(isolation, f32(firstTrailingBit(p.forest)));
+    }
+    return own_ln(1.0 + mul(z2, 0.2));
+}
+
+// Scores one event and learns it; its row begins at `row`, what it had learnt at `state`.
+fn step_event(state: u32, event: u32, row: u32) {
+    let time = vec2<u32>(events[event + p.time_word], events[event + p.time_word + 1u]);
+    let steps = advance(state, time);
+    let long = own_exp(-min(mul(steps, p.rate), 87.0));
+    let middle = eighth(long);
+    let decays = vec3<f32>(eighth(middle), middle, long);
+    var far = Distance(-1.0, 0.0, 0.0, 0.0);
+    var flags = MISSING;
+    var value = 0.0;
+    var most = 0u;
+    let forest = state + (TRACKS + (p.values - 1u) * TRACK + 15u) / 16u * 16u;
+    var apart = Isolation(-1.0, 0.0);
+    for (var i = 0u; i < p.values; i += 1u) {
+        let place = value_at(i);
+        var bits = value_bits(place.y, events[event + place.x]);
+        if (value_is_nan(place.y, bits)) {
+            continue;
+        }
+        bits = select(bits, 0u, place.y != I32 && (bits & 0x7f800000u) == 0u);
+        var x = bitcast<f32>(bits);
+        if (place.y == I32) {
+            x = f32(bitcast<i32>(bits));
+        } else if ((bits & 0x7fffffffu) > 0x5368d4a5u) {
+            x = bitcast<f32>((bits & 0x80000000u) | 0x5368d4a5u);
+            flags |= CLAMPED;
+        }
+        let found = distance(state + track(i), x, decays);
+        var further = found.z2 > far.z2;
+        if (FORESTS) {
+            let isolation = isolation_of(forest, i, state + track(i), x);
+            further = isolation.fine > apart.fine;
+            if (further) {
+                apart = isolation;
+            }
+        }
+        if (further) {
+            far = found;
+            value = x;
+            most = i;
+        }
+        flags &= ~MISSING;
+    }
+    var surprise = 0.0;
+    if ((flags & MISSING) == 0u) {
+        flags |= most << 8u;
+        var seen = states[state + SEEN];
+        seen += select(1u, 0u, seen == 0xffffffffu);
+        states[state + SEEN] = seen;
+        let weight = state_of(state + track(most) + 4u);
+        let few = !FORESTS && states[state + PEAKS] < 10u && seen / 4u <= p.warm;
+        if (seen <= p.warm || few || weight < 16.0) {
+            flags |= WARMING;
+        }
+        if (seen > 8u) {
+            let decision = decide(state, far, level_of(far.z2, apart.fine), flags);
+            surprise = decision.surprise;
+            flags = decision.flags;
+        } else {
+            flags |= USUAL;
+        }
+    } else {
+        flags |= USUAL;
+    }
+    flags |= u32(mul(apart.coarse, 65535.0)) << 16u;
+    put_row(row, event, time, flags, surprise, value, far);
+    out[row + 9u] = states[state + SEEN];
+}
+
+// The whole of a thread: the kernels score and forest.
+fn walk(wid: vec3<u32>, groups: vec3<u32>, k: u32) {
+    let g = group_index(wid, groups);
+    let rows = OUT_FIXED + out[OUT_ASIDE];
+    if (g == 0u && k == 0u) {
+        out[OUT_SCORED] = segments[GROUPED];
+        out[0] = rows + segments[GROUPED] * ROW;
+    }
+    let segment = g * 256u + k;
+    if (g >= head[GROUPS] || segment >= segments[SEGMENTS]) {
+        return;
+    }
+    let at = LIST + SEGMENT * segment;
+    let id = segments[at];
+    let slot = head[SPANS_AT] + 2u;
+    if (id / BLOCK_IDS >= head[slot + 1u]) {
+        return;
+    }
+    let block = map[head[slot] + id / BLOCK_IDS] - p.first_block;
+    if (block >= p.blocks) {
+        return;
+    }
+    let state = (block * BLOCK_IDS + id % BLOCK_IDS) * p.state_words;
+    for (var i = segments[at + 1u]; i < segments[at + 1u + SEGMENT]; i += 1u) {
+        step_event(state, order[i] * p.stride, rows + i * ROW);
+    }
+}
