@@ -2,7 +2,7 @@
 //!
 //! It is a private lane of words. A run is a row of *records*: a head of three words, kind and length and the caller's
 //! id, then the payload, rounded up to whole words. Nothing else is between the producer and whoever reads the words:
-//! waiting, policies, stamps and the one Release store of a commit are those of [`super::lane`].
+//! waiting, policies, stamps and the one Release store of a commit are those of [`Lane`].
 //!
 //! A record lies in one piece. Where the rest of the ring is too short for the next run, a run of no records passes
 //! over it. A run is a quarter of the ring at most, so that it finds room, whatever is passed over, in the half of the
