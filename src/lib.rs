@@ -15,6 +15,7 @@
 //! | know how it is doing, and how long events take | [`Stats`], [`pipeline::Monitor`], [`pipeline::Cost`] |
 //! | read CSV, times and durations as people write them | [`connect`] |
 //! | turn texts into vectors with a transformer | `model`: `Model`, `Encoder` |
+//! | have a transformer read a stream of texts | `pipeline::texts`: `Texts`, `TextPipeline`, `TextInline` |
 //! | see how kernels and devices work | [`ops`], [`plan`], [`device`] |
 //!
 //! All of it is deterministic in what matters: for any device and any batch size the last row of every key

@@ -141,7 +141,7 @@ fn cuda_knows_no_neighbours() {
 fn leaves_alone_what_no_header_names(device: &Device) {
     let grids = Grids { by_tokens: [(1, 1); 6], by_tile: 1 };
     let mut head = Vec::new();
-    write_head(&[], &grids, &mut head);
+    write_head::<Vec<u32>>(&[], &grids, &mut head);
     assert_eq!(head[TOKENS], 0);
     let kernels =
         [&embed::EMBED, &gemm::GEMM, &gemm::GEMM_NORM, &attention::ATTENTION, &pool::POOL];

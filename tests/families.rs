@@ -7,8 +7,9 @@ mod family;
 mod model;
 
 use family::{Recorded, recorded};
-use pelton::Device;
 use pelton::model::{Encoder, EncoderOptions, Model};
+use pelton::pipeline::texts::{TextInline, Texts, Vectors};
+use pelton::{Device, Options};
 
 /// Largest error: of an element of a vector of length 1; of scores, of one.
 const OFF_MAX: f64 = 2e-6;
@@ -65,6 +66,30 @@ fn cuda_agrees_with_the_reference() {
 
 fn named(name: &str) -> Recorded {
     recorded().into_iter().find(|recorded| recorded.name == name).expect("it is recorded")
+}
+
+#[test]
+fn scores_come_as_a_stream_and_are_those_of_a_call() {
+    let found = named("BertForSequenceClassification");
+    let model = Model::from_files(found.files).expect("a good folder");
+    let mut encoder =
+        Encoder::new(&model, &Device::cpu(), EncoderOptions::default()).expect("it fits");
+    let ids: Vec<&[u32]> = found.ids.iter().map(|ids| &ids[..]).collect();
+    let want = encoder.classify_tokens(&ids).expect("ids in range");
+    let mut inline =
+        TextInline::new(Texts::new(&model), Options::on(Device::cpu())).expect("it fits");
+    let mut lane = inline.lane().expect("a lane");
+    (0..).zip(&ids).for_each(|(id, ids)| lane.push_tokens(id, ids).expect("there is room"));
+    let mut seen = 0;
+    let judge = |vectors: Vectors| {
+        for vector in vectors.iter() {
+            let id = usize::try_from(vector.id()).expect("small");
+            assert_eq!(vector.values(), Ok(&want[id]), "event {id}");
+            seen += 1;
+        }
+    };
+    inline.settle(judge).expect("it works");
+    assert_eq!(seen, ids.len());
 }
 
 #[test]

@@ -8,8 +8,8 @@
 
 use loom::thread;
 use pelton::ring::{
-    Bell, Full, Lane, LaneOptions, Policy, Shared, Tail, Wait, lane, lane_with_bell, shared,
-    shared_with_bell,
+    Bell, Full, Lane, LaneOptions, Payload, Policy, Records, Shared, Tail, Wait, lane,
+    lane_with_bell, payload_lane, shared, shared_with_bell,
 };
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
@@ -276,4 +276,50 @@ fn a_sleeping_consumer_of_a_shared_lane_misses_nothing() {
         assert_eq!(got, [1, 2]);
         threads.into_iter().for_each(|thread| thread.join().unwrap());
     });
+}
+
+/// Records of three and four words in sixteen: they wrap with words passed over, wait for room, and close.
+fn payloads_arrive(policy: Policy) {
+    explore(move || {
+        let bell = Bell::new();
+        let options = LaneOptions { events: 1, policy, wait: Wait::Park };
+        let (mut lane, mut tail) = payload_lane(&options, 4, &bell).unwrap();
+        let producer = thread::spawn(move || {
+            for id in 0..6 {
+                lane.push(id, &[7; 4][..4 * (id as usize % 2)]).expect("the consumer lives");
+            }
+        });
+        let (mut next, mut dropped) = (0, 0);
+        while !tail.closed() {
+            while let Some(note) = tail.drop_oldest() {
+                (next, dropped) = (next + note.lo, dropped + note.lo);
+            }
+            while let Some(note) = tail.next() {
+                let (words, _) = tail.words(note.from, note.to);
+                for record in Records::new(words).take(note.lo as usize) {
+                    let payload = Payload::Bytes(&[7; 4][..4 * (next as usize % 2)]);
+                    assert_eq!((record.id, record.payload), (next, payload), "whole, in order");
+                    next += 1;
+                }
+                tail.skip(note.from, note.to);
+            }
+            tail.reclaim();
+            if tail.arm() {
+                bell.wait(Duration::from_secs(1));
+            }
+            tail.disarm();
+        }
+        producer.join().unwrap();
+        assert_eq!((next, tail.stats().dropped_oldest), (6, dropped), "none lost uncounted");
+    });
+}
+
+#[test]
+fn payloads_wrap_and_wait() {
+    payloads_arrive(Policy::Block);
+}
+
+#[test]
+fn payloads_are_dropped_for_room() {
+    payloads_arrive(Policy::DropOldest);
 }

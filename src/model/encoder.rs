@@ -4,7 +4,7 @@ use super::files::{Inner, Model};
 use super::plan::{LayerShape, record, row};
 use crate::base::error::{Error, Result};
 use crate::base::limits::IN_FLIGHT_MAX;
-use crate::device::{Device, Output, ProgramId, Queue, QueueOptions, Weights};
+use crate::device::{Device, Done, Output, ProgramId, Queue, QueueOptions, Wake, Weights};
 use crate::ops::tokens::{Grids, write_head};
 use crate::plan::OUTPUT_HEAD;
 use std::fmt;
@@ -117,13 +117,24 @@ impl Encoder {
     /// `Invalid` for options out of range; `Unsupported` when a part of the weights exceeds what one binding of the
     /// device spans, or memory runs out; `DeviceLost`.
     pub fn new(model: &Model, device: &Device, options: EncoderOptions) -> Result<Self> {
+        let outputs = options.in_flight;
+        Self::with_outputs(model, device, options, outputs)
+    }
+
+    /// As `new`, for who holds on to so many outputs at a time, those in flight included.
+    pub(crate) fn with_outputs(
+        model: &Model,
+        device: &Device,
+        options: EncoderOptions,
+        outputs: usize,
+    ) -> Result<Self> {
         let shape = LayerShape::new(&model.inner.config);
         let mut weights = Vec::new();
         for piece in shape.pieces(&model.inner) {
             let (name, values) = piece?;
             weights.push(device.weights(name, bytemuck::cast_slice(&values))?);
         }
-        Self::over(model.clone(), device.clone(), weights, options)
+        Self::over(model.clone(), device.clone(), weights, (options, outputs))
     }
 
     /// Another encoder over the same weights, with a queue and memory of its own: one for each thread.
@@ -131,15 +142,16 @@ impl Encoder {
     /// # Errors
     /// As for `new`.
     pub fn worker(&self) -> Result<Self> {
-        let weights = self.weights.clone();
-        Self::over(self.model.clone(), self.device.clone(), weights, self.options.clone())
+        let (weights, outputs) = (self.weights.clone(), self.options.in_flight);
+        let options = (self.options.clone(), outputs);
+        Self::over(self.model.clone(), self.device.clone(), weights, options)
     }
 
     fn over(
         model: Model,
         device: Device,
         weights: Vec<Weights>,
-        options: EncoderOptions,
+        (options, outputs): (EncoderOptions, usize),
     ) -> Result<Self> {
         let least = model.tokens_max();
         let batch_tokens = match options.batch_tokens {
@@ -156,7 +168,7 @@ impl Encoder {
         let words: Vec<usize> = weights.iter().map(Weights::words).collect();
         let recorded = record(&model.inner.config, &words, batch_tokens, batch_sequences);
         let in_flight = options.in_flight;
-        let mut queue = device.queue(QueueOptions { in_flight, outputs: in_flight })?;
+        let mut queue = device.queue(QueueOptions { in_flight, outputs })?;
         queue.attach(&weights)?;
         queue.alloc(&recorded.memory.buffers[weights.len()..])?;
         let program = queue.compile(&recorded.plan, &recorded.memory)?;
@@ -275,23 +287,60 @@ impl Encoder {
     }
 
     fn run(&mut self, sequences: &[&[u32]]) -> Result<Embeddings> {
-        let dim = self.labels().map_or(self.model.dim(), <[String]>::len);
+        let (dim, _) = self.widths();
         let mut values = Vec::with_capacity(sequences.len() * dim);
         let mut rest = sequences;
         while values.len() < sequences.len() * dim {
             let (batch, behind) = rest.split_at(self.batch(rest));
-            if !batch.is_empty() && self.queue.room(self.program) {
-                write_head(batch, &self.grids, &mut self.head);
-                self.queue.submit(self.program, &self.head, Vec::new())?;
+            if !batch.is_empty() && self.room() {
+                self.send(batch)?;
                 rest = behind;
                 continue;
             }
-            match self.queue.poll()? {
+            match self.done()? {
                 Some(done) => self.take(done.output.as_ref(), dim, &mut values)?,
                 None => self.bell.wait(),
             }
         }
         Ok(Embeddings { dim, values })
+    }
+
+    /// Values of a result, and how far apart results lie in an output.
+    pub(crate) fn widths(&self) -> (usize, usize) {
+        let dim = self.labels().map_or(self.model.dim(), <[String]>::len);
+        (dim, row(&self.model.inner.config))
+    }
+
+    /// Sequences of a batch, at most.
+    pub(crate) fn batch_sequences(&self) -> usize {
+        self.batch_sequences
+    }
+
+    /// Whether there is room for a batch.
+    pub(crate) fn room(&mut self) -> bool {
+        self.queue.room(self.program)
+    }
+
+    /// Sends a batch, for which there is room: checked sequences, as many and as long as a batch may have.
+    pub(crate) fn send<S: AsRef<[u32]>>(&mut self, batch: &[S]) -> Result<()> {
+        write_head(batch, &self.grids, &mut self.head);
+        self.queue.submit(self.program, &self.head, Vec::new())?;
+        Ok(())
+    }
+
+    /// Hands over to the device what `send` held back.
+    pub(crate) fn flush(&mut self) -> Result<()> {
+        self.queue.flush()
+    }
+
+    /// The oldest batch that is not back yet, when it is done: vectors behind the head of its output, in order.
+    pub(crate) fn done(&mut self) -> Result<Option<Done>> {
+        self.queue.poll()
+    }
+
+    /// Says what to call when a batch is done.
+    pub(crate) fn wake(&mut self, wake: Wake) {
+        self.queue.on_done(wake);
     }
 
     /// How many of these make the next batch.

@@ -191,7 +191,19 @@ impl Model {
 
     /// A text's token ids, as the encoder takes them.
     pub fn tokens(&self, text: &str) -> Vec<u32> {
-        self.inner.tokenizer.tokens(text, self.inner.config.tokens_max)
+        let mut tokens = Vec::new();
+        self.tokens_into(text, (&mut tokens, &mut String::new()));
+        tokens
+    }
+
+    /// The same into memory that is there; WordPiece then allocates nothing. The string is memory to work with.
+    pub(crate) fn tokens_into(&self, text: &str, to: (&mut Vec<u32>, &mut String)) {
+        self.inner.tokenizer.tokens_into(text, self.inner.config.tokens_max, to);
+    }
+
+    /// Ids that its tokens have: all below.
+    pub(crate) fn vocab(&self) -> usize {
+        self.inner.config.vocab
     }
 }
 

@@ -52,9 +52,9 @@ impl Rules {
         }
     }
 
-    fn split(&self, text: &str, most: usize, tokens: &mut Vec<u32>) {
+    fn split(&self, text: &str, most: usize, (tokens, word): (&mut Vec<u32>, &mut String)) {
         match self {
-            Self::WordPiece(rules) => rules.split(text, most, tokens),
+            Self::WordPiece(rules) => rules.split(text, most, (tokens, word)),
             Self::Bpe(normal, rules) if normal.is_empty() => rules.split(text, most, tokens),
             _ => self.split_normal(&self.normalise(text), most, tokens),
         }
@@ -75,13 +75,20 @@ impl Tokenizer {
         self.before.len() + self.behind.len()
     }
 
-    /// A text's tokens, cut to `most` in all, which leaves room for the special ones.
-    pub(super) fn tokens(&self, text: &str, most: usize) -> Vec<u32> {
-        let mut tokens = self.before.clone();
+    /// A text's tokens, cut to `most` in all, which leaves room for the special ones. They replace what is in `tokens`;
+    /// `word` is memory to work with. WordPiece needs no other.
+    pub(super) fn tokens_into(
+        &self,
+        text: &str,
+        most: usize,
+        (tokens, word): (&mut Vec<u32>, &mut String),
+    ) {
+        tokens.clear();
+        tokens.extend(&self.before);
         let most = most - self.behind.len();
-        each(&self.raw, text, most, &mut tokens, |plain, tokens| {
+        each(&self.raw, text, most, tokens, |plain, tokens| {
             if self.normal.is_empty() {
-                return self.rules.split(plain, most, tokens);
+                return self.rules.split(plain, most, (tokens, word));
             }
             let plain = self.rules.normalise(plain);
             each(&self.normal, &plain, most, tokens, |plain, tokens| {
@@ -90,7 +97,6 @@ impl Tokenizer {
         });
         tokens.truncate(most);
         tokens.extend(&self.behind);
-        tokens
     }
 }
 

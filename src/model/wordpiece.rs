@@ -55,11 +55,16 @@ impl WordPiece {
         }
     }
 
-    /// Normalises a piece of text and takes it apart; stops behind `most` tokens.
-    pub(super) fn split(&self, text: &str, most: usize, tokens: &mut Vec<u32>) {
-        let mut word = String::new();
-        self.normal(text, |c| self.take(c, &mut word, most, tokens));
-        self.word(&word, tokens);
+    /// Normalises a piece of text and takes it apart; stops behind `most` tokens. `word` is memory to work with.
+    pub(super) fn split(
+        &self,
+        text: &str,
+        most: usize,
+        (tokens, word): (&mut Vec<u32>, &mut String),
+    ) {
+        word.clear();
+        self.normal(text, |c| self.take(c, word, most, tokens));
+        self.word(word, tokens);
     }
 
     /// Takes apart what is normalised already.

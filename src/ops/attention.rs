@@ -13,6 +13,7 @@ use super::simd::{Product, Wide, multiply, wide};
 use super::tokens::{encoder_shader, reads, sequences, writes};
 use crate::params;
 use crate::plan::{Args, Kernel};
+use std::cell::RefCell;
 
 /// Queries that the processor takes at a time.
 const QUERIES: usize = 48;
@@ -48,14 +49,20 @@ fn attention(args: Args<'_>) {
     let (qkv, out): (&[f32], &mut [f32]) =
         (bytemuck::cast_slice(qkv), bytemuck::cast_slice_mut(out));
     let (heads, size) = (p.heads as usize, p.head_size as usize);
-    let mut room = Room::default();
-    for tokens in sequences(head) {
-        room.make(tokens.len(), size);
-        for h in 0..heads {
-            let one = OneHead { qkv, width: heads * size, at: h * size, size, scale: p.scale };
-            one.run(tokens.clone(), &mut room, out);
+    ROOM.with_borrow_mut(|room| {
+        for tokens in sequences(head) {
+            room.make(tokens.len(), size);
+            for h in 0..heads {
+                let one = OneHead { qkv, width: heads * size, at: h * size, size, scale: p.scale };
+                one.run(tokens.clone(), room, out);
+            }
         }
-    }
+    });
+}
+
+thread_local! {
+    /// A thread keeps it, so that a batch allocates nothing.
+    static ROOM: RefCell<Room> = RefCell::default();
 }
 
 /// Memory of the keys and values of one head as panels, and of a few queries' scores.

@@ -58,19 +58,20 @@ pub fn head_words(tokens: usize, sequences: usize) -> usize {
 ///
 /// # Panics
 /// When a sequence is empty.
-pub fn write_head(sequences: &[&[u32]], grids: &Grids, head: &mut Vec<u32>) {
-    let tokens: usize = sequences.iter().map(|ids| ids.len()).sum();
+pub fn write_head<S: AsRef<[u32]>>(sequences: &[S], grids: &Grids, head: &mut Vec<u32>) {
+    let ids = || sequences.iter().map(AsRef::as_ref);
+    let tokens: usize = ids().map(<[u32]>::len).sum();
     head.clear();
     head.resize(FIXED, 0);
     head[TOKENS] = word(tokens);
     head[SEQUENCES] = word(sequences.len());
     head[IDS_AT] = word(head.len());
-    head.extend(sequences.iter().flat_map(|ids| ids.iter()));
+    head.extend(ids().flatten());
     head[PLACES_AT] = word(head.len());
-    head.extend(sequences.iter().flat_map(|ids| 0..word(ids.len())));
+    head.extend(ids().flat_map(|ids| 0..word(ids.len())));
     head[STARTS_AT] = word(head.len());
     let mut start = 0;
-    for ids in sequences {
+    for ids in ids() {
         assert!(!ids.is_empty(), "a sequence has a token at least");
         head.push(word(start));
         start += ids.len();
@@ -78,7 +79,7 @@ pub fn write_head(sequences: &[&[u32]], grids: &Grids, head: &mut Vec<u32>) {
     head.push(word(start));
     head[TILES_AT] = word(head.len());
     let mut start = 0;
-    for (i, ids) in sequences.iter().enumerate() {
+    for (i, ids) in ids().enumerate() {
         let tiles = (start..start + ids.len()).step_by(TILE_QUERIES);
         head.extend(tiles.flat_map(|first| [word(i), word(first)]));
         start += ids.len();
@@ -133,7 +134,7 @@ mod tests {
         let grids =
             Grids { by_tokens: [(8, 1), (32, 3), (1, 1), (64, 1), (33, 2), (1, 0)], by_tile: 12 };
         let mut head = vec![7; 3];
-        write_head(&[&a, &b, &[4]], &grids, &mut head);
+        write_head(&[&a[..], &b, &[4]], &grids, &mut head);
         assert!(head.len() <= head_words(34, 3));
         assert_eq!((head[TOKENS], head[SEQUENCES], head[TILES]), (34, 3, 4));
         assert_eq!(head[head[IDS_AT] as usize + 16..][..2], [16, 9]);

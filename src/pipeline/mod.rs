@@ -11,6 +11,7 @@ mod fire;
 mod home;
 mod keyspace;
 mod lanes;
+mod machine;
 mod map;
 pub mod options;
 mod outbox;
@@ -24,6 +25,8 @@ mod run;
 pub mod scores;
 mod slots;
 pub mod stats;
+#[cfg(feature = "model")]
+pub mod texts;
 
 pub use feed::{Feed, Feeds, SharedFeed, Writing};
 pub use options::{Key, NumberField, Options, Sum, Value, Windows};

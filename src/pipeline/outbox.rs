@@ -14,9 +14,21 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
+/// A batch of results, as it travels.
+pub(super) trait Handed {
+    /// Counts how long its events took to the consumer's hand.
+    fn count(&self, now_ns: u64, latency: &mut Latency);
+}
+
+impl Handed for Rows {
+    fn count(&self, now_ns: u64, latency: &mut Latency) {
+        latency.record(now_ns.saturating_sub(self.closed_ns), self.len() as u64);
+    }
+}
+
 /// Where the engine leaves results and the consumer finds them.
-pub(super) struct Outbox {
-    rows: ArrayQueue<Rows>,
+pub(super) struct Outbox<R = Rows> {
+    rows: ArrayQueue<R>,
     asides: Mutex<VecDeque<(Reason, Box<[u32]>)>>,
     asides_max: usize,
     /// Set once, after the last result.
@@ -26,7 +38,7 @@ pub(super) struct Outbox {
     error: Mutex<Option<Error>>,
     sleeper: Mutex<Sleeper>,
     awake: Condvar,
-    latency: Mutex<Latency>,
+    latency: Arc<Mutex<Latency>>,
 }
 
 #[derive(Default)]
@@ -35,12 +47,12 @@ struct Sleeper {
     waker: Option<Waker>,
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // Nothing under these locks can be left half done by a panic.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Outbox {
+impl<R: Handed> Outbox<R> {
     pub(super) fn new(outstanding: usize, asides_max: usize) -> Arc<Self> {
         Arc::new(Self {
             rows: ArrayQueue::new(outstanding),
@@ -51,12 +63,12 @@ impl Outbox {
             error: Mutex::default(),
             sleeper: Mutex::default(),
             awake: Condvar::new(),
-            latency: Mutex::default(),
+            latency: Arc::default(),
         })
     }
 
     /// Hands over rows; there is room, because a row batch is one of `outstanding` outputs.
-    pub(super) fn put(&self, rows: Rows) {
+    pub(super) fn put(&self, rows: R) {
         let refused = self.rows.push(rows);
         debug_assert!(refused.is_ok(), "as many places as outputs");
         if self.unwanted.load(Ordering::SeqCst) {
@@ -98,11 +110,10 @@ impl Outbox {
     }
 
     /// What is there now: rows, the end, or nothing yet.
-    fn look(&self) -> Poll<Option<Result<Rows>>> {
+    pub(super) fn look(&self) -> Poll<Option<Result<R>>> {
         let over = self.over.load(Ordering::Acquire);
         if let Some(rows) = self.rows.pop() {
-            lock(&self.latency)
-                .record(clock::now_ns().saturating_sub(rows.closed_ns), rows.len() as u64);
+            rows.count(clock::now_ns(), &mut lock(&self.latency));
             return Poll::Ready(Some(Ok(rows)));
         }
         if !over {
@@ -111,9 +122,52 @@ impl Outbox {
         Poll::Ready(lock(&self.error).take().map(Err))
     }
 
-    /// Closed rows to consumer: from the commit of the closing run to the consumer's hand.
+    /// What is there now, or what comes next.
+    pub(super) fn wait(&self) -> Option<Result<R>> {
+        loop {
+            if let Poll::Ready(item) = self.look() {
+                return item;
+            }
+            let mut sleeper = lock(&self.sleeper);
+            // What was put before the lock was taken did not see a sleeper: look again under the lock.
+            if let Poll::Ready(item) = self.look() {
+                return item;
+            }
+            sleeper.asleep = true;
+            while sleeper.asleep {
+                sleeper = self.awake.wait(sleeper).unwrap_or_else(PoisonError::into_inner);
+            }
+        }
+    }
+
+    /// What is there now; otherwise the task is woken when there is something.
+    pub(super) fn poll(&self, cx: &mut Context<'_>) -> Poll<Option<Result<R>>> {
+        if let Poll::Ready(item) = self.look() {
+            return Poll::Ready(item);
+        }
+        let mut sleeper = lock(&self.sleeper);
+        if let Poll::Ready(item) = self.look() {
+            return Poll::Ready(item);
+        }
+        sleeper.waker = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    /// Nobody takes results any more.
+    pub(super) fn leave(&self) {
+        // The engine puts and then looks at the flag; one of the two empties the box.
+        self.unwanted.store(true, Ordering::SeqCst);
+        while self.rows.pop().is_some() {}
+    }
+
+    /// Results to consumer: from the commit of their events, or of the run that closed their window, to its hand.
     pub(super) fn latency(&self) -> Latency {
         lock(&self.latency).clone()
+    }
+
+    /// The same, as it goes on.
+    pub(super) fn latencies(&self) -> Arc<Mutex<Latency>> {
+        self.latency.clone()
     }
 }
 
@@ -157,20 +211,7 @@ impl<E: bytemuck::Pod> Iterator for Results<E> {
     type Item = Result<Rows>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            if let Poll::Ready(item) = self.outbox.look() {
-                return item;
-            }
-            let mut sleeper = lock(&self.outbox.sleeper);
-            // What was put before the lock was taken did not see a sleeper: look again under the lock.
-            if let Poll::Ready(item) = self.outbox.look() {
-                return item;
-            }
-            sleeper.asleep = true;
-            while sleeper.asleep {
-                sleeper = self.outbox.awake.wait(sleeper).unwrap_or_else(PoisonError::into_inner);
-            }
-        }
+        self.outbox.wait()
     }
 }
 
@@ -178,23 +219,13 @@ impl<E: bytemuck::Pod> Stream for Results<E> {
     type Item = Result<Rows>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        if let Poll::Ready(item) = self.outbox.look() {
-            return Poll::Ready(item);
-        }
-        let mut sleeper = lock(&self.outbox.sleeper);
-        if let Poll::Ready(item) = self.outbox.look() {
-            return Poll::Ready(item);
-        }
-        sleeper.waker = Some(cx.waker().clone());
-        Poll::Pending
+        self.outbox.poll(cx)
     }
 }
 
 impl<E> Drop for Results<E> {
     fn drop(&mut self) {
-        // The engine puts and then looks at the flag; one of the two empties the box.
-        self.outbox.unwanted.store(true, Ordering::SeqCst);
-        while self.outbox.rows.pop().is_some() {}
+        self.outbox.leave();
     }
 }
 

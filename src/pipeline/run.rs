@@ -3,12 +3,14 @@
 use super::calibrate;
 use super::engine::Engine;
 use super::feed::{Feed, Feeds, SharedFeed};
+use super::machine::Machine;
 use super::options::{Options, Query};
-use super::outbox::{Outbox, Results};
+use super::outbox::{Outbox, Results, lock};
 use super::results::Rows;
 use super::scores::Ask;
 use super::stats::Stats;
 use crate::base::error::{Error, Result};
+use crate::base::hist::Latency;
 use crate::device::Device;
 use crate::ring::{Bell, Tail, Wait};
 use bytemuck::Pod;
@@ -36,8 +38,8 @@ pub(super) struct Control {
     /// Something is in the inbox.
     mail: AtomicBool,
     inbox: Mutex<Inbox>,
-    /// Counts on its own how long results took to the consumer's hand, also when the engine has ended.
-    outbox: Arc<Outbox>,
+    /// How long results took to the consumer's hand, which goes on when the engine has ended.
+    result: Arc<Mutex<Latency>>,
 }
 
 #[derive(Default)]
@@ -49,9 +51,9 @@ struct Inbox {
 }
 
 impl Control {
-    fn new(bell: Bell, outbox: Arc<Outbox>) -> Arc<Self> {
+    pub(super) fn new(bell: Bell, result: Arc<Mutex<Latency>>) -> Arc<Self> {
         let (holders, mail) = (AtomicUsize::new(0), AtomicBool::new(false));
-        Arc::new(Self { bell, holders, mail, inbox: Mutex::default(), outbox })
+        Arc::new(Self { bell, holders, mail, inbox: Mutex::default(), result })
     }
 
     fn inbox(&self) -> MutexGuard<'_, Inbox> {
@@ -85,8 +87,11 @@ impl Control {
         Ok(())
     }
 
-    fn stats(&self) -> Stats {
-        Stats { result: self.outbox.latency(), ..self.counted() }
+    pub(super) fn stats(&self) -> Stats {
+        let counted = self.counted();
+        // Behind the engine's answer: it looks at the same histogram for it.
+        let result = lock(&self.result).clone();
+        Stats { result, ..counted }
     }
 
     /// As the engine counted.
@@ -105,7 +110,7 @@ impl Control {
     }
 
     /// Lets the engine read its mail.
-    fn deliver(&self, engine: &mut Engine) -> Result<()> {
+    pub(super) fn deliver(&self, engine: &mut impl Machine) -> Result<()> {
         if !self.mail.swap(false, Ordering::AcqRel) {
             return Ok(());
         }
@@ -120,12 +125,12 @@ impl Control {
             // Who asked may have gone.
             let _ = sender.send(engine.stats());
         }
-        engine.closing = self.holders.load(Ordering::Acquire) == 0;
+        engine.closing(self.holders.load(Ordering::Acquire) == 0);
         Ok(())
     }
 
     /// The engine has ended: nothing is taken any more.
-    fn end(&self, engine: &mut Engine, error: Option<Error>) {
+    pub(super) fn end(&self, engine: &mut impl Machine, error: Option<Error>) {
         let mut inbox = self.inbox();
         inbox.ended = Some(engine.stats());
         inbox.asked.clear();
@@ -175,7 +180,7 @@ fn parts<E: Pod>(
     options: &Options,
 ) -> Result<(Query, Arc<Outbox>, Arc<Control>)> {
     let outbox = Outbox::new(options.outstanding.max(options.in_flight), options.asides);
-    let control = Control::new(Bell::new(), outbox.clone());
+    let control = Control::new(Bell::new(), outbox.latencies());
     Ok((ask.query()?, outbox, control))
 }
 
@@ -203,11 +208,7 @@ impl<E: Pod> Pipeline<E> {
         let feeds = Feeds::new(control.clone(), query.time, options.lane.clone());
         let (wait, bell) = (options.wait, control.bell.clone());
         let engine = engine::<E>(query, options, outbox.clone(), bell)?;
-        let theirs = control.clone();
-        let thread = std::thread::Builder::new()
-            .name("pelton".into())
-            .spawn(move || drive(engine, &theirs, wait))
-            .map_err(|e| Error::source("thread", e))?;
+        let thread = spawn(engine, control.clone(), wait)?;
         Ok(Self { feeds, results: Results::new(outbox), control, thread })
     }
 
@@ -267,7 +268,7 @@ impl<E: Pod> std::fmt::Debug for Pipeline<E> {
 
 /// Asks a pipeline how it is doing, from anywhere.
 #[derive(Clone)]
-pub struct Monitor(Arc<Control>);
+pub struct Monitor(pub(super) Arc<Control>);
 
 impl Monitor {
     /// What the pipeline has counted so far, or in all when it has ended.
@@ -282,22 +283,32 @@ impl std::fmt::Debug for Monitor {
     }
 }
 
+/// Gives an engine a thread.
+pub(super) fn spawn(
+    engine: impl Machine,
+    control: Arc<Control>,
+    wait: Wait,
+) -> Result<JoinHandle<()>> {
+    std::thread::Builder::new()
+        .name("pelton".into())
+        .spawn(move || drive(engine, &control, wait))
+        .map_err(|e| Error::source("thread", e))
+}
+
 /// The engine's thread.
-fn drive(mut engine: Engine, control: &Control, wait: Wait) {
+fn drive(mut engine: impl Machine, control: &Control, wait: Wait) {
     let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         cycle(&mut engine, control, wait)
     }));
     let error = match caught {
         Ok(result) => result.err(),
         // A bug of ours must not hang the user's threads.
-        Err(_) => {
-            Some(Error::lost(&engine.caps.name, "the engine's thread panicked: this is a bug"))
-        }
+        Err(_) => Some(Error::lost(engine.device(), "the engine's thread panicked: this is a bug")),
     };
     control.end(&mut engine, error);
 }
 
-fn cycle(engine: &mut Engine, control: &Control, wait: Wait) -> Result<()> {
+fn cycle(engine: &mut impl Machine, control: &Control, wait: Wait) -> Result<()> {
     let backoff = Backoff::new();
     loop {
         control.deliver(engine)?;

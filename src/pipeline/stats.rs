@@ -40,6 +40,12 @@ pub struct Stats {
     pub dropped: u64,
     /// Events that producers were handed back.
     pub rejected: u64,
+    /// Events of a text pipeline that have an error for a vector.
+    pub refused: u64,
+    /// Events of a text pipeline that were done after their deadline.
+    pub overdue: u64,
+    /// Tokens that a text pipeline sent to the device.
+    pub tokens: u64,
     /// Batches of events.
     pub batches: u64,
     /// Events that a batch may have now: `Options::batch_events`, or less to hold `Options::latency_target`.

@@ -54,7 +54,7 @@ pub use super::tail::{Note, Tail};
 /// `Invalid` when the events are not whole words or too large, or the lane holds none or too many;
 /// `Unsupported` when the host is out of memory.
 pub fn lane<E: Pod>(options: &LaneOptions) -> Result<(Lane<E>, Tail)> {
-    make(options, None)
+    make(options, false, None)
 }
 
 /// As [`lane`], with a bell that wakes the consumer: its commits ring while the [`Tail`] is armed.
@@ -62,11 +62,17 @@ pub fn lane<E: Pod>(options: &LaneOptions) -> Result<(Lane<E>, Tail)> {
 /// # Errors
 /// As [`lane`].
 pub fn lane_with_bell<E: Pod>(options: &LaneOptions, bell: &Bell) -> Result<(Lane<E>, Tail)> {
-    make(options, Some(bell))
+    make(options, false, Some(bell))
 }
 
-fn make<E: Pod>(options: &LaneOptions, bell: Option<&Bell>) -> Result<(Lane<E>, Tail)> {
-    let state = State::new(options, size_of::<E>(), false, bell)?;
+/// With `records`, a run's first note word is the number of its events, and what the lane drops is counted by it.
+pub(super) fn make<E: Pod>(
+    options: &LaneOptions,
+    records: bool,
+    bell: Option<&Bell>,
+) -> Result<(Lane<E>, Tail)> {
+    let mut state = State::new(options, size_of::<E>(), false, bell)?;
+    Arc::get_mut(&mut state).expect("nobody else has it yet").records = records;
     let tail = Tail::new(state.clone());
     let lane = Lane {
         state,
@@ -100,15 +106,15 @@ fn expect_writes(run: NonNull<u8>, bytes: usize) {
 
 /// The producer's end of a private lane. Dropping it closes the lane: what was committed is still drained.
 pub struct Lane<E: Pod> {
-    state: Arc<State>,
+    pub(super) state: Arc<State>,
     /// Sequence of the next event.
-    written: u64,
+    pub(super) written: u64,
     /// Marks published.
     marks: u64,
     /// `head` as last read.
     head: u64,
     /// Notes published, and how many of them the consumer had taken when last asked.
-    notes: u64,
+    pub(super) notes: u64,
     notes_taken: u64,
     parker: Option<Parker>,
     events: PhantomData<fn(E)>,
@@ -133,7 +139,7 @@ impl<E: Pod> Lane<E> {
         if room < n as u64 {
             room = self.look();
             if room == 0 {
-                room = self.wait_for_room()?;
+                room = self.wait_for_room(1)?;
             }
         }
         let at = self.state.index(self.written);
@@ -267,21 +273,21 @@ impl<E: Pod> Lane<E> {
 
     /// Events that may still be written, as far as known.
     #[inline]
-    fn room(&self) -> u64 {
+    pub(super) fn room(&self) -> u64 {
         let events = self.state.capacity() - (self.written - self.head);
         if self.notes_free() == 0 { 0 } else { events }
     }
 
     /// Looks what the consumer gave back, and returns the room.
     #[inline]
-    fn look(&mut self) -> u64 {
+    pub(super) fn look(&mut self) -> u64 {
         self.head = self.state.back.head.load(Ordering::Acquire);
         self.notes_taken = self.state.back.notes.load(Ordering::Acquire);
         self.room()
     }
 
     #[cold]
-    fn wait_for_room(&mut self) -> std::result::Result<u64, Full> {
+    pub(super) fn wait_for_room(&mut self, n: u64) -> std::result::Result<u64, Full> {
         if self.state.gone() {
             return Err(Full { event: (), closed: true });
         }
@@ -289,8 +295,8 @@ impl<E: Pod> Lane<E> {
             Policy::Reject => self.state.count_rejected(),
             Policy::DropNewest => {}
             Policy::Block | Policy::Spin | Policy::DropOldest => {
-                let waited = self.wait_until(|lane| lane.look());
-                return waited.ok_or(Full { event: (), closed: true });
+                let room = |lane: &mut Self| Some(lane.look()).filter(|&r| r >= n).unwrap_or(0);
+                return self.wait_until(room).ok_or(Full { event: (), closed: true });
             }
         }
         Err(Full { event: (), closed: false })
@@ -315,7 +321,7 @@ impl<E: Pod> Lane<E> {
     }
 
     #[inline]
-    fn publish(&mut self, mark: bool, lo: u64, hi: u64, stamp_ns: u64) {
+    pub(super) fn publish(&mut self, mark: bool, lo: u64, hi: u64, stamp_ns: u64) {
         let at = self.state.note_index(self.notes);
         let word = (self.written + self.marks) << 1 | u64::from(mark);
         self.notes += 1;

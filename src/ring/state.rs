@@ -113,6 +113,8 @@ pub(super) struct State {
     pub(super) mask: u64,
     /// Notes are found by the sequence of their first event (shared lane) and not by their number.
     pub(super) by_sequence: bool,
+    /// A run's events are as many as the first word of its note says: they have lengths of their own.
+    pub(super) records: bool,
     /// Bits by which sequences are turned to find the places of their notes in a shared lane.
     spread: u32,
     pub(super) notes: Box<[NoteSlot]>,
@@ -168,6 +170,7 @@ impl State {
             stride: event_bytes / 4,
             mask: capacity as u64 - 1,
             by_sequence,
+            records: false,
             spread: SPREAD.min(bits),
             notes: boxed(notes, note)?,
             codes: boxed(codes, || AtomicU32::new(0))?,

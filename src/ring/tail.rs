@@ -231,9 +231,7 @@ impl Tail {
         }
         let note = self.next()?;
         if note.mark.is_none() {
-            self.skip(note.from, note.to);
-            let events = note.to - note.from;
-            self.state.drop_oldest(Gap { at: note.from, lo: note.lo, hi: note.hi, events });
+            self.drop_taken(note);
         }
         self.reclaim();
         Some(note)
@@ -251,7 +249,7 @@ impl Tail {
     /// As [`Tail::skip`].
     pub fn drop_taken(&mut self, note: Note) {
         self.skip(note.from, note.to);
-        let events = note.to - note.from;
+        let events = if self.state.records { note.lo } else { note.to - note.from };
         self.state.drop_oldest(Gap { at: note.from, lo: note.lo, hi: note.hi, events });
     }
 

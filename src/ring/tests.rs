@@ -2,6 +2,7 @@
 
 #![allow(clippy::cast_possible_truncation, reason = "small numbers of the tests' own")]
 
+mod payload;
 mod shared;
 
 use super::state::LEASES;

@@ -33,6 +33,11 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
+/// Allocations of this process so far.
+pub(crate) fn allocations() -> u64 {
+    ALLOCATIONS.load(Ordering::Relaxed)
+}
+
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
 struct Trade {
@@ -148,11 +153,11 @@ pub(crate) fn check(device: &Device, how: Steady) {
 /// What the measured batches allocate.
 fn stretch(stream: &mut Stream, how: Steady, name: &str) -> u64 {
     let batches = stream.engine.stats().batches;
-    let before = ALLOCATIONS.load(Ordering::Relaxed);
+    let before = allocations();
     assert!(before > 0, "the allocator counts");
     stream.run(how.measured);
-    let allocations = ALLOCATIONS.load(Ordering::Relaxed) - before;
+    let allocated = allocations() - before;
     let batches = stream.engine.stats().batches - batches;
     assert!(batches >= how.measured, "{name}: {batches} batches");
-    allocations
+    allocated
 }
