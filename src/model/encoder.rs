@@ -1,6 +1,6 @@
 //! A model on a device: texts in, vectors out, packed into batches without padding.
 
-use super::files::{Inner, Model};
+use super::files::{Misfit, Model};
 use super::plan::{LayerShape, record, row};
 use crate::base::error::{Error, Result};
 use crate::base::limits::IN_FLIGHT_MAX;
@@ -217,9 +217,7 @@ impl Encoder {
     /// # Errors
     /// `Invalid` for a model without a classifier; also as for `embed`.
     pub fn classify(&mut self, texts: &[&str]) -> Result<Embeddings> {
-        let tokens: Vec<Vec<u32>> = texts.iter().map(|text| self.model.tokens(text)).collect();
-        let tokens: Vec<&[u32]> = tokens.iter().map(|tokens| &tokens[..]).collect();
-        self.classify_tokens(&tokens)
+        self.texts(texts, true)
     }
 
     /// The same from token ids, special ones included.
@@ -227,7 +225,19 @@ impl Encoder {
     /// # Errors
     /// As for `embed_tokens` and `classify`.
     pub fn classify_tokens(&mut self, sequences: &[&[u32]]) -> Result<Embeddings> {
-        self.wants(true)?;
+        self.tokens(sequences, true)
+    }
+
+    /// Scores, or embeddings, of texts.
+    fn texts(&mut self, texts: &[&str], scores: bool) -> Result<Embeddings> {
+        let tokens: Vec<Vec<u32>> = texts.iter().map(|text| self.model.tokens(text)).collect();
+        let tokens: Vec<&[u32]> = tokens.iter().map(|tokens| &tokens[..]).collect();
+        self.tokens(&tokens, scores)
+    }
+
+    /// Scores, or embeddings, of token ids.
+    fn tokens(&mut self, sequences: &[&[u32]], scores: bool) -> Result<Embeddings> {
+        self.wants(scores)?;
         self.check(sequences)?;
         self.run(sequences)
     }
@@ -251,9 +261,7 @@ impl Encoder {
     /// `Invalid` for a model with a classifier;
     /// `DeviceLost`, `Unsupported` (out of memory on the device); the encoder is of no use then.
     pub fn embed(&mut self, texts: &[&str]) -> Result<Embeddings> {
-        let tokens: Vec<Vec<u32>> = texts.iter().map(|text| self.model.tokens(text)).collect();
-        let tokens: Vec<&[u32]> = tokens.iter().map(|tokens| &tokens[..]).collect();
-        self.embed_tokens(&tokens)
+        self.texts(texts, false)
     }
 
     /// The same from token ids, special ones included, as [`Model::tokens`] makes them.
@@ -262,26 +270,22 @@ impl Encoder {
     /// `Invalid` for a sequence that is empty or longer than the model takes, and for an id out of range; also as for
     /// `embed`.
     pub fn embed_tokens(&mut self, sequences: &[&[u32]]) -> Result<Embeddings> {
-        self.wants(false)?;
-        self.check(sequences)?;
-        self.run(sequences)
+        self.tokens(sequences, false)
     }
 
     /// Whether sequences are such as the model takes.
     fn check(&self, sequences: &[&[u32]]) -> Result<()> {
-        let Inner { config, .. } = &*self.model.inner;
         for (i, ids) in sequences.iter().enumerate() {
-            if ids.is_empty() || ids.len() > config.tokens_max {
-                return Err(Error::invalid(format!(
-                    "sequence {i}: {} tokens, not 1 to {}",
-                    ids.len(),
-                    config.tokens_max
-                )));
-            }
-            if let Some(id) = ids.iter().find(|&&id| id as usize >= config.vocab) {
-                let vocab = config.vocab;
-                return Err(Error::invalid(format!("sequence {i}: token {id}, not below {vocab}")));
-            }
+            let what = match self.model.misfit(ids) {
+                None => continue,
+                Some(Misfit::Length) => {
+                    format!("{} tokens, not 1 to {}", ids.len(), self.model.tokens_max())
+                }
+                Some(Misfit::Token(at)) => {
+                    format!("token {}, not below {}", ids[at], self.model.vocab())
+                }
+            };
+            return Err(Error::invalid(format!("sequence {i}: {what}")));
         }
         Ok(())
     }
@@ -298,7 +302,7 @@ impl Encoder {
                 continue;
             }
             match self.done()? {
-                Some(done) => self.take(done.output.as_ref(), dim, &mut values)?,
+                Some(done) => self.take(done.output.as_ref(), &mut values)?,
                 None => self.bell.wait(),
             }
         }
@@ -353,10 +357,11 @@ impl Encoder {
         fits.count()
     }
 
-    fn take(&self, output: Option<&Output>, dim: usize, values: &mut Vec<f32>) -> Result<()> {
+    fn take(&self, output: Option<&Output>, values: &mut Vec<f32>) -> Result<()> {
         match output {
             Some(output) if output.len() > OUTPUT_HEAD => {
-                let rows = output[OUTPUT_HEAD..].chunks_exact(row(&self.model.inner.config));
+                let (dim, apart) = self.widths();
+                let rows = output[OUTPUT_HEAD..].chunks_exact(apart);
                 let used = rows.flat_map(|row| &row[..dim]);
                 values.extend(used.map(|&bits| f32::from_bits(bits)));
                 Ok(())

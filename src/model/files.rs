@@ -105,6 +105,14 @@ pub(super) struct Inner {
     hash: String,
 }
 
+/// What is wrong with token ids.
+pub(crate) enum Misfit {
+    /// They are none, or too many.
+    Length,
+    /// The one at this place is not of the vocabulary.
+    Token(usize),
+}
+
 impl Model {
     /// Reads a folder of Hugging Face or sentence-transformers as it is: `config.json`, `tokenizer.json`,
     /// `model.safetensors` (F32, or F16 and BF16, which are widened), and where they are there `modules.json`, its
@@ -199,6 +207,14 @@ impl Model {
     /// The same into memory that is there; WordPiece then allocates nothing. The string is memory to work with.
     pub(crate) fn tokens_into(&self, text: &str, to: (&mut Vec<u32>, &mut String)) {
         self.inner.tokenizer.tokens_into(text, self.inner.config.tokens_max, to);
+    }
+
+    /// Why the model does not take these token ids, if it does not.
+    pub(crate) fn misfit(&self, ids: &[u32]) -> Option<Misfit> {
+        if ids.is_empty() || ids.len() > self.tokens_max() {
+            return Some(Misfit::Length);
+        }
+        ids.iter().position(|&id| id as usize >= self.vocab()).map(Misfit::Token)
     }
 
     /// Ids that its tokens have: all below.

@@ -34,4 +34,5 @@ mod wordpiece;
 
 pub use config::Pooling;
 pub use encoder::{Embeddings, Encoder, EncoderOptions};
+pub(crate) use files::Misfit;
 pub use files::Model;

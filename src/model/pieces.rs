@@ -43,7 +43,7 @@ impl<T: Copy> Pieces<T> {
                 depth += 1;
                 let pieces = &self.sorted[range.clone()];
                 let (piece, known) = &pieces[0];
-                let ends = usize::from(piece.len() == at);
+                let ends = piece.len() == at;
                 let byte = text.as_bytes().get(at);
                 let begin = range.start;
                 // Those that end here are shorter than any that goes on, so they stand first.
@@ -57,7 +57,7 @@ impl<T: Copy> Pieces<T> {
                     }
                     None => 0..0,
                 };
-                if ends == 1 {
+                if ends {
                     return Some((at, *known));
                 }
             }

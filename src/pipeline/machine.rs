@@ -16,6 +16,9 @@ pub(super) trait Machine: Send + 'static {
     /// Does what can be done now; false when there was nothing to do.
     fn step(&mut self) -> Result<bool>;
 
+    /// Whether the device has batches that are not back.
+    fn in_flight(&self) -> bool;
+
     /// Whether everything there will ever be has been handed over.
     fn is_over(&self) -> bool;
 
@@ -45,6 +48,9 @@ impl Machine for Engine {
     }
     fn step(&mut self) -> Result<bool> {
         self.step()
+    }
+    fn in_flight(&self) -> bool {
+        self.in_flight()
     }
     fn is_over(&self) -> bool {
         self.is_over()

@@ -248,15 +248,10 @@ impl<E: Pod> Pipeline<E> {
     ///
     /// # Errors
     /// What ended the pipeline, if it was not its end.
-    pub fn drain(self, mut take: impl FnMut(Rows)) -> Result<Stats> {
+    pub fn drain(self, take: impl FnMut(Rows)) -> Result<Stats> {
         let Self { feeds, results, control, thread } = self;
         drop(feeds);
-        for rows in results {
-            take(rows?);
-        }
-        // The results have ended, so the thread is about to.
-        let _ = thread.join();
-        Ok(control.stats())
+        drain(results, thread, &control, take)
     }
 }
 
@@ -281,6 +276,21 @@ impl std::fmt::Debug for Monitor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Monitor")
     }
+}
+
+/// Takes every result there still is, then the last counts.
+pub(super) fn drain<R>(
+    results: impl Iterator<Item = Result<R>>,
+    thread: JoinHandle<()>,
+    control: &Control,
+    mut take: impl FnMut(R),
+) -> Result<Stats> {
+    for result in results {
+        take(result?);
+    }
+    // The results have ended, so the thread is about to.
+    let _ = thread.join();
+    Ok(control.stats())
 }
 
 /// Gives an engine a thread.
@@ -339,15 +349,54 @@ fn cycle(engine: &mut impl Machine, control: &Control, wait: Wait) -> Result<()>
     }
 }
 
+/// An engine on the user's own thread, until it fails.
+pub(super) struct Own<M> {
+    pub(super) engine: M,
+    control: Arc<Control>,
+    failed: bool,
+}
+
+impl<M: Machine> Own<M> {
+    pub(super) fn new(engine: M, control: Arc<Control>) -> Self {
+        Self { engine, control, failed: false }
+    }
+
+    /// Reads the mail and then does something; an error ends the engine.
+    fn attempt<T>(&mut self, act: impl FnOnce(&mut M) -> Result<T>) -> Result<T> {
+        let done = self.control.deliver(&mut self.engine).and_then(|()| act(&mut self.engine));
+        if done.is_err() {
+            self.failed = true;
+            self.control.end(&mut self.engine, None);
+        }
+        done
+    }
+
+    /// Does all that can be done now and hands over what `next` finds; false when nothing is left to do for now and
+    /// nothing is in flight.
+    pub(super) fn poll<R>(
+        &mut self,
+        mut next: impl FnMut() -> Poll<Option<Result<R>>>,
+        mut take: impl FnMut(R),
+    ) -> Result<bool> {
+        if self.failed {
+            return Ok(false);
+        }
+        let mut progress = self.attempt(M::step)? || self.engine.in_flight();
+        while let Poll::Ready(Some(result)) = next() {
+            take(result?);
+            progress = true;
+        }
+        Ok(progress)
+    }
+}
+
 /// A query on the user's own thread: nothing happens outside [`Inline::poll`].
 ///
 /// For programs that own their threads, and for tests: everything is done when `poll` says so.
 pub struct Inline<E: Pod> {
-    engine: Engine,
+    own: Own<Engine>,
     feeds: Option<Feeds<E>>,
     results: Results<E>,
-    control: Arc<Control>,
-    failed: bool,
 }
 
 impl<E: Pod> Inline<E> {
@@ -360,7 +409,7 @@ impl<E: Pod> Inline<E> {
         let feeds = Feeds::new(control.clone(), query.time, options.lane.clone());
         let engine = engine::<E>(query, options, outbox.clone(), control.bell.clone())?;
         let results = Results::new(outbox);
-        Ok(Self { engine, feeds: Some(feeds), results, control, failed: false })
+        Ok(Self { own: Own::new(engine, control), feeds: Some(feeds), results })
     }
 
     /// A lane; see [`Feeds::lane`]. A lane that waits for room must be written from another thread than the
@@ -388,22 +437,9 @@ impl<E: Pod> Inline<E> {
     ///
     /// # Errors
     /// What a device reports. The pipeline has ended then.
-    pub fn poll(&mut self, mut take: impl FnMut(Rows)) -> Result<bool> {
-        if self.failed {
-            return Ok(false);
-        }
-        let stepped = self.control.deliver(&mut self.engine).and_then(|()| self.engine.step());
-        if let Err(error) = stepped {
-            self.failed = true;
-            self.control.end(&mut self.engine, None);
-            return Err(error);
-        }
-        let mut progress = stepped? || self.engine.in_flight();
-        while let Poll::Ready(Some(rows)) = self.results.try_next() {
-            take(rows?);
-            progress = true;
-        }
-        Ok(progress)
+    pub fn poll(&mut self, take: impl FnMut(Rows)) -> Result<bool> {
+        let results = &mut self.results;
+        self.own.poll(|| results.try_next(), take)
     }
 
     /// Polls until nothing is left to do.
@@ -420,16 +456,11 @@ impl<E: Pod> Inline<E> {
     /// # Errors
     /// What a device reports. The query goes on where it was, unless that device itself was lost.
     pub fn move_to(&mut self, device: Device) -> Result<()> {
-        if self.failed {
+        if self.own.failed {
             return Err(Error::source("pipeline", "it has ended"));
         }
-        let quiet = self.control.deliver(&mut self.engine).and_then(|()| self.engine.quiet());
-        if let Err(error) = quiet {
-            self.failed = true;
-            self.control.end(&mut self.engine, None);
-            return Err(error);
-        }
-        self.engine.move_to(device)
+        self.own.attempt(Engine::quiet)?;
+        self.own.engine.move_to(device)
     }
 
     /// The events set aside since the last call.
@@ -439,7 +470,7 @@ impl<E: Pod> Inline<E> {
 
     /// What has been counted so far.
     pub fn stats(&mut self) -> Stats {
-        self.engine.stats()
+        self.own.engine.stats()
     }
 }
 

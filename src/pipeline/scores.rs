@@ -29,8 +29,7 @@ use std::fmt;
 /// the same bits, WGSL the same where the device divides correctly rounded, else scores within 1e-5.
 ///
 /// State takes 256 bytes a key with one value, 40 more for each further one, in whole lines of 64; a forest adds 64
-/// bytes a key and 12 a point and value. Keys are kept for
-/// good.
+/// bytes a key and 12 a point and value. Keys are kept for good.
 ///
 /// ```
 /// use pelton::{Device, Inline, Key, Options, Pod, Scores, Zeroable, field};

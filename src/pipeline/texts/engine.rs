@@ -16,7 +16,7 @@ use crate::base::clock;
 use crate::base::error::{Error, Result};
 use crate::base::limits::word;
 use crate::device::Done;
-use crate::model::{Encoder, EncoderOptions, Model};
+use crate::model::{Encoder, EncoderOptions, Misfit, Model};
 use crate::ring::{Bell, Payload, Tail};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -49,7 +49,6 @@ struct Sent {
 /// The state machine.
 pub(super) struct TextEngine {
     model: Model,
-    device: String,
     encoder: Encoder,
     in_flight: usize,
     lanes: TextLanes,
@@ -81,7 +80,6 @@ impl TextEngine {
         outbox: Arc<Outbox<Vectors>>,
         bell: Bell,
     ) -> Result<Self> {
-        options.check()?;
         if options.alternative.is_some() || options.latency_mode {
             return Err(Error::invalid(
                 "texts have neither Options::alternative nor Options::latency_mode",
@@ -97,7 +95,6 @@ impl TextEngine {
         let deadline_ns = options.latency_target.map(ns);
         let sequences = encoder.batch_sequences().min(options.batch_events);
         let (dim, stride) = encoder.widths();
-        let device = options.device.caps().name.clone();
         Ok(Self {
             packing: Packing::new(encoder.batch_tokens(), sequences, deadline_ns),
             model: texts.model,
@@ -117,13 +114,8 @@ impl TextEngine {
             outbox,
             closing: false,
             finished: false,
-            stats: Stats { device: device.clone(), ..Stats::default() },
-            device,
+            stats: Stats { device: options.device.caps().name.clone(), ..Stats::default() },
         })
-    }
-
-    pub(super) fn in_flight(&self) -> bool {
-        !self.sent.is_empty()
     }
 
     /// Whether a batch of results that starts now will find a place in the outbox.
@@ -205,7 +197,7 @@ impl TextEngine {
         self.packing.learn(tokens, done.done_ns.saturating_sub(begun_ns));
         self.done_ns = done.done_ns;
         let mut vectors = Vectors::new(done.output, events, done.done_ns, self.home.clone());
-        let nothing = || Error::unsupported(&self.device, "it computes nothing");
+        let nothing = || Error::unsupported(&self.stats.device, "it computes nothing");
         self.stats.refused += vectors.judge().ok_or_else(nothing)? as u64;
         self.stats.device_ns.record(done.done_ns.saturating_sub(sent_ns), vectors.len() as u64);
         for event in vectors.events() {
@@ -258,20 +250,20 @@ impl Waiting {
 
 /// Whether a model takes these token ids.
 fn check(model: &Model, ids: &[u32]) -> std::result::Result<(), TextError> {
-    let (tokens, tokens_max, vocab) = (ids.len(), model.tokens_max(), model.vocab());
-    if tokens == 0 || tokens > tokens_max {
-        return Err(TextError::Tokens { tokens, tokens_max });
-    }
-    match ids.iter().position(|&id| id as usize >= vocab) {
-        Some(at) => Err(TextError::TokenId { at, id: ids[at], vocab }),
-        None => Ok(()),
-    }
+    Err(match model.misfit(ids) {
+        None => return Ok(()),
+        Some(Misfit::Length) => {
+            TextError::Tokens { tokens: ids.len(), tokens_max: model.tokens_max() }
+        }
+        Some(Misfit::Token(at)) => TextError::TokenId { at, id: ids[at], vocab: model.vocab() },
+    })
 }
 
 impl Machine for TextEngine {
     fn open(&mut self, tail: Tail) -> Result<()> {
         // No device reads a lane of texts: what is sent are tokens.
-        self.lanes.open(tail)
+        self.lanes.open(tail);
+        Ok(())
     }
 
     fn closing(&mut self, closing: bool) {
@@ -297,6 +289,10 @@ impl Machine for TextEngine {
         Ok(progress)
     }
 
+    fn in_flight(&self) -> bool {
+        !self.sent.is_empty()
+    }
+
     fn is_over(&self) -> bool {
         self.finished && self.sent.is_empty()
     }
@@ -316,7 +312,7 @@ impl Machine for TextEngine {
     }
 
     fn device(&self) -> &str {
-        &self.device
+        &self.stats.device
     }
 
     fn finish(&mut self, error: Option<Error>) {

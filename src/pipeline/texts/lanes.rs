@@ -1,6 +1,5 @@
 //! The lanes of a text pipeline: one event of each in turn, so that a busy one cannot starve the others.
 
-use crate::base::error::Result;
 use crate::ring::{Note, Payload, Records, Tail};
 
 /// Where an event comes from.
@@ -56,10 +55,9 @@ pub(super) struct TextLanes {
 }
 
 impl TextLanes {
-    pub(super) fn open(&mut self, tail: Tail) -> Result<()> {
+    pub(super) fn open(&mut self, tail: Tail) {
         self.lanes.push(TextLane { tail, number: self.opened, rest: None });
         self.opened += 1;
-        Ok(())
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -17,14 +17,13 @@ pub use results::{TextError, TextResults, Vector, Vectors};
 use super::machine::Machine;
 use super::options::Options;
 use super::outbox::Outbox;
-use super::run::{Control, Monitor, spawn};
+use super::run::{Control, Monitor, Own, drain, spawn};
 use super::stats::Stats;
 use crate::base::error::{Error, Result};
 use crate::model::{EncoderOptions, Model};
 use crate::ring::Bell;
 use engine::TextEngine;
 use std::sync::Arc;
-use std::task::Poll;
 use std::thread::JoinHandle;
 
 /// What is asked of a text pipeline: which model reads the texts, and how.
@@ -152,15 +151,10 @@ impl TextPipeline {
     ///
     /// # Errors
     /// What ended the pipeline, if it was not its end.
-    pub fn drain(self, mut take: impl FnMut(Vectors)) -> Result<Stats> {
+    pub fn drain(self, take: impl FnMut(Vectors)) -> Result<Stats> {
         let Self { feeds, results, control, thread } = self;
         drop(feeds);
-        for vectors in results {
-            take(vectors?);
-        }
-        // The results have ended, so the thread is about to.
-        let _ = thread.join();
-        Ok(control.stats())
+        drain(results, thread, &control, take)
     }
 }
 
@@ -172,11 +166,9 @@ impl std::fmt::Debug for TextPipeline {
 
 /// A model that reads a stream of texts on the user's own thread: nothing happens outside [`TextInline::poll`].
 pub struct TextInline {
-    engine: TextEngine,
+    own: Own<TextEngine>,
     feeds: Option<TextFeeds>,
     results: TextResults,
-    control: Arc<Control>,
-    failed: bool,
 }
 
 impl TextInline {
@@ -186,7 +178,7 @@ impl TextInline {
     /// As for [`TextPipeline::start`].
     pub fn new(texts: Texts, options: Options) -> Result<Self> {
         let (feeds, results, control, engine) = parts(texts, &options)?;
-        Ok(Self { engine, feeds: Some(feeds), results, control, failed: false })
+        Ok(Self { own: Own::new(engine, control), feeds: Some(feeds), results })
     }
 
     /// A lane; see [`TextFeeds::lane`]. A lane that waits for room must be written from another thread than the one
@@ -214,22 +206,9 @@ impl TextInline {
     ///
     /// # Errors
     /// What a device reports. The pipeline has ended then.
-    pub fn poll(&mut self, mut take: impl FnMut(Vectors)) -> Result<bool> {
-        if self.failed {
-            return Ok(false);
-        }
-        let stepped = self.control.deliver(&mut self.engine).and_then(|()| self.engine.step());
-        if let Err(error) = stepped {
-            self.failed = true;
-            self.control.end(&mut self.engine, None);
-            return Err(error);
-        }
-        let mut progress = stepped? || self.engine.in_flight();
-        while let Poll::Ready(Some(vectors)) = self.results.try_next() {
-            take(vectors?);
-            progress = true;
-        }
-        Ok(progress)
+    pub fn poll(&mut self, take: impl FnMut(Vectors)) -> Result<bool> {
+        let results = &mut self.results;
+        self.own.poll(|| results.try_next(), take)
     }
 
     /// Polls until nothing is left to do.
@@ -243,7 +222,7 @@ impl TextInline {
 
     /// What has been counted so far.
     pub fn stats(&mut self) -> Stats {
-        self.engine.stats()
+        self.own.engine.stats()
     }
 }
 
