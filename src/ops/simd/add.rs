@@ -42,21 +42,20 @@ unsafe fn add_avx512<const PARTS: u32>(s: &Source<'_>, rows: &mut [u32]) -> usiz
     // A row's count takes no carry to the word behind it.
     const { assert!(row::COUNT == 0) };
     let one = _mm256_setr_epi32(1, 0, 0, 0, 0, 0, 0, 0);
-    let mut piece = Piece::uninit();
+    let mut piece = Piece::<PARTS>::new();
     let mut done = 0;
     for sixteens in s.ids.chunks(PIECE / TOGETHER) {
-        let mut some = 0;
+        piece.laid = 0;
         for ids in sixteens {
             let Some(row_of) = place.rows_of(ids) else { break };
             // SAFETY: words of sixteen more events follow.
             let bits = unsafe {
-                strided(s.words.as_ptr().add((done + some) * s.stride), s.stride, s.value)
+                strided(s.words.as_ptr().add((done + piece.laid) * s.stride), s.stride, s.value)
             };
             let Some(fixed) = fixed_point(bits, scale) else { break };
-            piece.lay_out::<PARTS>(some, row_of, bits, fixed);
-            some += TOGETHER;
+            piece.lay_out(row_of, bits, fixed);
         }
-        for (row, part) in piece.laid_out(some) {
+        for (row, part) in piece.laid_out() {
             // SAFETY: the row was found to be below `rows`, and has eight words or more; a part is four.
             unsafe {
                 let row = rows.as_mut_ptr().add(*row as usize * words).cast();
@@ -68,15 +67,15 @@ unsafe fn add_avx512<const PARTS: u32>(s: &Source<'_>, rows: &mut [u32]) -> usiz
             }
         }
         if PARTS & SQUARES != 0 {
-            for (row, fixed) in piece.squares(some) {
+            for (row, fixed) in piece.squares() {
                 let row = &mut rows[*row as usize * words..][..words];
                 let square = i64::from(*fixed) * i64::from(*fixed);
                 let at = const { Layout::new(PARTS).squares };
                 row::add128(row, at, u128::from(square.cast_unsigned()));
             }
         }
-        done += some;
-        if some < sixteens.len() * TOGETHER {
+        done += piece.laid;
+        if piece.laid < sixteens.len() * TOGETHER {
             break;
         }
     }
@@ -84,11 +83,13 @@ unsafe fn add_avx512<const PARTS: u32>(s: &Source<'_>, rows: &mut [u32]) -> usiz
 }
 
 /// What a piece's events add to words 4 to 7 of their rows, and which rows these are, in one order.
-struct Piece {
+struct Piece<const PARTS: u32> {
     rows: [MaybeUninit<u32>; PIECE],
     parts: [MaybeUninit<Part>; PIECE],
-    /// The values in fixed point, for squares.
+    /// The values in fixed point, where there are squares.
     fixed: [MaybeUninit<i32>; PIECE],
+    /// How many of each are there.
+    laid: usize,
 }
 
 /// Words 4 to 7 of a row.
@@ -96,45 +97,41 @@ struct Piece {
 #[repr(C, align(16))]
 struct Part([u32; 4]);
 
-impl Piece {
+impl<const PARTS: u32> Piece<PARTS> {
     #[inline(always)]
-    fn uninit() -> Self {
+    fn new() -> Self {
         Self {
             rows: [MaybeUninit::uninit(); PIECE],
             parts: [MaybeUninit::uninit(); PIECE],
             fixed: [MaybeUninit::uninit(); PIECE],
+            laid: 0,
         }
     }
 
-    /// Rows and parts of the first `n`.
+    /// Rows and parts.
     #[inline(always)]
-    fn laid_out(&self, n: usize) -> impl Iterator<Item = (&u32, &Part)> {
-        // SAFETY: callers have laid out so many.
-        let (rows, parts) =
-            unsafe { (self.rows[..n].assume_init_ref(), self.parts[..n].assume_init_ref()) };
+    fn laid_out(&self) -> impl Iterator<Item = (&u32, &Part)> {
+        let (rows, parts) = (&self.rows[..self.laid], &self.parts[..self.laid]);
+        // SAFETY: `lay_out` wrote all that it counted.
+        let (rows, parts) = unsafe { (rows.assume_init_ref(), parts.assume_init_ref()) };
         rows.iter().zip(parts)
     }
 
-    /// Rows and values of the first `n`.
+    /// Rows and values; none where there are no squares.
     #[inline(always)]
-    fn squares(&self, n: usize) -> impl Iterator<Item = (&u32, &i32)> {
-        // SAFETY: callers have laid out so many.
-        let (rows, fixed) =
-            unsafe { (self.rows[..n].assume_init_ref(), self.fixed[..n].assume_init_ref()) };
+    fn squares(&self) -> impl Iterator<Item = (&u32, &i32)> {
+        let n = if PARTS & SQUARES != 0 { self.laid } else { 0 };
+        let (rows, fixed) = (&self.rows[..n], &self.fixed[..n]);
+        // SAFETY: as above; with squares it wrote the values, too.
+        let (rows, fixed) = unsafe { (rows.assume_init_ref(), fixed.assume_init_ref()) };
         rows.iter().zip(fixed)
     }
 
-    /// Lays sixteen events out from `at` on. What lies in a quarter of a register stays together: first come events 0,
+    /// Lays sixteen more events out. What lies in a quarter of a register stays together: first come events 0,
     /// 4, 8 and 12, then 1, 5, 9 and 13, and so on.
     #[target_feature(enable = "avx512f")]
     #[inline]
-    fn lay_out<const PARTS: u32>(
-        &mut self,
-        at: usize,
-        row_of: __m512i,
-        bits: __m512i,
-        fixed: __m512i,
-    ) {
+    fn lay_out(&mut self, row_of: __m512i, bits: __m512i, fixed: __m512i) {
         let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
         let sign = _mm512_srai_epi32::<31>(bits);
         let ordered = _mm512_xor_si512(bits, _mm512_or_si512(sign, _mm512_set1_epi32(i32::MIN)));
@@ -152,6 +149,7 @@ impl Piece {
         };
         let quarters =
             [0, 1].map(|i| [_mm512_unpacklo_epi64(a[i], b[i]), _mm512_unpackhi_epi64(a[i], b[i])]);
+        let at = self.laid;
         let parts = &mut self.parts[at..at + TOGETHER];
         let (rows, values) =
             (&mut self.rows[at..at + TOGETHER], &mut self.fixed[at..at + TOGETHER]);
@@ -167,6 +165,7 @@ impl Piece {
                 _mm512_storeu_si512(values.as_mut_ptr().cast(), fixed);
             }
         }
+        self.laid = at + TOGETHER;
     }
 }
 
