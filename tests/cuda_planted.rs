@@ -7,20 +7,15 @@ mod cuda_host;
 mod hand;
 mod windows;
 
-use cuda_host::{HURRY, KERNELS, Library, Plant, compiler, skip};
+use cuda_host::Plant;
+use cuda_host::planted::{find, plant};
 use hand::{head, run, whole};
 use pelton::base::rng::SplitMix;
 use pelton::device::{Device, QueueOptions};
 use pelton::ops::batch::CHUNKS;
 use pelton::ops::group::{self, GroupOptions};
 use pelton::plan::{Memory, Plan, Role};
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use windows::{Script, combinations, run::trace};
-
-const fn plant<'a>(file: &'a str, from: &'a str, to: &'a str) -> Plant<'a> {
-    Plant { file, from, to }
-}
 
 /// What is planted; each stands there once.
 const PLANTS: &[(&str, Plant<'_>)] = &[
@@ -177,39 +172,5 @@ fn groups(device: &Device) -> (Vec<u32>, Vec<u32>) {
 
 #[test]
 fn planted_mistakes_are_found() {
-    if compiler().is_none() {
-        return skip("planted_mistakes_are_found", "no C++ compiler");
-    }
-    let sound = Library { flags: HURRY, ..KERNELS };
-    let sound = cuda_host::device::of(&sound, 1).expect("the compiler is there");
-    assert!(is_right(&sound), "nothing is planted yet");
-    // Most of the time is the compiler's, which takes one core.
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let next = AtomicUsize::new(0);
-    std::thread::scope(|scope| {
-        for _ in 0..cores.min(4) {
-            scope.spawn(|| {
-                while let Some((what, plant)) = PLANTS.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let found = found(plant);
-                    println!("{what}\n  {}", found.as_deref().unwrap_or("NOT FOUND"));
-                    assert!(found.is_some(), "{what} is not found: {plant:?}");
-                }
-            });
-        }
-    });
-}
-
-/// What shows a planted mistake, if anything does.
-fn found(plant: &Plant) -> Option<String> {
-    let library = Library { plant: Some(*plant), ..KERNELS };
-    (0..10).find_map(|order| {
-        let device = cuda_host::device::of(&library, order).expect("the compiler is there");
-        match catch_unwind(AssertUnwindSafe(|| is_right(&device))) {
-            Ok(right) => (!right).then(|| format!("other results in order {order}")),
-            Err(panic) => {
-                let said = panic.downcast_ref::<String>().map_or("a panic", String::as_str);
-                Some(format!("order {order}: {said}"))
-            }
-        }
-    })
+    find("planted_mistakes_are_found", PLANTS, 0..10, |device, _| is_right(device));
 }

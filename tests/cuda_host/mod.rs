@@ -9,6 +9,7 @@
 pub mod device;
 pub mod driver;
 pub mod latency;
+pub mod planted;
 pub mod shim;
 
 use std::collections::hash_map::DefaultHasher;

@@ -1,0 +1,58 @@
+//! Mistakes planted in the kernels, one at a time, and whether what judges a device finds each of them.
+
+use super::{HURRY, KERNELS, Library, Plant, compiler, device, skip};
+use pelton::Device;
+use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// A line of a list of mistakes: the file, what stands there once, and what is put in its place.
+pub const fn plant<'a>(file: &'a str, from: &'a str, to: &'a str) -> Plant<'a> {
+    Plant { file, from, to }
+}
+
+/// Holds the kernels as they are to be right, and each planted mistake to be found, by a wrong answer or a panic, in
+/// one of these orders of threads.
+///
+/// # Panics
+/// When one is not found.
+pub fn find(
+    test: &str,
+    plants: &[(&str, Plant<'_>)],
+    orders: Range<u64>,
+    is_right: impl Fn(&Device, u64) -> bool + Sync,
+) {
+    if compiler().is_none() {
+        return skip(test, "no C++ compiler");
+    }
+    let sound = Library { flags: HURRY, ..KERNELS };
+    let sound = device::of(&sound, 1).expect("the compiler is there");
+    assert!(is_right(&sound, 1), "nothing is planted yet");
+    // Most of the time is the compiler's, which takes one core.
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let next = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..cores.min(4) {
+            scope.spawn(|| {
+                while let Some((what, plant)) = plants.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let found = orders.clone().find_map(|order| found(plant, order, &is_right));
+                    println!("{what}\n  {}", found.as_deref().unwrap_or("NOT FOUND"));
+                    assert!(found.is_some(), "{what} is not found: {plant:?}");
+                }
+            });
+        }
+    });
+}
+
+/// What shows a planted mistake in this order, if anything does.
+fn found(plant: &Plant<'_>, order: u64, is_right: impl Fn(&Device, u64) -> bool) -> Option<String> {
+    let library = Library { plant: Some(*plant), ..KERNELS };
+    let device = device::of(&library, order).expect("the compiler is there");
+    match catch_unwind(AssertUnwindSafe(|| is_right(&device, order))) {
+        Ok(right) => (!right).then(|| format!("other results in order {order}")),
+        Err(panic) => {
+            let said = panic.downcast_ref::<String>().map_or("a panic", String::as_str);
+            Some(format!("order {order}: {}", said.lines().next().unwrap_or_default()))
+        }
+    }
+}
