@@ -35,7 +35,8 @@ fn finish(x: vec4<f32>) -> vec4<f32> {
         return vec4<f32>(gelu_tanh(x.x), gelu_tanh(x.y), gelu_tanh(x.z), gelu_tanh(x.w));
     }
     if (p.activation == 3u) {
-        return max(x, vec4<f32>(0.0));
+        // As its twins: what is no number stays none.
+        return select(x, vec4<f32>(0.0), x < vec4<f32>(0.0));
     }
     if (p.activation == 4u) {
         return vec4<f32>(tanh_of(x.x), tanh_of(x.y), tanh_of(x.z), tanh_of(x.w));
