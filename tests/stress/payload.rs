@@ -50,7 +50,7 @@ fn check(record: &Record<'_>) {
     let id = record.id;
     let right = match record.payload {
         Payload::Bytes(bytes) => {
-            id % 3 == 0 && bytes.iter().copied().eq((0..length(id)).map(|i| byte(id, i)))
+            id.is_multiple_of(3) && bytes.iter().copied().eq((0..length(id)).map(|i| byte(id, i)))
         }
         Payload::Words(words) => {
             let want = (0..length(id) / 4).map(|i| u32::from(byte(id, i)));
