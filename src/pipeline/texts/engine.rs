@@ -2,8 +2,8 @@
 //!
 //! Texts are read where their producers wrote them and given back at once: what goes on are tokens, in the header of a
 //! batch. So that a full device shows in the lanes, whose policies then decide, only as many events wait here as make
-//! the next two batches, or as are done in half of the time to their deadline. Everything that a batch needs goes round;
-//! none allocates once it is warm.
+//! the next two batches, or as are done in half of the time to their deadline. Everything that a batch needs goes
+//! round; none allocates once it is warm.
 
 use super::super::machine::Machine;
 use super::super::options::Options;
