@@ -36,6 +36,7 @@ pub mod pool;
 pub mod row;
 pub mod score;
 pub(crate) mod simd;
+pub mod state;
 pub mod tokens;
 
 use crate::plan::Kernel;
