@@ -2,6 +2,8 @@
 
 #![allow(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "judged in f64")]
 
+#[path = "encoder/attention.rs"]
+mod attend;
 mod cuda_host;
 #[path = "encoder/model.rs"]
 mod model;
@@ -195,6 +197,29 @@ fn cuda_leaves_alone_what_no_header_names() {
     leaves_alone_what_no_header_names(&gpu);
 }
 
+/// Lengths around the tiles and the reach of a bias, to both sides.
+fn attention_alone(device: &Device, lengths: &[usize]) {
+    attend::computes_what_the_spec_says(device, lengths, false);
+    attend::computes_what_the_spec_says(device, lengths, true);
+}
+
+#[test]
+fn the_processor_attends_as_the_spec_says() {
+    attention_alone(&Device::cpu(), &[1, 2, 47, 49, 128, 129, 130, 300]);
+}
+
+#[test]
+fn wgsl_attends_as_the_spec_says() {
+    let Some(gpu) = software("wgsl_attends_as_the_spec_says") else { return };
+    attention_alone(&gpu, &[1, 17, 130, 300]);
+}
+
+#[test]
+fn cuda_attends_as_the_spec_says() {
+    let Some(gpu) = cuda_host::driver::cuda("cuda_attends_as_the_spec_says") else { return };
+    attention_alone(&gpu, &[1, 17, 300]);
+}
+
 #[test]
 fn each_call_that_fails_is_an_error_and_nothing_hangs() {
     let (model, ids) = small();
@@ -278,7 +303,13 @@ fn what_no_model_takes_is_refused_and_the_encoder_lives_on() {
     let (cpu, null) = (Device::cpu(), Device::null());
     let weights = cpu.weights("weights", &[1, 2, 3, 4]).expect("16 bytes");
     let mut queue = null.queue(QueueOptions { in_flight: 1, outputs: 1 }).expect("a queue");
-    assert!(queue.attach(&[weights]).is_ok(), "both lie in the host's memory");
+    let error = queue
+        .attach(&[weights])
+        .expect_err("of the other device, though both lie in the host's memory");
+    assert!(
+        error.to_string().contains("another device (cpu) were attached to a queue of null"),
+        "{error}"
+    );
 }
 
 #[test]

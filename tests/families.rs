@@ -16,7 +16,7 @@ const OFF_MAX: f64 = 2e-6;
 
 fn agree(device: &Device, ids_max: usize) {
     let all = recorded();
-    assert_eq!(all.len(), 8);
+    assert_eq!(all.len(), 10);
     for recorded in &all {
         let Recorded { name, files, ids, results } = recorded;
         let model =
@@ -120,7 +120,16 @@ fn scores_have_names_and_embeddings_none() {
 #[test]
 fn what_a_family_does_not_have_is_named() {
     for (name, old, new, says) in [
-        ("RobertaModel", "\"roberta\"", "\"mpnet\"", "known: bert, roberta, xlm-roberta"),
+        ("RobertaModel", "\"roberta\"", "\"xlnet\"", "known: bert, roberta, xlm-roberta"),
+        ("RobertaModel", "\"roberta\"", "\"mpnet\"", "type_vocab_size: not known here"),
+        ("MPNetModel", "num_buckets\":32", "num_buckets\":16", "not a whole number from 32 to 32"),
+        ("MPNetModel", "\"mpnet\"", "\"bert\"", "relative_attention_num_buckets: not known here"),
+        (
+            "MPNetModel",
+            "\"num_attention_heads\":2",
+            "\"num_attention_heads\":1",
+            "attention_bias.weight",
+        ),
         ("RobertaModel", "\"pad_token_id\":1", "\"pad_token_id\":9", "pad_token_id: not a whole"),
         ("RobertaModel", "\"absolute\"", "\"relative_key\"", "\"relative_key\" is not supported"),
         ("RobertaModel", "\"use_cache\"", "\"is_decoder\"", "is_decoder: only false"),

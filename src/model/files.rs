@@ -119,9 +119,10 @@ impl Model {
     /// pooling's `config.json` and `sentence_bert_config.json`. Without `modules.json` a result is the mean of the
     /// tokens' vectors.
     ///
-    /// Supported: `model_type` bert, roberta, xlm-roberta, camembert and distilbert; absolute positions; WordPiece,
-    /// byte-level BPE and Unigram. A folder whose `architectures` names the family's `...ForSequenceClassification` has
-    /// a classifier (see [`Model::labels`]). A text in which RoBERTa's `<pad>` stands literally counts it as any token.
+    /// Supported: `model_type` bert, roberta, xlm-roberta, camembert, distilbert and mpnet; absolute positions;
+    /// WordPiece, byte-level BPE and Unigram. A folder whose `architectures` names the family's
+    /// `...ForSequenceClassification` has a classifier (see [`Model::labels`]). A text in which RoBERTa's or MPNet's
+    /// `<pad>` stands literally counts it as any token.
     ///
     /// # Errors
     /// `Source`, naming the file, the field or tensor, and what is accepted.
@@ -237,6 +238,7 @@ impl Inner {
         for (name, shape) in shape.embeddings() {
             known.push((format!("{}embeddings.{name}", self.prefix), shape));
         }
+        known.extend(shape.bias().map(|(name, shape)| (format!("{}{name}", self.prefix), shape)));
         for layer in 0..self.config.layers {
             let name = |name| format!("{}{}", self.prefix, self.config.family.layer(layer, name));
             known.extend(shape.layer().map(|(tensor, shape)| (name(tensor), shape)));

@@ -6,11 +6,11 @@
 //! fixes launch sizes keeps a graph for each bucket that comes.
 
 use super::config::{Config, Pooling};
-use super::family::Family;
+use super::family::{BUCKETS, Family, bucket};
 use super::files::Inner;
 use crate::base::error::Result;
 use crate::base::limits::word;
-use crate::ops::attention::{ATTENTION, AttentionParams};
+use crate::ops::attention::{ATTENTION, AttentionParams, BIAS_REACH, BIAS_SPAN};
 use crate::ops::embed::{self, EMBED, EmbedParams};
 use crate::ops::gemm::{
     Activation, GEMM, GEMM_NORM, GemmNormParams, GemmParams, PANEL, gemm_grid, gemm_norm_grid, pack,
@@ -30,16 +30,17 @@ pub(super) struct LayerShape {
     vocab: usize,
     places: usize,
     types: usize,
+    heads: usize,
     family: Family,
 }
 
 impl LayerShape {
     pub(super) fn new(config: &Config) -> Self {
-        let Config { hidden, inner, vocab, places, types, family, .. } = *config;
-        Self { hidden, inner, vocab, places, types, family }
+        let Config { hidden, inner, vocab, places, types, heads, family, .. } = *config;
+        Self { hidden, inner, vocab, places, types, heads, family }
     }
 
-    /// Names and shapes of the tensors before the first layer; only DistilBERT has no types.
+    /// Names and shapes of the tensors before the first layer.
     pub(super) fn embeddings(&self) -> Vec<(&'static str, Vec<usize>)> {
         let hidden = self.hidden;
         let mut all = vec![
@@ -49,10 +50,22 @@ impl LayerShape {
             ("LayerNorm.weight", vec![hidden]),
             ("LayerNorm.bias", vec![hidden]),
         ];
-        if self.family == Family::DistilBert {
+        if !self.family.has_types() {
             all.remove(2);
         }
         all
+    }
+
+    /// Name and shape of the bias by distance that all layers share.
+    pub(super) fn bias(&self) -> Option<(&'static str, Vec<usize>)> {
+        let shape = vec![BUCKETS, self.heads];
+        (self.family == Family::MpNet).then_some(("encoder.relative_attention_bias.weight", shape))
+    }
+
+    /// Where the bias begins in the buffer of tables, behind the norm; 0: there is none.
+    fn bias_at(&self) -> u32 {
+        let at = (self.places + self.types + 2) * self.hidden;
+        if self.family == Family::MpNet { word(at) } else { 0 }
     }
 
     /// Names and shapes of a layer's tensors, in the order in which they are laid out.
@@ -105,10 +118,13 @@ impl LayerShape {
             for named in shape.embeddings().into_iter().skip(1) {
                 all.extend(embeddings(named)?);
             }
-            if shape.family == Family::DistilBert {
+            if !shape.family.has_types() {
                 // A type of zeros, between positions and norm.
                 let at = shape.places * shape.hidden;
                 all.splice(at..at, std::iter::repeat_n(0.0, shape.hidden));
+            }
+            if let Some((name, of)) = shape.bias() {
+                all.extend(by_distance(&tensor(name.into(), &of)?, shape.heads));
             }
             Ok(("embedding tables", all))
         };
@@ -145,6 +161,15 @@ impl LayerShape {
         }
         Ok(("the classifier", all))
     }
+}
+
+/// A bias by distance as attention takes it: for each head a value for every distance in reach.
+fn by_distance(rows: &[f32], heads: usize) -> impl Iterator<Item = f32> + '_ {
+    let reach = isize::try_from(BIAS_REACH).expect("small");
+    let distances = -reach..isize::try_from(BIAS_SPAN).expect("small") - reach;
+    (0..heads).flat_map(move |head| {
+        distances.clone().map(move |distance| rows[bucket(distance) * heads + head])
+    })
 }
 
 /// What an encoder's queue runs.
@@ -209,7 +234,7 @@ pub(super) fn record(
     let binds = [weights[0].id, weights[1].id, between.x.id];
     plan.step(&EMBED, Grid::Head(token_grid(0)), params, &binds);
     for layer in &weights[2..2 + config.layers] {
-        record_layer(config, &shape, &between, *layer, &mut plan);
+        record_layer(config, &shape, &between, (weights[1], *layer), &mut plan);
     }
     if let (Some(scores), Some(head)) = (scores, weights.get(2 + config.layers)) {
         record_head(config, &between, *head, scores, &mut plan);
@@ -233,7 +258,13 @@ pub(super) fn record(
     Recorded { plan, memory, grids: Grids { by_tokens, by_tile: config.heads } }
 }
 
-fn record_layer(config: &Config, shape: &LayerShape, b: &Between, w: Buf<f32>, plan: &mut Plan) {
+fn record_layer(
+    config: &Config,
+    shape: &LayerShape,
+    b: &Between,
+    (tables, w): (Buf<f32>, Buf<f32>),
+    plan: &mut Plan,
+) {
     let (hidden, inner) = (config.hidden, config.inner);
     let gemm = |depth, columns, weight: &str, bias: &str, activation| GemmParams {
         depth: word(depth),
@@ -266,9 +297,10 @@ fn record_layer(config: &Config, shape: &LayerShape, b: &Between, w: Buf<f32>, p
         heads: word(config.heads),
         head_size: word(hidden / config.heads),
         scale,
-        pad0: 0,
+        bias_at: shape.bias_at(),
     };
-    plan.step(&ATTENTION, Grid::Head(TILE_GRID), params, &[b.qkv.id, b.context.id]);
+    let binds = [b.qkv.id, tables.id, b.context.id];
+    plan.step(&ATTENTION, Grid::Head(TILE_GRID), params, &binds);
     let params = norm(hidden, "attention.output");
     plan.step(&GEMM_NORM, grid(2), params, &[b.context.id, w.id, b.x.id, b.y.id]);
     let (weight, bias) = ("intermediate.dense.weight", "intermediate.dense.bias");
