@@ -29,6 +29,7 @@ pub mod forest;
 pub mod gemm;
 pub mod group;
 pub mod keys;
+pub mod low;
 pub mod math;
 pub mod merge;
 pub mod page;
