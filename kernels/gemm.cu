@@ -12,9 +12,9 @@ struct GemmParams {
     uint32_t panels_at;
     uint32_t bias_at;
     uint32_t activation;
-    uint32_t pad0;
-    uint32_t pad1;
-    uint32_t pad2;
+    uint32_t dtype;
+    uint32_t scales_at;
+    uint32_t smooth_at;
 };
 
 constexpr uint32_t ROWS = 32;

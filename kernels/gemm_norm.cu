@@ -15,7 +15,11 @@ struct GemmNormParams {
     uint32_t gamma_at;
     uint32_t beta_at;
     float eps;
+    uint32_t dtype;
+    uint32_t scales_at;
+    uint32_t smooth_at;
     uint32_t pad0;
+    uint32_t pad1;
 };
 
 // A row has eight threads at least.

@@ -10,9 +10,9 @@ struct GemmParams {
     panels_at: u32,
     bias_at: u32,
     activation: u32,
-    pad0: u32,
-    pad1: u32,
-    pad2: u32,
+    dtype: u32,
+    scales_at: u32,
+    smooth_at: u32,
 }
 
 @group(0) @binding(0) var<storage, read> head: array<u32>;

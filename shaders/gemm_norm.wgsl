@@ -11,7 +11,11 @@ struct GemmNormParams {
     gamma_at: u32,
     beta_at: u32,
     eps: f32,
+    dtype: u32,
+    scales_at: u32,
+    smooth_at: u32,
     pad0: u32,
+    pad1: u32,
 }
 
 @group(0) @binding(0) var<storage, read> head: array<u32>;

@@ -7,6 +7,7 @@
 //! |---|---|
 //! | say what is computed, over which windows | [`Windows`], [`Key`], [`Value`], [`Filter`], [`field!`] |
 //! | have each event scored by its key's past, with alerts | [`Scores`], [`Score`] |
+//! | keep what was learnt of keys, and bring it back | [`States`] |
 //! | say where and how it runs | [`Device`], [`Options`], [`LaneOptions`], [`Policy`], [`Wait`] |
 //! | run it on a thread of its own | [`Pipeline`], with a whole program in its documentation |
 //! | run it on your own thread | [`Inline`] |
@@ -46,7 +47,7 @@ pub use device::Device;
 pub use ops::expr::Filter;
 pub use pipeline::{
     Aside, Feed, Feeds, Inline, Key, Options, Pipeline, Reason, Results, Row, Rows, Score, Scores,
-    SharedFeed, Side, Stats, Sum, Value, Windows,
+    SharedFeed, Side, States, Stats, Sum, Value, Windows,
 };
 pub use ring::{LaneOptions, Policy, Wait};
 

@@ -11,7 +11,7 @@ mod program;
 use folder::Folder;
 use model::{SHAPES, SMALL, files};
 use pelton::Device;
-use pelton::model::{Encoder, EncoderOptions, Model};
+use pelton::model::{Encoder, EncoderOptions, Model, Precision};
 use program::Ran;
 use serde_json::Value;
 
@@ -63,12 +63,32 @@ fn every_line_has_its_line() {
 }
 
 #[test]
+fn lines_are_embedded_at_the_precision_that_was_asked_for() {
+    let folder = Folder::new("dtype", &files(&SMALL, 9));
+    let path = folder.arg();
+    let model = Model::load(&folder.0).expect("a good folder");
+    for precision in [Precision::Bf16, Precision::Int8] {
+        let dtype = precision.to_string();
+        let args = ["--model", path, "--device", "cpu", "--dtype", &dtype];
+        let (code, out, err) = embed(&args, b"turning water\n");
+        assert_eq!(code, Some(0), "{err}");
+        assert!(err.contains(&format!("dtype    {dtype}\n")), "{err}");
+        let options = EncoderOptions { precision, ..EncoderOptions::default() };
+        let mut encoder = Encoder::new(&model, &Device::cpu(), options).expect("it fits");
+        assert_eq!(encoder.embed(&["turning water"]).expect("a text")[0], numbers(out.trim_end()));
+    }
+}
+
+#[test]
 fn mistakes_are_named() {
     let folder = Folder::new("mistakes", &files(&SHAPES[1], 9));
     let path = folder.arg();
     for (args, says) in [
         (&[][..], "--model DIR is missing"),
-        (&["--model", path, "--dtype", "int8"], "--dtype: \"int8\" is not built; there are: f32"),
+        (
+            &["--model", path, "--dtype", "f16"],
+            "--dtype: \"f16\" is not built; there are: f32, bf16, int8",
+        ),
         (&["--model", path, "--max-batch-tokens", "0"], "--max-batch-tokens: \"0\" is no number"),
         (&["--model", path, "--max-batch-tokens", "7", "--device", "cpu"], "batch_tokens: 80 to"),
         (&["--model", path, "--device", "abacus"], "abacus: no such device; devices here:"),

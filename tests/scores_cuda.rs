@@ -6,7 +6,8 @@ mod scores;
 
 use cuda_host::driver::cuda;
 use pelton::Device;
-use scores::{Setup, same, same_forests};
+use scores::states::{same_forgotten, same_restored};
+use scores::{Setup, forest, same, same_forests, wide};
 
 #[test]
 fn cuda_scores_are_those_of_the_processor() {
@@ -34,6 +35,14 @@ fn cuda_forests_are_those_of_the_processor() {
     }
     let moves = vec![Device::cpu(), device.clone()];
     same_forests(&device, 5, &Setup { moves, ..Setup::default() }, 5000);
+}
+
+#[test]
+fn cuda_states_leave_and_come_back() {
+    let Some(device) = cuda("scores_cuda::cuda_states_leave_and_come_back") else { return };
+    assert!(same_forgotten(&device, wide, (60, 32, true), (6, 500)) > 30);
+    same_restored((&device, &Device::cpu()), wide, (7, 1500));
+    same_restored((&Device::cpu(), &device), || forest(64), (8, 600));
 }
 
 #[test]

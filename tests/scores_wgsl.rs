@@ -5,7 +5,8 @@ mod scores;
 
 use kernels::bed::software;
 use pelton::Device;
-use scores::{Setup, same, same_forests};
+use scores::states::{same_forgotten, same_restored};
+use scores::{Setup, forest, same, same_forests, wide};
 
 #[test]
 fn wgsl_scores_are_those_of_the_processor() {
@@ -38,4 +39,14 @@ fn wgsl_forests_are_those_of_the_processor() {
     }
     let moves = vec![Device::cpu(), device.clone()];
     same_forests(&device, 5, &Setup { batch: 64, moves, ..Setup::default() }, 4000);
+}
+
+#[test]
+fn wgsl_states_leave_and_come_back() {
+    let Some(device) = software("scores_wgsl::wgsl_states_leave_and_come_back") else {
+        return;
+    };
+    assert!(same_forgotten(&device, wide, (60, 32, true), (6, 3000)) > 100);
+    same_restored((&device, &Device::cpu()), wide, (7, 4000));
+    same_restored((&Device::cpu(), &device), || forest(64), (8, 2000));
 }

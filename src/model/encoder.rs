@@ -1,10 +1,13 @@
 //! A model on a device: texts in, vectors out, packed into batches without padding.
 
 use super::files::{Misfit, Model};
-use super::plan::{LayerShape, record, row};
+use super::layout::LayerShape;
+use super::plan::{record, row};
+use super::quant::Recipe;
 use crate::base::error::{Error, Result};
 use crate::base::limits::IN_FLIGHT_MAX;
 use crate::device::{Device, Done, Output, ProgramId, Queue, QueueOptions, Wake, Weights};
+use crate::ops::low::{self, Precision};
 use crate::ops::tokens::{Grids, write_head};
 use crate::plan::OUTPUT_HEAD;
 use std::fmt;
@@ -24,11 +27,34 @@ pub struct EncoderOptions {
     pub batch_tokens: usize,
     /// Batches in flight, 1 to 16.
     pub in_flight: usize,
+    /// The element type of linear layers; all else is F32, see [`low`]. `Int8` is calibrated when the encoder is made,
+    /// on texts of ours, which takes the time of some hundred texts.
+    pub precision: Precision,
 }
 
 impl Default for EncoderOptions {
     fn default() -> Self {
-        Self { batch_tokens: 0, in_flight: 2 }
+        Self { batch_tokens: 0, in_flight: 2, precision: Precision::F32 }
+    }
+}
+
+impl EncoderOptions {
+    /// Whether a device does what is asked for.
+    fn check(&self, device: &Device) -> Result<()> {
+        if !(1..=IN_FLIGHT_MAX).contains(&self.in_flight) {
+            return Err(Error::invalid(format!("in_flight: 1 to {IN_FLIGHT_MAX}")));
+        }
+        if self.precision == Precision::F32 {
+            return Ok(());
+        }
+        if !device.caps().serial {
+            let what = format!(
+                "precision: {} runs on the processor alone so far; choose the device cpu, or f32",
+                self.precision
+            );
+            return Err(Error::unsupported(&device.caps().name, what));
+        }
+        low::tier().map(|_| ())
     }
 }
 
@@ -99,6 +125,7 @@ pub struct Encoder {
     model: Model,
     device: Device,
     options: EncoderOptions,
+    recipe: Arc<Recipe>,
     weights: Vec<Weights>,
     queue: Box<dyn Queue>,
     program: ProgramId,
@@ -128,13 +155,15 @@ impl Encoder {
         options: EncoderOptions,
         outputs: usize,
     ) -> Result<Self> {
+        options.check(device)?;
+        let recipe = Arc::new(Recipe::new(model, options.precision)?);
         let shape = LayerShape::new(&model.inner.config);
         let mut weights = Vec::new();
-        for piece in shape.pieces(&model.inner) {
-            let (name, values) = piece?;
-            weights.push(device.weights(name, bytemuck::cast_slice(&values))?);
+        for piece in shape.pieces(&model.inner, &recipe) {
+            let (name, words) = piece?;
+            weights.push(device.weights(name, &words)?);
         }
-        Self::over(model.clone(), device.clone(), weights, (options, outputs))
+        Self::over(model.clone(), device.clone(), (recipe, weights), (options, outputs))
     }
 
     /// Another encoder over the same weights, with a queue and memory of its own: one for each thread.
@@ -142,15 +171,15 @@ impl Encoder {
     /// # Errors
     /// As for `new`.
     pub fn worker(&self) -> Result<Self> {
-        let (weights, outputs) = (self.weights.clone(), self.options.in_flight);
-        let options = (self.options.clone(), outputs);
+        let weights = (Arc::clone(&self.recipe), self.weights.clone());
+        let options = (self.options.clone(), self.options.in_flight);
         Self::over(self.model.clone(), self.device.clone(), weights, options)
     }
 
     fn over(
         model: Model,
         device: Device,
-        weights: Vec<Weights>,
+        (recipe, weights): (Arc<Recipe>, Vec<Weights>),
         (options, outputs): (EncoderOptions, usize),
     ) -> Result<Self> {
         let least = model.tokens_max();
@@ -161,12 +190,10 @@ impl Encoder {
         if !(least..=BATCH_TOKENS_MAX).contains(&batch_tokens) {
             return Err(Error::invalid(format!("batch_tokens: {least} to {BATCH_TOKENS_MAX}")));
         }
-        if !(1..=IN_FLIGHT_MAX).contains(&options.in_flight) {
-            return Err(Error::invalid(format!("in_flight: 1 to {IN_FLIGHT_MAX}")));
-        }
         let batch_sequences = batch_tokens.min(SEQUENCES_MAX);
         let words: Vec<usize> = weights.iter().map(Weights::words).collect();
-        let recorded = record(&model.inner.config, &words, batch_tokens, batch_sequences);
+        let most = (batch_tokens, batch_sequences);
+        let recorded = record(&model.inner.config, &recipe, &words, most);
         let in_flight = options.in_flight;
         let mut queue = device.queue(QueueOptions { in_flight, outputs })?;
         queue.attach(&weights)?;
@@ -179,6 +206,7 @@ impl Encoder {
             model,
             device,
             options,
+            recipe,
             weights,
             queue,
             program,

@@ -3,7 +3,7 @@
 use super::config::{Config, Pooling};
 use super::family;
 use super::json::parse;
-use super::plan::LayerShape;
+use super::layout::LayerShape;
 use super::safetensors::Tensors;
 use super::tokenizer::{self, Tokenizer};
 use crate::base::error::{Error, Result};

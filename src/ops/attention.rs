@@ -11,8 +11,8 @@
 //! maximum, so a result depends on nothing outside its sequence.
 
 use super::float::{exp_neg, largest, sum};
-use super::gemm::{Activation, PANEL};
-use super::simd::{Product, Wide, multiply, wide};
+use super::gemm::PANEL;
+use super::simd::{After, Product, Wide, multiply, wide};
 use super::tokens::{encoder_shader, reads, sequences, weights, writes};
 use crate::params;
 use crate::plan::{Args, Kernel};
@@ -133,9 +133,7 @@ impl OneHead<'_> {
                 rows,
                 depth: size,
                 panels: &room.keys[..padded * size],
-                bias: None,
-                activation: Activation::None,
-                residual: None,
+                after: After::NONE,
                 out_stride: padded,
             };
             multiply(&plain, &mut room.scores);

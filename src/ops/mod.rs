@@ -29,6 +29,7 @@ pub mod forest;
 pub mod gemm;
 pub mod group;
 pub mod keys;
+pub mod low;
 pub mod math;
 pub mod merge;
 pub mod page;
@@ -36,6 +37,7 @@ pub mod pool;
 pub mod row;
 pub mod score;
 pub(crate) mod simd;
+pub mod state;
 pub mod tokens;
 
 use crate::plan::Kernel;

@@ -89,6 +89,11 @@ fn pages(group: &Group, blocks: usize) -> impl Iterator<Item = (Page, BufId)> + 
 }
 
 impl Plans {
+    /// Whether keys are forgotten.
+    pub(super) const fn expires(&self) -> bool {
+        !self.dense && self.keys.expires != 0
+    }
+
     /// The parameters of the row kernels: one for each value and page, with its rows.
     fn steps<'a>(&'a self, groups: &'a [Group]) -> impl Iterator<Item = (RowParams, BufId)> + 'a {
         groups.iter().zip(&self.rows).flat_map(|(group, row)| {
@@ -241,7 +246,7 @@ pub(super) fn key_params(
         key_words: u(key_words),
         record_words: u(record_words),
         filtered: u32::from(query.filter.is_some()),
-        expires: u32::from(query.ttl.is_some()),
+        expires: u32::from(query.ttl.is_some() || query.evict),
         first_slot: 0,
         page_slots: u(page_slots),
         first_id: 0,

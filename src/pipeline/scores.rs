@@ -29,7 +29,9 @@ use std::fmt;
 /// the same bits, WGSL the same where the device divides correctly rounded, else scores within 1e-5.
 ///
 /// State takes 256 bytes a key with one value, 40 more for each further one, in whole lines of 64; a forest adds 64
-/// bytes a key and 12 a point and value. Keys are kept for good.
+/// bytes a key and 12 a point and value. Keys stay unless [`Scores::ttl`] or [`Scores::evict`] says otherwise; what was
+/// learnt of a forgotten key can be fetched ([`Results::forgotten`](super::Results::forgotten)) and brought back
+/// ([`States`](super::States)).
 ///
 /// ```
 /// use pelton::{Device, Inline, Key, Options, Pod, Scores, Zeroable, field};
@@ -89,6 +91,12 @@ pub struct Scores<E> {
     /// [`Score::isolation`]. Mesa's software adapter for WGSL ends a thread after 65,535 turns of its loops, in
     /// silence; there batches may have 64 events at most (`Options::batch_events`), or rows are wrong.
     pub forest: u32,
+    /// Keys not seen for this long in event time are forgotten, an eighth of it later at most; `None` keeps them. Dense
+    /// keys stay.
+    pub ttl: Option<Ticks>,
+    /// When [`Options::keys_max`](super::Options::keys_max) keys are held: forget an eighth of them, those not seen for
+    /// the longest, rather than set the events of new keys aside. That bounds the bytes of state. Dense keys stay.
+    pub evict: bool,
 }
 
 /// On which side of the expected value events alert.
@@ -120,8 +128,16 @@ impl<E> Scores<E> {
             least: 0.0,
             least_share: 0.0,
             forest: 0,
+            ttl: None,
+            evict: false,
         }
     }
+}
+
+/// Whether there are queries of so many values, with forests of so many points.
+pub(super) const fn accepts(values: usize, forest: u32) -> bool {
+    let points = forest.is_power_of_two() && POINTS_MIN <= forest && forest <= POINTS_MAX;
+    1 <= values && values <= VALUES_MAX && (forest == 0 || points)
 }
 
 /// What a pipeline can be asked: [`Windows`](super::Windows) or [`Scores`].
@@ -150,13 +166,15 @@ impl<E: bytemuck::Pod> Scores<E> {
         if !(16.0..=1_048_576.0).contains(&self.horizon) {
             return Err(out_of_range("horizon", self.horizon, "16 to 2^20 spacings"));
         }
-        let accepted = POINTS_MIN..=POINTS_MAX;
-        if self.forest != 0 && !(self.forest.is_power_of_two() && accepted.contains(&self.forest)) {
+        if !accepts(1, self.forest) {
             return Err(out_of_range(
                 "forest",
                 self.forest,
                 "0, or 64, 128, 256, 512, 1024 points",
             ));
+        }
+        if self.ttl == Some(0) {
+            return Err(out_of_range("ttl", 0, "ticks, or None to keep keys"));
         }
         if self.spacing == Some(0) {
             return Err(out_of_range("spacing", 0, "ticks, or None to learn it"));
@@ -223,7 +241,8 @@ impl<E: bytemuck::Pod> sealed::Ask for Scores<E> {
             disorder: 0,
             lateness: 0,
             horizon: Ticks::MAX,
-            ttl: None,
+            ttl: self.ttl,
+            evict: self.evict,
             scores: Some(params),
         })
     }

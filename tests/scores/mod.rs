@@ -4,6 +4,7 @@
 
 #[path = "../spec/scores.rs"]
 pub mod spec;
+pub mod states;
 
 use pelton::base::rng::SplitMix;
 use pelton::{
@@ -161,7 +162,7 @@ fn same_of<const N: usize>(
     }
 }
 
-fn settle(engine: &mut Inline<Reading>, scored: &mut Scored) {
+pub fn settle(engine: &mut Inline<Reading>, scored: &mut Scored) {
     let mut take = |rows: Rows| {
         assert_eq!((rows.iter().len(), rows.scores().len()), (0, rows.len()));
         for score in rows.scores() {

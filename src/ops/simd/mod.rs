@@ -13,13 +13,15 @@ mod add;
 mod gemm;
 #[cfg(target_arch = "x86_64")]
 mod lookup;
+mod low;
 #[cfg(target_arch = "x86_64")]
 mod times;
 mod wide;
 #[cfg(target_arch = "x86_64")]
 mod words;
 
-pub(super) use gemm::{Product, multiply};
+pub(super) use gemm::{After, Product, multiply};
+pub(super) use low::{Low, Tier, multiply_low, tier};
 pub(super) use wide::{Wide, wide};
 
 #[cfg(target_arch = "x86_64")]
