@@ -81,6 +81,8 @@ fn a_message_has_the_topic_that_is_nearest() {
     let topics =
         Temporary::new("topics.txt", "wet\twater, a jet\n\nturning wheel\n\"wet\"\tx\n".as_bytes());
     let args = ["--model", folder.arg(), "--topics", topics.arg(), "--device", "cpu"];
+    let low = run_on("moderation", &[&args[..], &["--dtype", "int8"]].concat(), b"turning wheel\n");
+    close(&lines(&low)[&1], "turning wheel", 1.0);
     let ran = run_on("moderation", &args, b"turning wheel\nx\na wheel of water\n");
     assert_eq!(ran.code, Some(0), "{}", ran.err);
     let lines = lines(&ran);
@@ -135,6 +137,10 @@ fn mistakes_are_named() {
         (
             &["--model", classes.arg(), "--full", "spin"],
             "--full: \"spin\"; known: wait, reject, drop",
+        ),
+        (
+            &["--model", classes.arg(), "--dtype", "f8"],
+            "--dtype: \"f8\" is not built; there are: f32",
         ),
         (&["--model", classes.arg(), "--made", "-1"], "--made: \"-1\" is no whole number"),
         (&["--model", classes.arg(), "--deadline", "soon"], "--deadline: "),

@@ -3,6 +3,7 @@
 use lexopt::prelude::{Long, Short, ValueExt};
 use pelton::Policy;
 use pelton::connect::text::duration;
+use pelton::model::Precision;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -16,6 +17,7 @@ usage: moderation --model DIR [--topics FILE] [options]
   --model DIR       a model folder as it is; one with a classification head gives messages its labels
   --topics FILE     for a model of embeddings: a topic a line, `label<TAB>example` or a text that is both;
                     a message gets the label of the nearest example, by cosine
+  --dtype TYPE      f32, bf16 or int8: of the linear layers; the rest is f32     [f32]
   --device NAME     best, cpu, wgpu, wgpu:PART-OF-NAME or cuda                   [best]
   --deadline TIME   when a message should be judged, from when it was read       [100ms]
   --full WHAT       when messages come faster than the model reads: wait,
@@ -34,6 +36,7 @@ classifier's outputs through a softmax, or the cosine. Counts, throughput and la
 pub(crate) struct Args {
     pub(crate) model: PathBuf,
     pub(crate) topics: Option<PathBuf>,
+    pub(crate) precision: Precision,
     pub(crate) device: String,
     pub(crate) deadline: Duration,
     pub(crate) policy: Policy,
@@ -51,6 +54,7 @@ pub(crate) fn parse<A: Into<OsString>>(args: impl IntoIterator<Item = A>) -> Res
     let mut parsed = Args {
         model: PathBuf::new(),
         topics: None,
+        precision: Precision::F32,
         device: "best".into(),
         deadline: Duration::from_millis(100),
         policy: Policy::Block,
@@ -72,6 +76,12 @@ fn read(args: &mut Args, mut parser: lexopt::Parser) -> Result<(), lexopt::Error
             Long("model") => args.model = parser.value()?.into(),
             Long("topics") => args.topics = Some(parser.value()?.into()),
             Long("device") => args.device = parser.value()?.string()?,
+            Long("dtype") => {
+                let text = parser.value()?.string()?;
+                let wrong =
+                    |_| format!("--dtype: {text:?} is not built; there are: f32, bf16, int8");
+                args.precision = text.parse().map_err(wrong)?;
+            }
             Long("deadline") => {
                 let text = parser.value()?.string()?;
                 let ns = duration(&text).map_err(|error| format!("--deadline: {error}"))?;

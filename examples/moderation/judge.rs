@@ -20,7 +20,12 @@ impl Judge {
     ///
     /// # Errors
     /// `Invalid` for topics that are missing or not wanted, `Source` for a file that cannot be read; what devices say.
-    pub(crate) fn new(model: &Model, device: &Device, file: Option<&Path>) -> Result<Self, Error> {
+    pub(crate) fn new(
+        model: &Model,
+        device: &Device,
+        options: EncoderOptions,
+        file: Option<&Path>,
+    ) -> Result<Self, Error> {
         match (model.labels(), file) {
             (Some(labels), None) => Ok(Self::Classes(labels.to_vec())),
             (Some(_), Some(_)) => Err(Error::invalid(
@@ -32,7 +37,6 @@ impl Judge {
             (None, Some(file)) => {
                 let topics = topics(file)?;
                 let texts: Vec<&str> = topics.iter().map(|(_, text)| &text[..]).collect();
-                let options = EncoderOptions::default();
                 let vectors = Encoder::new(model, device, options)?.embed(&texts)?;
                 let all = topics.iter().zip(vectors.rows());
                 let unit = |row: &[f32]| row.iter().map(|x| x / length(row)).collect();

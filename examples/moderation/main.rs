@@ -11,7 +11,7 @@ mod messages;
 use args::{Args, HELP};
 use judge::Judge;
 use messages::Made;
-use pelton::model::Model;
+use pelton::model::{EncoderOptions, Model};
 use pelton::pipeline::texts::{TextFeed, TextPipeline, Texts, Vectors};
 use pelton::{Device, Error, Options};
 use std::io::{self, BufWriter, Stdout, Write};
@@ -63,12 +63,13 @@ impl Lines {
 fn run(args: &Args) -> Result<(), Error> {
     let model = Model::load(&args.model)?;
     let device = Device::named(&args.device)?;
-    let judge = Judge::new(&model, &device, args.topics.as_deref())?;
+    let encoder = EncoderOptions { precision: args.precision, ..EncoderOptions::default() };
+    let judge = Judge::new(&model, &device, encoder.clone(), args.topics.as_deref())?;
     eprintln!("device   {}: {}", device.caps().name, device.why());
     eprintln!("model    sha256 {}", model.hash());
     let mut options = Options { latency_target: Some(args.deadline), ..Options::on(device) };
     options.lane.policy = args.policy;
-    let texts = Texts { bytes_max: BYTES_MAX, ..Texts::new(&model) };
+    let texts = Texts { encoder, bytes_max: BYTES_MAX, ..Texts::new(&model) };
     let pipeline = TextPipeline::start(texts, options)?;
     let lane = pipeline.lane()?;
     let out = Lines(Mutex::new(BufWriter::with_capacity(1 << 16, io::stdout())));
