@@ -97,7 +97,8 @@ impl TextEngine {
         let sequences = encoder.batch_sequences().min(options.batch_events);
         let (dim, stride) = encoder.widths();
         Ok(Self {
-            packing: Packing::new(encoder.batch_tokens(), sequences, deadline_ns),
+            packing: Packing::new(encoder.batch_tokens(), sequences, deadline_ns)
+                .serial(options.device.caps().serial),
             model: texts.model,
             encoder,
             in_flight,
