@@ -7,6 +7,7 @@
 //! |---|---|
 //! | say what is computed, over which windows | [`Windows`], [`Key`], [`Value`], [`Filter`], [`field!`] |
 //! | have each event scored by its key's past, with alerts | [`Scores`], [`Score`] |
+//! | notice that a mean has changed | [`learn`] |
 //! | say where and how it runs | [`Device`], [`Options`], [`LaneOptions`], [`Policy`], [`Wait`] |
 //! | run it on a thread of its own | [`Pipeline`], with a whole program in its documentation |
 //! | run it on your own thread | [`Inline`] |
@@ -32,6 +33,7 @@ compile_error!("pelton reads the fields of events as little-endian words, as GPU
 pub mod base;
 pub mod connect;
 pub mod device;
+pub mod learn;
 #[cfg(feature = "model")]
 pub mod model;
 pub mod ops;
