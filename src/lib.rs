@@ -46,6 +46,7 @@ pub use base::field::Field;
 pub use bytemuck::{Pod, Zeroable};
 pub use device::Device;
 pub use ops::expr::Filter;
+pub use ops::half_space::HalfSpaces;
 pub use pipeline::{
     Aside, Feed, Feeds, Inline, Key, Options, Pipeline, Reason, Results, Row, Rows, Score, Scores,
     SharedFeed, Side, Stats, Sum, Value, Windows,

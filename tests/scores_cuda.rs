@@ -6,7 +6,7 @@ mod scores;
 
 use cuda_host::driver::cuda;
 use pelton::Device;
-use scores::{Setup, same, same_forests};
+use scores::{Setup, same, same_forests, same_half_spaces};
 
 #[test]
 fn cuda_scores_are_those_of_the_processor() {
@@ -37,6 +37,18 @@ fn cuda_forests_are_those_of_the_processor() {
 }
 
 #[test]
+fn cuda_half_spaces_are_those_of_the_processor() {
+    let Some(device) = cuda("scores_cuda::cuda_half_spaces_are_those_of_the_processor") else {
+        return;
+    };
+    for (seed, batch, n) in [(1, 1024, 9000), (2, 7, 700)] {
+        same_half_spaces(&device, seed, &Setup { batch, in_flight: 3, ..Setup::default() }, n);
+    }
+    let moves = vec![Device::cpu(), device.clone()];
+    same_half_spaces(&device, 5, &Setup { moves, ..Setup::default() }, 5000);
+}
+
+#[test]
 fn kernels_score_alike_in_all_orders() {
     for order in 0..10 {
         let test = "scores_cuda::kernels_score_alike_in_all_orders";
@@ -45,6 +57,7 @@ fn kernels_score_alike_in_all_orders() {
         same(&device, order, &setup, 3000);
         if order < 3 {
             same_forests(&device, order, &setup, 1500);
+            same_half_spaces(&device, order, &setup, 3000);
         }
     }
 }

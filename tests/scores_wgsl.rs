@@ -5,7 +5,7 @@ mod scores;
 
 use kernels::bed::software;
 use pelton::Device;
-use scores::{Setup, same, same_forests};
+use scores::{Setup, same, same_forests, same_half_spaces};
 
 #[test]
 fn wgsl_scores_are_those_of_the_processor() {
@@ -38,4 +38,16 @@ fn wgsl_forests_are_those_of_the_processor() {
     }
     let moves = vec![Device::cpu(), device.clone()];
     same_forests(&device, 5, &Setup { batch: 64, moves, ..Setup::default() }, 4000);
+}
+
+#[test]
+fn wgsl_half_spaces_are_those_of_the_processor() {
+    let Some(device) = software("scores_wgsl::wgsl_half_spaces_are_those_of_the_processor") else {
+        return;
+    };
+    for (seed, batch, n) in [(1, 64, 8000), (2, 7, 500), (3, 500, 20_000)] {
+        same_half_spaces(&device, seed, &Setup { batch, in_flight: 3, ..Setup::default() }, n);
+    }
+    let moves = vec![Device::cpu(), device.clone()];
+    same_half_spaces(&device, 5, &Setup { batch: 64, moves, ..Setup::default() }, 6000);
 }
