@@ -29,7 +29,7 @@
 
 use super::ewma::near_zero;
 use super::math::{inverse, ln};
-use super::score::{BINDS, ScoreParams, score_with_forests};
+use super::score::{BINDS, ScoreParams, score_with_more, scores_wgsl};
 use crate::base::limits::word;
 use crate::plan::Kernel;
 
@@ -40,13 +40,8 @@ pub static FOREST: Kernel = Kernel {
     params: ScoreParams::FIELDS,
     events: true,
     binds: BINDS,
-    wgsl: concat!(
-        include_str!("../../shaders/window.wgsl"),
-        include_str!("../../shaders/isolation.wgsl"),
-        include_str!("../../shaders/scores.wgsl"),
-        include_str!("../../shaders/forest.wgsl")
-    ),
-    cpu: score_with_forests,
+    wgsl: scores_wgsl!("forest.wgsl"),
+    cpu: score_with_more,
 };
 
 /// Forests of a value: of itself, and of its short and its middle mean.
