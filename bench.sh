@@ -45,6 +45,8 @@ BENCHES=(
   "A3-ewma-1m | bench score A3-ewma-1m       | the same, 1,000,000 keys"
   "T3-f32-1x32 | peer encoder T3-f32-1x32  | MiniLM in F32 on one core, one text of 32 tokens, against candle"
   "T3-f32-32x128 | peer encoder T3-f32-32x128 | the same, 32 texts of 128 tokens"
+  "T6-load    | bench text_load T6-load    | ten minutes of texts in bursts at 90 % of capacity: deadlines, memory"
+  "T6-brief   | bench text_load T6-brief   | the same for one minute"
   "S7-default | first_minutes S7-default 250 | CPU seconds of a clean build and run of the quickstart"
   "S7-none    | first_minutes S7-none 40 --no-default-features | the same with no features"
 )
@@ -65,6 +67,9 @@ peer() {
 
 # bench FILE ID: a bench of this package.
 bench() {
+  if [[ $1 == text_load && -z ${PELTON_MINILM-} ]] && PELTON_MINILM=$(tests/encoder/fetch.sh --folder); then
+    export PELTON_MINILM
+  fi
   cargo bench -q --bench "$1" -- "$2"
 }
 

@@ -77,6 +77,23 @@ impl Packing {
         self.deadline_ns.map_or(u64::MAX, |ns| stamp_ns.saturating_add(ns))
     }
 
+    /// Tokens of events that may wait for batches: those of two batches, and no more than take half of the time to a
+    /// deadline. What does not wait here waits in a lane, whose policy knows what to do with it.
+    #[allow(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "an estimate, clamped"
+    )]
+    pub(super) fn admitted(&self) -> usize {
+        let most = 2 * self.tokens_max;
+        let Some(deadline_ns) = self.deadline_ns else { return most };
+        let (fixed, each) = self.cost.line();
+        let fits = (deadline_ns as f64 / 2.0 - fixed) / each.max(1e-9);
+        // One event is taken in any case.
+        fits.clamp(1.0, most as f64) as usize
+    }
+
     /// Room for the batch that begins with a sequence of so many tokens, whose deadline is the earliest. `left_ns` is
     /// the time to that deadline, `ahead` the tokens of batches that the device does before.
     #[allow(
@@ -165,6 +182,22 @@ mod tests {
         assert_eq!(first(&packing, 20 * MS, (0, 0)), 1000);
         assert_eq!(first(&packing, MS, (0, 0)), 1000, "it is late in any case");
         assert_eq!(Packing::new(50, 9, Some(0)).room(50, 0, (0, 0)).tokens, 50);
+    }
+
+    #[test]
+    fn what_waits_is_done_in_half_of_the_deadline() {
+        let mut packing = Packing::new(1000, 1000, Some(20 * MS));
+        assert_eq!(packing.admitted(), 2000, "nothing is known yet");
+        for tokens in (10..1000).step_by(10) {
+            packing.learn(tokens, MS + 10_000 * tokens as u64);
+        }
+        let found = packing.admitted();
+        assert!((860..940).contains(&found), "9 of 10 ms at 10 us a token: {found}");
+        for _ in 0..500 {
+            packing.learn(10, 100 * MS);
+        }
+        assert_eq!(packing.admitted(), 1, "one is taken in any case");
+        assert_eq!(Packing::new(1000, 9, None).admitted(), 2000);
     }
 
     #[test]
