@@ -5,6 +5,8 @@
 mod family;
 #[path = "encoder/model.rs"]
 mod model;
+#[allow(dead_code, reason = "the allocator is what is used here")]
+mod steady;
 
 use model::{SHAPES, SMALL, files, tensors};
 use pelton::base::rng::SplitMix;
@@ -12,6 +14,9 @@ use pelton::model::{Model, Pooling};
 use std::collections::BTreeMap;
 
 type Files = BTreeMap<String, Vec<u8>>;
+
+/// Bytes that may be asked for at once, whatever a file says: a few times what the largest file here has.
+const BYTES_MAX: usize = 4 << 20;
 
 /// Mutations of each kind of file of BERT's, and of all other families' and tokenizers' kinds together: a fifth of all.
 /// That is 170,000 where everything is checked; PELTON_MUTATIONS sets it, and 2,000,000 makes ten million in all.
@@ -276,6 +281,8 @@ fn mutations_of(good: &Files, name: &str, seed: u64, count: u64) -> u64 {
             }
         }
     }
+    let largest = steady::largest();
+    assert!(largest <= BYTES_MAX, "{name}: {largest} bytes were asked for at once");
     assert!(refused > count / 4, "{name}: {loaded} loaded, {refused} refused");
     loaded
 }
