@@ -9,7 +9,7 @@ use crate::base::time::{Shape, Ticks};
 use crate::ops::batch::join;
 use crate::ops::expr::Filter;
 use crate::ops::forest::{POINTS_MAX, POINTS_MIN};
-use crate::ops::half_space::{HalfSpaces, MASSES_MAX};
+use crate::ops::half_space::{HalfSpaces, MASSES_MAX, TREES_MAX};
 use crate::ops::page::ALONE;
 use crate::ops::row::Kind;
 use crate::ops::score::{
@@ -30,7 +30,8 @@ use std::fmt;
 /// the same bits, WGSL the same where the device divides correctly rounded, else scores within 1e-5.
 ///
 /// State takes 256 bytes a key with one value, 40 more for each further one, in whole lines of 64; a forest adds 64
-/// bytes a key and 12 a point and value, half-space trees 64 bytes and 4 times trees times 2^(height + 1). Keys are kept for good.
+/// bytes a key and 12 a point and value, half-space trees 64 bytes and 4 times trees times 2^(height + 1). Keys are
+/// kept for good.
 ///
 /// ```
 /// use pelton::{Device, Inline, Key, Options, Pod, Scores, Zeroable, field};
@@ -151,7 +152,7 @@ fn out_of_range(name: &str, value: impl fmt::Display, accepted: &str) -> Error {
 
 fn check_half_spaces(trees: HalfSpaces) -> Result<()> {
     let ranges = [
-        ("half_spaces.trees", trees.trees, 1..=64),
+        ("half_spaces.trees", trees.trees, 1..=word(TREES_MAX)),
         ("half_spaces.height", trees.height, 1..=10),
         ("half_spaces.window", trees.window, 16..=32_768),
     ];
