@@ -3,7 +3,7 @@
 
 use pelton::HalfSpaces;
 use pelton::base::rng::SplitMix;
-use pelton::ops::half_space::{COUNT, KNOWN, MASSES, MIDDLE, POINT};
+use pelton::ops::half_space::{COUNT, Cuts, KNOWN, MASSES, MIDDLE, POINT};
 use pelton::ops::half_space::{coordinate, dimension, offset};
 
 /// A tree as the definition has it: every node of its own, with the points it has counted.
@@ -139,14 +139,14 @@ fn masses_are_those_of_the_definition() {
         let spaces = HalfSpaces { trees, height, window };
         assert_eq!(HalfSpaces::unpacked(spaces.packed()), spaces);
         let mut naive = Naive::new(height, window, (0..trees).map(|tree| hashed(tree, values)));
-        let mut state = vec![0; spaces.words()];
+        let (mut state, cuts) = (vec![0; spaces.words()], Cuts::new(spaces, values));
         let (mut least, mut most) = (u32::MAX, 0);
         for i in 0..2000 {
             let spread = [1 << 16, 1 << 9][usize::from(i % 3 > 0)];
             let point: Vec<u32> =
                 (0..values).map(|_| u32::try_from(rng.below(spread)).unwrap()).collect();
             state[POINT..POINT + values as usize].copy_from_slice(&point);
-            let got = spaces.mass(&mut state, values);
+            let got = spaces.mass(&mut state, &cuts);
             let want = naive.step(&point[..]);
             assert_eq!(got.known.then_some(u64::from(got.sum)), want, "{spaces:?}, event {i}");
             if let Some(want) = want {
@@ -175,12 +175,12 @@ fn masses_are_those_of_the_definition() {
 fn the_largest_sums_fit() {
     for (trees, height) in [(64, 8), (16, 10)] {
         let spaces = HalfSpaces { trees, height, window: 32_768 };
-        let mut state = vec![0; spaces.words()];
+        let (mut state, cuts) = (vec![0; spaces.words()], Cuts::new(spaces, 1));
         state[POINT] = MIDDLE;
         for _ in 0..32_768 {
-            assert!(!spaces.mass(&mut state, 1).known);
+            assert!(!spaces.mass(&mut state, &cuts).known);
         }
-        let got = spaces.mass(&mut state, 1);
+        let got = spaces.mass(&mut state, &cuts);
         assert_eq!((got.sum, got.level, got.rarity), (spaces.sum_max(), 0.0, 0.0));
         assert_eq!(u64::from(got.sum), u64::from(trees) * 32_768 * ((2 << height) - 1));
     }

@@ -29,7 +29,7 @@
 
 use super::ewma::near_zero;
 use super::math::{inverse, ln};
-use super::score::{BINDS, ScoreParams, score_with_more, scores_wgsl};
+use super::score::{BINDS, ScoreParams, score_with_forests, scores_wgsl};
 use crate::base::limits::word;
 use crate::plan::Kernel;
 
@@ -41,7 +41,7 @@ pub static FOREST: Kernel = Kernel {
     events: true,
     binds: BINDS,
     wgsl: scores_wgsl!("forest.wgsl"),
-    cpu: score_with_more,
+    cpu: score_with_forests,
 };
 
 /// Forests of a value: of itself, and of its short and its middle mean.

@@ -29,9 +29,10 @@
 
 use super::ewma::held;
 use super::math::{inverse, ln};
-use super::score::{BINDS, ScoreParams, score_with_more, scores_wgsl};
+use super::score::{BINDS, ScoreParams, score_with_half_spaces, scores_wgsl};
 use crate::base::limits::VALUES_MAX;
 use crate::plan::Kernel;
+use std::array::from_fn;
 
 /// The kernel `ops::score` with half-space trees.
 pub static HALF_SPACE: Kernel = Kernel {
@@ -40,7 +41,7 @@ pub static HALF_SPACE: Kernel = Kernel {
     events: true,
     binds: BINDS,
     wgsl: scores_wgsl!("half_space.wgsl"),
-    cpu: score_with_more,
+    cpu: score_with_half_spaces,
 };
 
 /// State: events of the running window.
@@ -51,10 +52,14 @@ pub const KNOWN: usize = 1;
 pub const POINT: usize = 8;
 /// State: where masses begin.
 pub const MASSES: usize = POINT + VALUES_MAX;
+/// Most trees.
+pub const TREES_MAX: usize = 64;
 /// Most words of the masses of a key.
 pub const MASSES_MAX: usize = 1 << 15;
 /// The coordinate of what is expected.
 pub const MIDDLE: u32 = 1 << 15;
+/// Trees that the processor goes down side by side: as many as registers hold.
+const ABREAST: usize = 5;
 /// Deviations that lie halfway from the middle to the edge.
 const HALFWAY: f32 = 4.0;
 
@@ -118,45 +123,105 @@ impl HalfSpaces {
     }
 
     /// The mass around the point in the state, which is then learnt.
-    pub fn mass(self, state: &mut [u32], dimensions: u32) -> Mass {
+    pub fn mass(self, state: &mut [u32], cuts: &Cuts) -> Mass {
         let (head, masses) = state.split_at_mut(MASSES);
-        let mut sum = 0;
-        for (tree, masses) in (0..self.trees).zip(masses.chunks_exact_mut(2 << self.height)) {
-            sum += self.walk(masses, tree, &head[POINT..], dimensions);
+        let point: &[u32; VALUES_MAX] = head[POINT..].first_chunk().expect("a line");
+        let masses = &mut masses[..self.masses()];
+        let nodes = 2usize << self.height;
+        let (mut sum, mut first) = (0, 0);
+        let mut several = masses.chunks_exact_mut(ABREAST * nodes);
+        for masses in &mut several {
+            sum += self.walk::<ABREAST>(masses, first, point, cuts);
+            first += ABREAST;
+        }
+        for masses in several.into_remainder().chunks_exact_mut(nodes) {
+            sum += self.walk::<1>(masses, first, point, cuts);
+            first += 1;
         }
         let known = head[KNOWN] != 0;
         head[COUNT] += 1;
         if head[COUNT] == self.window {
             (head[COUNT], head[KNOWN]) = (0, 1);
-            masses[..self.masses()].iter_mut().for_each(|mass| *mass <<= 16);
+            masses.iter_mut().for_each(|mass| *mass <<= 16);
         }
         if !known {
             return Mass { known, sum: 0, level: 0.0, rarity: 0.0 };
         }
         let level = ln(real(self.sum_max()) * inverse(real(sum)));
-        let rarity = level * inverse(ln(real((2 << self.height) - 1)));
+        let rarity = level * cuts.by_largest;
         Mass { known, sum, level, rarity: if rarity > 1.0 { 1.0 } else { rarity } }
     }
 
-    /// Goes down a tree: the sum over its nodes up to the first light one; adds one to all of them.
+    /// Goes down some trees, from the `first` on, side by side, since each step waits for the one before it: the sum
+    /// over the nodes of each up to the first light one; adds one to all nodes on the ways.
     #[inline(always)]
-    fn walk(self, masses: &mut [u32], tree: u32, point: &[u32], dimensions: u32) -> u32 {
-        // How many cuts each dimension has had, four bits each.
-        let (mut node, mut cuts, mut sum, mut light) = (1, 0u32, 0, false);
-        for depth in 0..=self.height {
-            let mass = &mut masses[node as usize];
-            if !light {
-                sum += (*mass >> 16) << depth;
-                light = (*mass >> 16) * 10 < self.window;
+    fn walk<const TREES: usize>(
+        self,
+        masses: &mut [u32],
+        first: usize,
+        point: &[u32; VALUES_MAX],
+        cuts: &Cuts,
+    ) -> u32 {
+        let nodes = 2usize << self.height;
+        let dimensions = &cuts.dimensions[first * nodes..][..TREES * nodes];
+        let masses = &mut masses[..TREES * nodes];
+        let offsets = &cuts.offsets[first..][..TREES];
+        // The 17 bits of a place stand at the top: the next one is what falls out.
+        let mut places: [[u32; VALUES_MAX]; TREES] =
+            from_fn(|tree| from_fn(|i| (point[i] + offsets[tree][i]) << 15));
+        let light = self.window.div_ceil(10) << 16;
+        // `heavy` lets reference masses through up to the first light node.
+        let (mut node, mut heavy, mut sum) = ([1usize; TREES], [0xFFFF_0000; TREES], 0);
+        for tree in 0..TREES {
+            let root = &mut masses[tree * nodes + 1];
+            sum += *root >> 16;
+            *root += 1;
+        }
+        for depth in 1..=self.height {
+            for tree in 0..TREES {
+                let cut = dimensions[tree * nodes + node[tree]];
+                let place = &mut places[tree][usize::from(cut) % VALUES_MAX];
+                let (rest, right) = place.overflowing_add(*place);
+                *place = rest;
+                node[tree] = 2 * node[tree] + usize::from(right);
+                let mass = &mut masses[tree * nodes + node[tree]];
+                sum += (*mass & heavy[tree]) >> (16 - depth);
+                heavy[tree] = if *mass < light { 0 } else { heavy[tree] };
+                *mass += 1;
             }
-            *mass += 1;
-            let dimension = dimension(tree, node, dimensions);
-            let place = point[dimension as usize] + offset(tree, dimension);
-            let nth = cuts >> (4 * dimension) & 15;
-            cuts += 1 << (4 * dimension);
-            node = node << 1 | (place >> (16 - nth) & 1);
         }
         sum
+    }
+}
+
+/// All that trees are by their numbers: worked out once a batch, a few microseconds.
+pub struct Cuts {
+    /// For each node, where its mass lies, which dimension it cuts.
+    dimensions: [u8; MASSES_MAX],
+    /// By how much each tree sees each dimension moved.
+    offsets: [[u32; VALUES_MAX]; TREES_MAX],
+    /// One by the largest level.
+    by_largest: f32,
+}
+
+impl Cuts {
+    /// Those of trees in a space of so many dimensions.
+    pub fn new(spaces: HalfSpaces, dimensions: u32) -> Self {
+        let by_largest = inverse(ln(real((2 << spaces.height) - 1)));
+        let mut cuts =
+            Self { dimensions: [0; MASSES_MAX], offsets: [[0; VALUES_MAX]; TREES_MAX], by_largest };
+        let trees = cuts.dimensions.chunks_exact_mut(2 << spaces.height).zip(&mut cuts.offsets);
+        for (tree, (nodes, offsets)) in (0..spaces.trees).zip(trees) {
+            for (node, cut) in (0..).zip(nodes) {
+                #[allow(clippy::cast_possible_truncation, reason = "8 at most")]
+                let dimension = dimension(tree, node, dimensions) as u8;
+                *cut = dimension;
+            }
+            for (dimension, moved) in (0..dimensions).zip(offsets) {
+                *moved = offset(tree, dimension);
+            }
+        }
+        cuts
     }
 }
 

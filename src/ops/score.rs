@@ -22,7 +22,7 @@ use super::decide::{self, PRIOR, RING_PEAKS, SLOPE_FIRST};
 use super::ewma::{self, Distance, TRACK, VALUE_MAX, held, near_zero};
 use super::forest::{self, Isolation};
 use super::group::{GROUPED, LIST, SEGMENT, SEGMENTS};
-use super::half_space::{self, HalfSpaces};
+use super::half_space::{self, Cuts, HalfSpaces};
 use super::math::{inverse, ln, ticks};
 use super::page::{Page, Slot, slot_map};
 use super::row::Kind;
@@ -299,11 +299,17 @@ fn by_distance(far: &Distance, seen: u32) -> Level {
 }
 
 /// By whatever was asked for.
-fn level(state: &mut [u32], p: &ScoreParams, far: &Distance, apart: Isolation, seen: u32) -> Level {
-    if p.half_spaces > 0 {
+fn level(
+    state: &mut [u32],
+    p: &ScoreParams,
+    far: &Distance,
+    cuts: Option<&Cuts>,
+    apart: Isolation,
+    seen: u32,
+) -> Level {
+    if let Some(cuts) = cuts {
         let spaces = &mut state[state_words(p.values as usize)..];
-        let mass =
-            HalfSpaces::unpacked(p.half_spaces).mass(spaces, half_space::dimensions(p.values));
+        let mass = HalfSpaces::unpacked(p.half_spaces).mass(spaces, cuts);
         return Level { known: mass.known, level: mass.level, dense: mass.rarity };
     }
     if p.forest > 0 {
@@ -318,6 +324,7 @@ fn level(state: &mut [u32], p: &ScoreParams, far: &Distance, apart: Isolation, s
 fn step<const VALUES: usize>(
     state: &mut [u32],
     p: &ScoreParams,
+    cuts: Option<&Cuts>,
     event: &[u32],
     row: &mut [u32; ROW],
 ) {
@@ -325,13 +332,13 @@ fn step<const VALUES: usize>(
     let steps = advance(state, p, time);
     let decays = ewma::decays(steps, p.rate);
     let mut far = Distance { z2: -1.0, off: 0.0, expected: 0.0, variance: 0.0 };
-    let (mut flags, mut value, mut most) = (MISSING, 0.0, 0);
-    let (points, spaces) = if VALUES == 0 { (p.forest, p.half_spaces) } else { (0, 0) };
+    let (mut flags, mut value, mut most) = (MISSING | USUAL, 0.0, 0);
+    let (points, cuts) = if VALUES == 0 { (p.forest, cuts) } else { (0, None) };
     let mut apart = Isolation { fine: -1.0, coarse: 0.0 };
     for i in 0..if VALUES == 0 { p.values as usize } else { VALUES } {
         let (at, kind) = p.value(i);
         let Some(x) = number(kind, event[at]) else {
-            if spaces > 0 {
+            if cuts.is_some() {
                 put_point(state, p, i, None);
             }
             continue;
@@ -339,7 +346,7 @@ fn step<const VALUES: usize>(
         let clamped = held(x, VALUE_MAX);
         flags |= if clamped == x { 0 } else { CLAMPED };
         let found = ewma::distance(state, track(i), clamped, decays);
-        if spaces > 0 {
+        if cuts.is_some() {
             put_point(state, p, i, Some(clamped));
         }
         if points > 0 {
@@ -358,22 +365,18 @@ fn step<const VALUES: usize>(
         let seen = state[SEEN].saturating_add(1);
         state[SEEN] = seen;
         let judged = match VALUES {
-            0 => level(state, p, &far, apart, seen),
+            0 => level(state, p, &far, cuts, apart, seen),
             _ => by_distance(&far, seen),
         };
         dense = judged.dense;
         let middle = f32::from_bits(state[track(most) + 4]);
-        let few = points == 0 && spaces == 0 && state[PEAKS] < PRIOR && seen / 4 <= p.warm;
+        let few = points == 0 && cuts.is_none() && state[PEAKS] < PRIOR && seen / 4 <= p.warm;
         if seen <= p.warm || few || !judged.known || middle < ewma::SETTLED {
             flags |= WARMING;
         }
         if judged.known {
-            (surprise, flags) = decide::decide(state, p, &far, judged.level, flags);
-        } else {
-            flags |= USUAL;
+            (surprise, flags) = decide::decide(state, p, &far, judged.level, flags & !USUAL);
         }
-    } else {
-        flags |= USUAL;
     }
     if VALUES == 0 {
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "from 0 to 1")]
@@ -402,20 +405,27 @@ fn key(p: &ScoreParams, event: &[u32]) -> [u32; 2] {
 fn score(args: Args<'_>) {
     let p: ScoreParams = args.params();
     match p.values {
-        1 => score_as::<1>(args, &p),
-        _ => score_as::<0>(args, &p),
+        1 => score_as::<1>(args, &p, None),
+        _ => score_as::<0>(args, &p, None),
     }
 }
 
-/// The kernels `forest` and `half_space`.
-pub(super) fn score_with_more(args: Args<'_>) {
+/// The kernel `forest`.
+pub(super) fn score_with_forests(args: Args<'_>) {
     let p: ScoreParams = args.params();
-    score_as::<0>(args, &p);
+    score_as::<0>(args, &p, None);
+}
+
+/// The kernel `half_space`.
+pub(super) fn score_with_half_spaces(args: Args<'_>) {
+    let p: ScoreParams = args.params();
+    let spaces = HalfSpaces::unpacked(p.half_spaces);
+    score_as::<0>(args, &p, Some(&Cuts::new(spaces, half_space::dimensions(p.values))));
 }
 
 /// The walk of a serial device; `segments` are not looked at. `VALUES` of them without forests and half-space trees,
 /// or 0 for what the parameters say.
-fn score_as<const VALUES: usize>(args: Args<'_>, p: &ScoreParams) {
+fn score_as<const VALUES: usize>(args: Args<'_>, p: &ScoreParams, cuts: Option<&Cuts>) {
     debug_assert!(p.serial == 1, "the processor walks batches as they are");
     let (head, events) = (args.head, args.events);
     let [ids, _segments, map, states, out] = args.binds();
@@ -444,7 +454,7 @@ fn score_as<const VALUES: usize>(args: Args<'_>, p: &ScoreParams) {
             count += 1;
             let Some(at) = page.row_at(map, id, words) else { continue };
             [row[0], row[1]] = key(p, event);
-            step::<VALUES>(&mut states[at..at + words], p, event, row);
+            step::<VALUES>(&mut states[at..at + words], p, cuts, event, row);
         }
     }
     fixed[OUT_SCORED] = count;

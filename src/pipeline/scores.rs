@@ -9,7 +9,7 @@ use crate::base::time::{Shape, Ticks};
 use crate::ops::batch::join;
 use crate::ops::expr::Filter;
 use crate::ops::forest::{POINTS_MAX, POINTS_MIN};
-use crate::ops::half_space::{HalfSpaces, MASSES_MAX};
+use crate::ops::half_space::{HalfSpaces, MASSES_MAX, TREES_MAX};
 use crate::ops::page::ALONE;
 use crate::ops::row::Kind;
 use crate::ops::score::{
@@ -161,7 +161,7 @@ fn out_of_range(name: &str, value: impl fmt::Display, accepted: &str) -> Error {
 
 fn check_half_spaces(trees: HalfSpaces) -> Result<()> {
     let ranges = [
-        ("half_spaces.trees", trees.trees, 1..=64),
+        ("half_spaces.trees", trees.trees, 1..=word(TREES_MAX)),
         ("half_spaces.height", trees.height, 1..=10),
         ("half_spaces.window", trees.window, 16..=32_768),
     ];

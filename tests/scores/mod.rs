@@ -151,7 +151,8 @@ pub fn half_spaces(trees: HalfSpaces) -> Scores<Reading> {
 /// The same for queries with half-space trees, of three values and of one.
 pub fn same_half_spaces(device: &Device, seed: u64, setup: &Setup, n: usize) {
     let small = HalfSpaces { trees: 5, height: 5, window: 50 };
-    let one = Scores { half_spaces: Some(HalfSpaces { window: 100, ..small }), ..dense(40) };
+    let fine = HalfSpaces { trees: 8, height: 8, window: 100 };
+    let one = Scores { half_spaces: Some(fine), ..dense(40) };
     same_of([half_spaces(small), one], device, seed, setup, n);
 }
 
