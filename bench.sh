@@ -43,6 +43,7 @@ BENCHES=(
   "A3-ewma-1k | bench score A3-ewma-1k       | keyed scores and decision on one core, against a plain EWMA loop"
   "A3-ewma-100k | bench score A3-ewma-100k   | the same, 100,000 keys"
   "A3-ewma-1m | bench score A3-ewma-1m       | the same, 1,000,000 keys"
+  "A3-trees   | river A3-trees               | half-space trees on one core, against River's"
   "T3-f32-1x32 | peer encoder T3-f32-1x32  | MiniLM in F32 on one core, one text of 32 tokens, against candle"
   "T3-f32-32x128 | peer encoder T3-f32-32x128 | the same, 32 texts of 128 tokens"
   "T6-load    | bench text_load T6-load    | ten minutes of texts in bursts at 90 % of capacity: deadlines, memory"
@@ -71,6 +72,19 @@ bench() {
     export PELTON_MINILM
   fi
   cargo bench -q --bench "$1" -- "$2"
+}
+
+# river ID: the bench score beside River, which gets a Python environment of its own.
+river() {
+  local home=$PWD/target/river
+  if [[ -z ${PELTON_RIVER-} ]]; then
+    [[ -e $home/ready ]] ||
+      { python3 -m venv "$home" && "$home/bin/pip" install -q -r benches/peers/river/requirements.txt &&
+        touch "$home/ready"; } >&2 ||
+      { echo "python3 with venv fetches River, or set PELTON_RIVER to a Python that has it" >&2; return 2; }
+    export PELTON_RIVER=$home/bin/python
+  fi
+  bench score "$1"
 }
 
 # first_minutes ID BOUND [FLAG...]: user and system seconds of a clean build and run of the quickstart.
@@ -107,6 +121,7 @@ home() {
   case $1 in
     peer) echo "benches/peers/$2" ;;
     bench) echo "benches/$2.rs" ;;
+    river) echo "benches/peers/river" ;;
     first_minutes) echo "examples/quickstart/main.rs" ;;
   esac
 }

@@ -73,7 +73,7 @@ fn lines_are_embedded_at_the_precision_that_was_asked_for() {
         let (code, out, err) = embed(&args, b"turning water\n");
         assert_eq!(code, Some(0), "{err}");
         assert!(err.contains(&format!("dtype    {dtype}\n")), "{err}");
-        let options = EncoderOptions { precision, ..EncoderOptions::default() };
+        let options = EncoderOptions { precision: Some(precision), ..EncoderOptions::default() };
         let mut encoder = Encoder::new(&model, &Device::cpu(), options).expect("it fits");
         assert_eq!(encoder.embed(&["turning water"]).expect("a text")[0], numbers(out.trim_end()));
     }

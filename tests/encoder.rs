@@ -39,7 +39,8 @@ fn open(model: &Model, device: &Device, batch_tokens: usize) -> Encoder {
 }
 
 fn open_at(model: &Model, device: &Device, batch_tokens: usize, precision: Precision) -> Encoder {
-    let options = EncoderOptions { batch_tokens, precision, ..EncoderOptions::default() };
+    let options =
+        EncoderOptions { batch_tokens, precision: Some(precision), ..EncoderOptions::default() };
     Encoder::new(model, device, options).expect("the model fits")
 }
 

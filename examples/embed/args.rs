@@ -13,7 +13,7 @@ usage: embed --model DIR [options]
 
   --model DIR              a folder of sentence-transformers or Hugging Face, as it is: config.json,
                            tokenizer.json, model.safetensors, and modules.json with its pooling
-  --dtype TYPE             f32, bf16 or int8: of the linear layers; the rest is f32  [f32]
+  --dtype TYPE             f32, bf16 or int8: of the linear layers; the rest is f32  [as in DIR]
                            int8 looks at its inputs over some texts of ours first: that takes a second or two
   --device NAME            best, cpu, wgpu, wgpu:PART-OF-NAME or cuda           [best]
   --max-batch-tokens N     tokens that are taken together, at most              [512 on cpu, else 8192]
@@ -27,7 +27,8 @@ Throughput and latency, from a line read to its result written, go to standard e
 pub(crate) struct Args {
     pub(crate) model: PathBuf,
     pub(crate) device: String,
-    pub(crate) precision: Precision,
+    /// `None`: as the folder has it.
+    pub(crate) precision: Option<Precision>,
     /// 0: what suits the device.
     pub(crate) batch_tokens: usize,
     pub(crate) help: bool,
@@ -55,7 +56,7 @@ fn read(args: &mut Args, mut parser: lexopt::Parser) -> Result<(), lexopt::Error
                 let text = parser.value()?.string()?;
                 let wrong =
                     |_| format!("--dtype: {text:?} is not built; there are: f32, bf16, int8");
-                args.precision = text.parse().map_err(wrong)?;
+                args.precision = Some(text.parse().map_err(wrong)?);
             }
             Long("max-batch-tokens") => {
                 let text = parser.value()?.string()?;

@@ -132,7 +132,8 @@ fn run(args: &Args) -> Result<(), Failure> {
     eprintln!("device   {}: {}", device.caps().name, device.why());
     eprintln!("model    {} values, at most {} tokens a text", model.dim(), model.tokens_max());
     eprintln!("         sha256 {}", model.hash());
-    eprintln!("dtype    {precision}");
+    let dtypes: Vec<String> = encoder.precisions().iter().map(ToString::to_string).collect();
+    eprintln!("dtype    {}", dtypes.join(", "));
     let loaded = clock::now_ns();
     eprintln!(
         "loaded   {} ms, {} dispatches a batch",

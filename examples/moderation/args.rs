@@ -17,7 +17,7 @@ usage: moderation --model DIR [--topics FILE] [options]
   --model DIR       a model folder as it is; one with a classification head gives messages its labels
   --topics FILE     for a model of embeddings: a topic a line, `label<TAB>example` or a text that is both;
                     a message gets the label of the nearest example, by cosine
-  --dtype TYPE      f32, bf16 or int8: of the linear layers; the rest is f32     [f32]
+  --dtype TYPE      f32, bf16 or int8: of the linear layers; the rest is f32 [the folder's]
   --device NAME     best, cpu, wgpu, wgpu:PART-OF-NAME or cuda                   [best]
   --deadline TIME   when a message should be judged, from when it was read       [100ms]
   --full WHAT       when messages come faster than the model reads: wait,
@@ -36,7 +36,8 @@ classifier's outputs through a softmax, or the cosine. Counts, throughput and la
 pub(crate) struct Args {
     pub(crate) model: PathBuf,
     pub(crate) topics: Option<PathBuf>,
-    pub(crate) precision: Precision,
+    /// `None`: as the folder has it.
+    pub(crate) precision: Option<Precision>,
     pub(crate) device: String,
     pub(crate) deadline: Duration,
     pub(crate) policy: Policy,
@@ -54,7 +55,7 @@ pub(crate) fn parse<A: Into<OsString>>(args: impl IntoIterator<Item = A>) -> Res
     let mut parsed = Args {
         model: PathBuf::new(),
         topics: None,
-        precision: Precision::F32,
+        precision: None,
         device: "best".into(),
         deadline: Duration::from_millis(100),
         policy: Policy::Block,
@@ -80,7 +81,7 @@ fn read(args: &mut Args, mut parser: lexopt::Parser) -> Result<(), lexopt::Error
                 let text = parser.value()?.string()?;
                 let wrong =
                     |_| format!("--dtype: {text:?} is not built; there are: f32, bf16, int8");
-                args.precision = text.parse().map_err(wrong)?;
+                args.precision = Some(text.parse().map_err(wrong)?);
             }
             Long("deadline") => {
                 let text = parser.value()?.string()?;

@@ -157,18 +157,24 @@ impl LayerShape {
         let mut all: Vec<u32> = Vec::new();
         let mut of_columns: [Vec<f32>; LINEARS] = Default::default();
         for (name, shape) in self.layer() {
-            let values = self.tensor(model, layer, name, &shape)?;
             let [columns, depth] = shape[..] else {
-                all.extend(cast_vec::<f32, u32>(values));
+                all.extend(cast_vec::<f32, u32>(self.tensor(model, layer, name, &shape)?));
                 continue;
             };
-            match &kept[linear_of(name)] {
+            let linear = linear_of(name);
+            if let Some((codes, scales)) = self.codes(model, layer, name, &shape)? {
+                all.extend(pack_int8(&codes, columns, depth));
+                of_columns[linear].extend(scales);
+                continue;
+            }
+            let values = self.tensor(model, layer, name, &shape)?;
+            match &kept[linear] {
                 Kept::F32 => all.extend(cast_vec::<f32, u32>(pack(&values, columns, depth))),
                 Kept::Bf16 => all.extend(pack_bf16(&values, columns, depth)),
                 Kept::Int8 { smooth } => {
                     let (codes, scales) = quantise(&values, depth, smooth);
                     all.extend(pack_int8(&codes, columns, depth));
-                    of_columns[linear_of(name)].extend(scales);
+                    of_columns[linear].extend(scales);
                 }
             }
         }
@@ -188,8 +194,43 @@ impl LayerShape {
         name: &str,
         shape: &[usize],
     ) -> Result<Vec<f32>> {
-        let name = format!("{}{}", model.prefix, self.family.layer(layer, name));
-        model.tensors.values(&name, shape)
+        model.tensors.values(&self.name(model, layer, name), shape)
+    }
+
+    /// What the file calls a layer's tensor.
+    pub(super) fn name(&self, model: &Inner, layer: usize, name: &str) -> String {
+        format!("{}{}", model.prefix, self.family.layer(layer, name))
+    }
+
+    /// Codes and scales of a matrix that the file has as such.
+    fn codes(
+        &self,
+        model: &Inner,
+        layer: usize,
+        name: &str,
+        shape: &[usize],
+    ) -> Result<Option<(Vec<i8>, Vec<f32>)>> {
+        let name = self.name(model, layer, name);
+        let Some(codes) = model.tensors.codes(&name, shape)? else { return Ok(None) };
+        Ok(Some((codes, model.tensors.values(&scales_of(&name), &shape[..1])?)))
+    }
+
+    /// How the file keeps a matrix.
+    pub(super) fn kept(
+        &self,
+        model: &Inner,
+        layer: usize,
+        name: &str,
+        depth: usize,
+    ) -> Result<Kept> {
+        let name = self.name(model, layer, name);
+        Ok(match model.tensors.precision(&name) {
+            Precision::F32 => Kept::F32,
+            Precision::Bf16 => Kept::Bf16,
+            Precision::Int8 => {
+                Kept::Int8 { smooth: model.tensors.values(&smooth_of(&name), &[depth])? }
+            }
+        })
     }
 
     /// A classifier: two layers, the second filled up to whole panels.
@@ -216,6 +257,16 @@ fn by_distance(rows: &[f32], heads: usize) -> impl Iterator<Item = f32> + '_ {
     (0..heads).flat_map(move |head| {
         distances.clone().map(move |distance| rows[bucket(distance) * heads + head])
     })
+}
+
+/// The tensor with the scales of a matrix of codes.
+pub(super) fn scales_of(name: &str) -> String {
+    format!("{name}.scales")
+}
+
+/// The tensor with the factors of what a matrix of codes is multiplied with.
+pub(super) fn smooth_of(name: &str) -> String {
+    format!("{name}.smooth")
 }
 
 /// Which of a layer's products a matrix belongs to.

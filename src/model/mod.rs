@@ -29,6 +29,7 @@ mod normal;
 mod pieces;
 mod plan;
 mod quant;
+mod quantise;
 mod safetensors;
 mod samples;
 mod tokenizer;
@@ -39,5 +40,6 @@ pub use config::Pooling;
 pub use encoder::{Embeddings, Encoder, EncoderOptions};
 pub(crate) use files::Misfit;
 pub use files::Model;
+pub use quantise::{Product, Quantised, quantise};
 
 pub use crate::ops::low::Precision;

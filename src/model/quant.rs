@@ -5,7 +5,7 @@
 //! `x[k]` of the inputs and `w[k]` of the weights, `smooth[k] = w[k]^(1-α) / x[k]^α` (Xiao et al. 2022); α of 0 stands
 //! for no factors. They are rounded to BF16, so that libraries which differ in a power's last digit give the same.
 
-use super::files::Model;
+use super::files::{Inner, Model};
 use super::layout::{LayerShape, linear_of};
 use super::plan::{LAYER_STEPS, Recorded, record};
 use super::samples;
@@ -51,18 +51,47 @@ pub(super) struct Recipe {
 }
 
 impl Recipe {
+    /// All products in F32.
+    fn plain(model: &Inner) -> Self {
+        Self { layers: vec![[const { Kept::F32 }; LINEARS]; model.config.layers] }
+    }
+
+    /// What the folder says: of one that was quantised the type of each product, of others F32.
+    pub(super) fn stored(model: &Inner) -> Result<Self> {
+        let mut recipe = Self::plain(model);
+        if !model.tensors.quantised() {
+            return Ok(recipe);
+        }
+        let shape = LayerShape::new(&model.config);
+        for (layer, kept) in recipe.layers.iter_mut().enumerate() {
+            let mut known = [false; LINEARS];
+            for (tensor, of) in shape.layer() {
+                let [_, depth] = of[..] else { continue };
+                let (i, found) = (linear_of(tensor), shape.kept(model, layer, tensor, depth)?);
+                if std::mem::replace(&mut known[i], true) && kept[i] != found {
+                    let name = shape.name(model, layer, tensor);
+                    let what =
+                        "not of the type and with the factors of the query's: they are one product";
+                    return Err(model.tensors.wrong(&name, what));
+                }
+                kept[i] = found;
+            }
+        }
+        Ok(recipe)
+    }
+
     /// All products at one precision; INT8 is calibrated on texts of ours.
     pub(super) fn new(model: &Model, precision: Precision) -> Result<Self> {
-        let all = |kept: Kept| {
-            let layer = std::array::from_fn(|_| kept.clone());
-            Ok(Self { layers: vec![layer; model.inner.config.layers] })
-        };
+        let mut recipe = Self::plain(&model.inner);
         match precision {
-            Precision::F32 => all(Kept::F32),
-            Precision::Bf16 => all(Kept::Bf16),
+            Precision::F32 => Ok(recipe),
+            Precision::Bf16 => {
+                recipe.layers.iter_mut().flatten().for_each(|kept| *kept = Kept::Bf16);
+                Ok(recipe)
+            }
             Precision::Int8 => {
                 let mut layers = Vec::new();
-                calibrate(model, &samples::sequences(model, None), |_, linears| {
+                calibrate(model, &samples::sequences(model, samples::TEXTS), |_, linears| {
                     layers.push(linears.map(|linear| Kept::Int8 { smooth: linear.search().0 }));
                 })?;
                 Ok(Self { layers })
@@ -90,6 +119,11 @@ impl Linear {
             (smooth, off)
         });
         tried.min_by(|(_, a), (_, b)| a.total_cmp(b)).expect("exponents are tried")
+    }
+
+    /// How far the result is off at a precision.
+    pub(super) fn loss(&self, precision: Precision, smooth: &[f32]) -> f64 {
+        off(&self.product(Precision::F32, &[]), &self.product(precision, smooth))
     }
 
     fn product(&self, precision: Precision, smooth: &[f32]) -> Vec<f32> {

@@ -5,7 +5,7 @@ use super::files::Model;
 use crate::base::rng::SplitMix;
 
 /// Texts of several lengths, topics, scripts and manners.
-const TEXTS: &[&str] = &[
+pub(super) const TEXTS: &[&str] = &[
     "Yes.",
     "parcel lost",
     "What time does the last ferry leave for the island?",
@@ -40,10 +40,20 @@ const RANDOM: usize = 8;
 /// Tokens of each, between the special ones.
 const RANDOM_TOKENS: usize = 24;
 
-/// The token ids of these texts, or of those that are given, and of some random ones.
-pub(super) fn sequences(model: &Model, texts: Option<&[&str]>) -> Vec<Vec<u32>> {
-    let texts = texts.unwrap_or(TEXTS);
-    let mut all: Vec<Vec<u32>> = texts.iter().map(|text| model.tokens(text)).collect();
+/// Tokens of texts that are looked at, about: more say little that is new.
+const TOKENS: usize = 4096;
+
+/// The token ids of texts, as many as make some thousand tokens, and some random ones.
+pub(super) fn sequences(model: &Model, texts: &[&str]) -> Vec<Vec<u32>> {
+    let mut tokens = 0;
+    let texts = texts.iter().map(|text| model.tokens(text));
+    let mut all: Vec<Vec<u32>> = texts
+        .take_while(|ids| {
+            let room = tokens < TOKENS;
+            tokens += ids.len();
+            room
+        })
+        .collect();
     let special = model.tokens("");
     let (first, last) = special.split_at(special.len() / 2);
     let count = RANDOM_TOKENS.min(model.tokens_max() - special.len());

@@ -11,7 +11,7 @@
 use super::float::layer_norm;
 use super::low::Precision;
 use super::simd::{After, Low, Product, Wide, multiply, multiply_low, wide};
-use super::tokens::{TOKENS, encoder_shader, reads, weights, writes};
+use super::tokens::{TOKENS, reads, weights, writes};
 use crate::params;
 use crate::plan::{Args, Kernel};
 
@@ -23,6 +23,17 @@ const ROWS_GROUP: usize = 32;
 const COLUMNS_GROUP: usize = 64;
 /// Columns of [`GEMM_NORM`], at most: a workgroup's threads hold four each.
 pub const NORM_COLUMNS_MAX: usize = 1024;
+
+/// The source of a product's shader: what those of an encoder share, low precision, then its own file.
+macro_rules! product_shader {
+    ($name:literal) => {
+        concat!(
+            include_str!("../../shaders/encoder.wgsl"),
+            include_str!("../../shaders/low.wgsl"),
+            include_str!(concat!("../../shaders/", $name, ".wgsl"))
+        )
+    };
+}
 
 /// What follows a linear layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,7 +109,7 @@ pub static GEMM: Kernel = Kernel {
     params: GemmParams::FIELDS,
     events: false,
     binds: &[reads("a"), weights("w"), writes("out")],
-    wgsl: encoder_shader!("gemm"),
+    wgsl: product_shader!("gemm"),
     cpu: gemm,
 };
 
@@ -108,7 +119,7 @@ pub static GEMM_NORM: Kernel = Kernel {
     params: GemmNormParams::FIELDS,
     events: false,
     binds: &[reads("a"), weights("w"), reads("residual"), writes("out")],
-    wgsl: encoder_shader!("gemm_norm"),
+    wgsl: product_shader!("gemm_norm"),
     cpu: gemm_norm,
 };
 

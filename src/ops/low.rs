@@ -139,7 +139,7 @@ pub(super) fn code(x: f32) -> i8 {
 /// The bits of the nearest BF16.
 #[inline(always)]
 #[allow(clippy::cast_possible_truncation, reason = "the high half")]
-pub(super) fn bf16(x: f32) -> u16 {
+pub(crate) fn bf16(x: f32) -> u16 {
     let bits = x.to_bits();
     let rounded = bits.wrapping_add(0x7fff + ((bits >> 16) & 1));
     let quiet = bits | 0x0040_0000;

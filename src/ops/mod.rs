@@ -28,6 +28,7 @@ pub mod fold;
 pub mod forest;
 pub mod gemm;
 pub mod group;
+pub mod half_space;
 pub mod keys;
 pub mod low;
 pub mod math;
@@ -59,6 +60,7 @@ pub const KERNELS: &[&Kernel] = &[
     &fold::FOLD,
     &score::SCORE,
     &forest::FOREST,
+    &half_space::HALF_SPACE,
     &ends::ELECT,
     &ends::ENDS,
     &merge::MERGE,

@@ -3,8 +3,9 @@
 //! Spec, one event at a time: the events of a key are taken in the order of arrival. An event's time moves the key's
 //! clock on by its gap to the latest time before, in units of the key's usual spacing; a time that does not move it on
 //! is a gap of 0. Each of the event's values that is a number has its distance judged and learnt; the largest one goes
-//! to the decision. With forests (`ops::forest`) it is the value of the largest isolation. An event without a number is
-//! *missing*: it moves the clock and nothing else. One row comes out for each event that has an id.
+//! to the decision. With forests (`ops::forest`) it is the value of the largest isolation; with half-space trees
+//! (`ops::half_space`) all values are one point, and the largest distance only says which of them stands out. An event
+//! without a number is *missing*: it moves the clock and nothing else. One row comes out for each event that has an id.
 //!
 //! State lies in the rows of the slot that all events go to (`ops::page`), `state_words` for each key. Two lines of 64
 //! bytes are touched for every event of a query with one value: the detector's (clock, rest, the first value's track)
@@ -21,6 +22,7 @@ use super::decide::{self, PRIOR, RING_PEAKS, SLOPE_FIRST};
 use super::ewma::{self, Distance, TRACK, VALUE_MAX, held, near_zero};
 use super::forest::{self, Isolation};
 use super::group::{GROUPED, LIST, SEGMENT, SEGMENTS};
+use super::half_space::{self, Cuts, HalfSpaces};
 use super::math::{inverse, ln, ticks};
 use super::page::{Page, Slot, slot_map};
 use super::row::Kind;
@@ -28,6 +30,21 @@ use super::simd;
 use crate::base::limits::{VALUES_MAX, word};
 use crate::params;
 use crate::plan::{Access, Args, Bind, Kernel};
+
+/// The source of a shader that scores.
+macro_rules! scores_wgsl {
+    ($own:literal) => {
+        concat!(
+            include_str!("../../shaders/window.wgsl"),
+            include_str!("../../shaders/isolation.wgsl"),
+            include_str!("../../shaders/mass.wgsl"),
+            include_str!("../../shaders/decide.wgsl"),
+            include_str!("../../shaders/scores.wgsl"),
+            include_str!(concat!("../../shaders/", $own))
+        )
+    };
+}
+pub(super) use scores_wgsl;
 
 params! {
     /// What the score kernel is told once.
@@ -58,10 +75,8 @@ params! {
         values67: u32,
         /// Events that a key needs before it can alert.
         warm: u32,
-        /// Whether alerts come for values above what was expected.
-        up: u32,
-        /// Whether alerts come for values below.
-        down: u32,
+        /// On which side values alert: 1 above what was expected, 2 below, 3 on both.
+        sides: u32,
         /// 1 on a serial device: the order is that of the batch, and `order` holds ids.
         serial: u32,
         /// One by the longest horizon, in spacings.
@@ -80,22 +95,20 @@ params! {
         zero: u32,
         /// Points of each sample of the forests; 0 when there are none.
         forest: u32,
+        /// The half-space trees, see [`HalfSpaces::packed`]; 0 when there are none.
+        half_spaces: u32,
     }
 }
 
-/// The score kernel, for queries without forests; [`FOREST`](super::forest::FOREST) is for those with. On a serial
-/// device `order` is bound to the ids, and `segments` is not read.
+/// The score kernel, for queries without forests and half-space trees, which have kernels of their own,
+/// [`FOREST`](super::forest::FOREST) and [`HALF_SPACE`](super::half_space::HALF_SPACE). On a serial device `order` is
+/// bound to the ids, and `segments` is not read.
 pub static SCORE: Kernel = Kernel {
     name: "score",
     params: ScoreParams::FIELDS,
     events: true,
     binds: BINDS,
-    wgsl: concat!(
-        include_str!("../../shaders/window.wgsl"),
-        include_str!("../../shaders/isolation.wgsl"),
-        include_str!("../../shaders/scores.wgsl"),
-        include_str!("../../shaders/score.wgsl")
-    ),
+    wgsl: scores_wgsl!("score.wgsl"),
     cpu: score,
 };
 
@@ -142,9 +155,11 @@ pub const fn state_words(values: usize) -> usize {
     (TRACKS + (values - 1) * TRACK).next_multiple_of(16)
 }
 
-/// Words of a key's state with forests of so many points: they stand behind everything else.
-pub const fn state_words_with(values: usize, points: u32) -> usize {
-    state_words(values) + forest::forest_words(values, points).next_multiple_of(16)
+/// Words of a key's state with forests of so many points, or with half-space trees: they stand behind everything else.
+pub const fn state_words_with(values: usize, points: u32, half_spaces: HalfSpaces) -> usize {
+    state_words(values)
+        + forest::forest_words(values, points).next_multiple_of(16)
+        + half_spaces.words()
 }
 
 /// Where a value's track begins.
@@ -253,11 +268,63 @@ fn isolation(state: &mut [u32], p: &ScoreParams, value: usize, x: f32) -> Isolat
     forest::isolation(forest, value, p.forest, [near_zero(x - origin), short, middle])
 }
 
+/// Puts down where a value lies for the half-space trees; in the middle where it is missing.
+fn put_point(state: &mut [u32], p: &ScoreParams, value: usize, x: Option<f32>) {
+    let at = state_words(p.values as usize) + half_space::POINT + value;
+    let Some(x) = x else {
+        state[at] = half_space::MIDDLE;
+        return;
+    };
+    let of = |i: usize| f32::from_bits(state[track(value) + i]);
+    let place = |off| half_space::coordinate(off - of(8), of(9) * inverse(of(7)));
+    let point = [place(near_zero(x - of(0))), place(of(2)), place(of(5))];
+    let some = if p.values == 1 { point.len() } else { 1 };
+    state[at..at + some].copy_from_slice(&point[..some]);
+}
+
+/// What the detector makes of an event.
+struct Level {
+    /// Whether there is a past to judge by.
+    known: bool,
+    /// What the decision is taken by.
+    level: f32,
+    /// The dense score, from 0 to 1.
+    dense: f32,
+}
+
+/// By distances alone.
+#[inline(always)]
+fn by_distance(far: &Distance, seen: u32) -> Level {
+    Level { known: seen > LEVEL_FIRST, level: ln(1.0 + far.z2 * 0.2), dense: 0.0 }
+}
+
+/// By whatever was asked for.
+fn level(
+    state: &mut [u32],
+    p: &ScoreParams,
+    far: &Distance,
+    cuts: Option<&Cuts>,
+    apart: Isolation,
+    seen: u32,
+) -> Level {
+    if let Some(cuts) = cuts {
+        let spaces = &mut state[state_words(p.values as usize)..];
+        let mass = HalfSpaces::unpacked(p.half_spaces).mass(spaces, cuts);
+        return Level { known: mass.known, level: mass.level, dense: mass.rarity };
+    }
+    if p.forest > 0 {
+        let level = apart.fine * p.forest.trailing_zeros() as f32;
+        return Level { known: seen > LEVEL_FIRST, level, dense: apart.coarse };
+    }
+    by_distance(far, seen)
+}
+
 /// Scores one event and learns it. `row` is what comes out, its key aside.
 #[inline(always)]
 fn step<const VALUES: usize>(
     state: &mut [u32],
     p: &ScoreParams,
+    cuts: Option<&Cuts>,
     event: &[u32],
     row: &mut [u32; ROW],
 ) {
@@ -265,15 +332,23 @@ fn step<const VALUES: usize>(
     let steps = advance(state, p, time);
     let decays = ewma::decays(steps, p.rate);
     let mut far = Distance { z2: -1.0, off: 0.0, expected: 0.0, variance: 0.0 };
-    let (mut flags, mut value, mut most) = (MISSING, 0.0, 0);
-    let points = if VALUES == 0 { p.forest } else { 0 };
+    let (mut flags, mut value, mut most) = (MISSING | USUAL, 0.0, 0);
+    let (points, cuts) = if VALUES == 0 { (p.forest, cuts) } else { (0, None) };
     let mut apart = Isolation { fine: -1.0, coarse: 0.0 };
     for i in 0..if VALUES == 0 { p.values as usize } else { VALUES } {
         let (at, kind) = p.value(i);
-        let Some(x) = number(kind, event[at]) else { continue };
+        let Some(x) = number(kind, event[at]) else {
+            if cuts.is_some() {
+                put_point(state, p, i, None);
+            }
+            continue;
+        };
         let clamped = held(x, VALUE_MAX);
         flags |= if clamped == x { 0 } else { CLAMPED };
         let found = ewma::distance(state, track(i), clamped, decays);
+        if cuts.is_some() {
+            put_point(state, p, i, Some(clamped));
+        }
         if points > 0 {
             let isolation = isolation(state, p, i, clamped);
             if isolation.fine > apart.fine {
@@ -284,35 +359,28 @@ fn step<const VALUES: usize>(
         }
         flags &= !MISSING;
     }
-    let mut surprise = 0.0;
+    let (mut surprise, mut dense) = (0.0, 0.0);
     if flags & MISSING == 0 {
         flags |= word(most) << VALUE_SHIFT;
         let seen = state[SEEN].saturating_add(1);
         state[SEEN] = seen;
+        let judged = match VALUES {
+            0 => level(state, p, &far, cuts, apart, seen),
+            _ => by_distance(&far, seen),
+        };
+        dense = judged.dense;
         let middle = f32::from_bits(state[track(most) + 4]);
-        let few = points == 0 && state[PEAKS] < PRIOR && seen / 4 <= p.warm;
-        if seen <= p.warm || few || middle < ewma::SETTLED {
+        let few = points == 0 && cuts.is_none() && state[PEAKS] < PRIOR && seen / 4 <= p.warm;
+        if seen <= p.warm || few || !judged.known || middle < ewma::SETTLED {
             flags |= WARMING;
         }
-        if seen > LEVEL_FIRST {
-            let level = match points {
-                0 => ln(1.0 + far.z2 * 0.2),
-                _ => apart.fine * points.trailing_zeros() as f32,
-            };
-            (surprise, flags) = decide::decide(state, p, &far, level, flags);
-        } else {
-            flags |= USUAL;
+        if judged.known {
+            (surprise, flags) = decide::decide(state, p, &far, judged.level, flags & !USUAL);
         }
-    } else {
-        flags |= USUAL;
     }
-    if points > 0 {
-        #[allow(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "a half at most"
-        )]
-        let share = (apart.coarse * 65535.0) as u32;
+    if VALUES == 0 {
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "from 0 to 1")]
+        let share = (dense * 65535.0) as u32;
         flags |= share << ISOLATION_SHIFT;
     }
     (row[2], row[3]) = (batch::lo(time), batch::hi(time));
@@ -337,20 +405,27 @@ fn key(p: &ScoreParams, event: &[u32]) -> [u32; 2] {
 fn score(args: Args<'_>) {
     let p: ScoreParams = args.params();
     match p.values {
-        1 => score_as::<1>(args, &p),
-        _ => score_as::<0>(args, &p),
+        1 => score_as::<1>(args, &p, None),
+        _ => score_as::<0>(args, &p, None),
     }
 }
 
 /// The kernel `forest`.
 pub(super) fn score_with_forests(args: Args<'_>) {
     let p: ScoreParams = args.params();
-    score_as::<0>(args, &p);
+    score_as::<0>(args, &p, None);
 }
 
-/// The walk of a serial device; `segments` are not looked at. `VALUES` of them without forests, or 0 for what the
-/// parameters say.
-fn score_as<const VALUES: usize>(args: Args<'_>, p: &ScoreParams) {
+/// The kernel `half_space`.
+pub(super) fn score_with_half_spaces(args: Args<'_>) {
+    let p: ScoreParams = args.params();
+    let spaces = HalfSpaces::unpacked(p.half_spaces);
+    score_as::<0>(args, &p, Some(&Cuts::new(spaces, half_space::dimensions(p.values))));
+}
+
+/// The walk of a serial device; `segments` are not looked at. `VALUES` of them without forests and half-space trees,
+/// or 0 for what the parameters say.
+fn score_as<const VALUES: usize>(args: Args<'_>, p: &ScoreParams, cuts: Option<&Cuts>) {
     debug_assert!(p.serial == 1, "the processor walks batches as they are");
     let (head, events) = (args.head, args.events);
     let [ids, _segments, map, states, out] = args.binds();
@@ -379,7 +454,7 @@ fn score_as<const VALUES: usize>(args: Args<'_>, p: &ScoreParams) {
             count += 1;
             let Some(at) = page.row_at(map, id, words) else { continue };
             [row[0], row[1]] = key(p, event);
-            step::<VALUES>(&mut states[at..at + words], p, event, row);
+            step::<VALUES>(&mut states[at..at + words], p, cuts, event, row);
         }
     }
     fixed[OUT_SCORED] = count;

@@ -7,6 +7,7 @@
 use super::decide::{RING_PEAKS, TRIALS_MAX};
 use super::ewma::{HORIZONS, VALUE_MAX};
 use super::forest::{COUNTS, SAMPLES, forest_words};
+use super::half_space::{COUNT, HalfSpaces, KNOWN, MASSES, POINT};
 use super::score::{
     EXCESS, LEAST, LEVEL, PEAK, PEAKS, REST, RING, SLOPE, SPACING, TRIALS, state_words, track,
 };
@@ -19,9 +20,9 @@ const WEIGHT_MAX: f32 = 16_777_216.0;
 /// Values count from an origin.
 const OFF_MAX: f32 = 4.0 * VALUE_MAX;
 
-/// The first word of a state that no stream of so many values leads to, with forests of so many points; `None` when
-/// all are as they can be. `state` has as many words as `score::state_words_with` says.
-pub fn misfit(state: &[u32], values: usize, points: u32) -> Option<usize> {
+/// The first word of a state that no stream of so many values leads to, with forests of so many points or with
+/// half-space trees; `None` when all are as they can be. `state` has as many words as `score::state_words_with` says.
+pub fn misfit(state: &[u32], values: usize, points: u32, half_spaces: HalfSpaces) -> Option<usize> {
     let within = |at: usize, least: f32, most: f32| {
         let x = f32::from_bits(state[at]);
         (!(least..=most).contains(&x)).then_some(at)
@@ -47,6 +48,7 @@ pub fn misfit(state: &[u32], values: usize, points: u32) -> Option<usize> {
         .or_else(|| (RING..RING + RING_PEAKS as usize).find_map(|at| within(at, 0.0, 16.0)))
         .or_else(|| (0..values).find_map(values_misfit))
         .or_else(|| samples_misfit(state, values, points))
+        .or_else(|| masses_misfit(state, values, half_spaces))
 }
 
 /// The first word of the forests that is out of order.
@@ -69,4 +71,28 @@ fn samples_misfit(state: &[u32], values: usize, points: u32) -> Option<usize> {
         }
     }
     None
+}
+
+/// The first word of the half-space trees that is out of range. Once a window was full, a root has all of its events.
+fn masses_misfit(state: &[u32], values: usize, spaces: HalfSpaces) -> Option<usize> {
+    if spaces.trees == 0 {
+        return None;
+    }
+    let first = state_words(values);
+    let trees = &state[first..];
+    let (known, window) = (trees[KNOWN], spaces.window);
+    if trees[COUNT] >= window || known > 1 {
+        return Some(first + COUNT);
+    }
+    if let Some(i) = trees[POINT..MASSES].iter().position(|&place| place > 0xFFFF) {
+        return Some(first + POINT + i);
+    }
+    let size = 2 << spaces.height;
+    let mut masses = trees[MASSES..][..spaces.masses()].iter().enumerate();
+    let is_wrong = |(i, &mass): (usize, &u32)| {
+        let (reference, latest) = (mass >> 16, mass & 0xFFFF);
+        let is_root = i % size == 1;
+        reference > window || latest > window || is_root && reference != known * window
+    };
+    masses.position(is_wrong).map(|i| first + MASSES + i)
 }

@@ -15,6 +15,7 @@ use crate::ops::fire::{FIRE, FireParams};
 use crate::ops::fold::{FOLD, RowParams};
 use crate::ops::forest::FOREST;
 use crate::ops::group::{self, GroupOptions};
+use crate::ops::half_space::HALF_SPACE;
 use crate::ops::keys::{DENSE, KEYS, KeysParams, REHASH, RESOLVE, SETTLE, WALK_GROUPS};
 use crate::ops::merge::WALK_WORDS;
 use crate::ops::page::{ALONE, Page};
@@ -153,7 +154,11 @@ impl Plans {
             let params =
                 ScoreParams { first_block: page.first, blocks: page.blocks, ..scoring.params };
             let binds = [scoring.order, scoring.segments, b.map.id, states, b.ingested.id];
-            let kernel = if params.forest > 0 { &FOREST } else { &SCORE };
+            let kernel = match (params.forest, params.half_spaces) {
+                (0, 0) => &SCORE,
+                (_, 0) => &FOREST,
+                _ => &HALF_SPACE,
+            };
             plan.step(kernel, PER_CHUNK, params, &binds);
         }
     }

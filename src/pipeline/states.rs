@@ -1,6 +1,8 @@
 //! What scores have learnt of their keys, outside of a device: to keep, to send, to give to another pipeline.
 
+use super::scores::check_detectors;
 use crate::base::error::{Error, Result};
+use crate::ops::half_space::HalfSpaces;
 use crate::ops::score::{ScoreParams, state_words_with};
 use crate::ops::state::{STATE_VERSION, misfit};
 use std::fmt;
@@ -13,22 +15,26 @@ const MAGIC: &[u8; 8] = b"PLTSCORE";
 pub(super) struct Kind {
     values: u32,
     forest: u32,
+    half_spaces: HalfSpaces,
 }
 
 impl Kind {
     pub(super) fn of(params: &ScoreParams) -> Self {
-        Self { values: params.values, forest: params.forest }
+        let half_spaces = HalfSpaces::unpacked(params.half_spaces);
+        Self { values: params.values, forest: params.forest, half_spaces }
     }
 
     /// Words of a state.
     pub(super) fn words(self) -> usize {
-        state_words_with(self.values as usize, self.forest)
+        state_words_with(self.values as usize, self.forest, self.half_spaces)
     }
 }
 
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} values and a forest of {} points", self.values, self.forest)
+        let HalfSpaces { trees, height, window } = self.half_spaces;
+        write!(f, "{} values, a forest of {} points, ", self.values, self.forest)?;
+        write!(f, "{trees} half-space trees of height {height} with windows of {window}")
     }
 }
 
@@ -140,10 +146,11 @@ impl States {
     }
 
     /// All as bytes, the same on every machine: 8 that say what they are, then words of 32 bits, low byte first:
-    /// version, values, points of forests, 0, how many states (two words); then all keys, two words each; then all
-    /// states.
+    /// version, values, points of forests, half-space trees (16 bits of window, 8 of height, 8 of trees), how many
+    /// states (two words); then all keys, two words each; then all states.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let head = [STATE_VERSION, self.kind.values, self.kind.forest, 0];
+        let Kind { values, forest, half_spaces } = self.kind;
+        let head = [STATE_VERSION, values, forest, half_spaces.packed()];
         let mut bytes = Vec::with_capacity(32 + self.keys.len() * 8 + self.bytes());
         bytes.extend_from_slice(MAGIC);
         head.iter().for_each(|word| bytes.extend(word.to_le_bytes()));
@@ -167,15 +174,13 @@ impl States {
         };
         let word = |bytes: &[u8]| u32::from_le_bytes(bytes.try_into().expect("four bytes"));
         let long = |bytes: &[u8]| u64::from_le_bytes(bytes.try_into().expect("eight bytes"));
-        let [version, values, forest, _] = [8, 12, 16, 20].map(|at| word(&head[at..at + 4]));
+        let [version, values, forest, half_spaces] =
+            [8, 12, 16, 20].map(|at| word(&head[at..at + 4]));
         if version != STATE_VERSION {
             return Err(wrong(&format!("version {version}; this is version {STATE_VERSION}")));
         }
-        let params = super::scores::accepts(values as usize, forest);
-        if !params {
-            return Err(wrong(&format!("{values} values, {forest} points: no query has these")));
-        }
-        let kind = Kind { values, forest };
+        let kind = Kind { values, forest, half_spaces: HalfSpaces::unpacked(half_spaces) };
+        check_detectors(values as usize, forest, (half_spaces != 0).then_some(kind.half_spaces))?;
         let each = 8 + 4 * kind.words() as u64;
         let count = long(&head[24..]);
         if count.checked_mul(each) != Some(rest.len() as u64) {
@@ -190,7 +195,7 @@ impl States {
             words: words.chunks_exact(4).map(word).collect(),
         };
         for (key, state) in states.iter() {
-            if let Some(at) = misfit(state, values as usize, forest) {
+            if let Some(at) = misfit(state, values as usize, forest, kind.half_spaces) {
                 return Err(wrong(&format!("key {key}: word {at} is as no stream makes it")));
             }
         }

@@ -77,7 +77,7 @@ pub(crate) fn check_low(
     (precision, most, average): (Precision, f64, f64),
 ) {
     let Some((model, items)) = load(test, tokens_max) else { return };
-    let options = EncoderOptions { precision, ..EncoderOptions::default() };
+    let options = EncoderOptions { precision: Some(precision), ..EncoderOptions::default() };
     let mut encoder = Encoder::new(&model, device, options).expect("the model fits");
     let texts: Vec<&str> = items.iter().map(|item| &item.text[..]).collect();
     let found = encoder.embed(&texts).expect("texts are embedded");

@@ -21,7 +21,11 @@ fn streams_what_a_call_gives(device: &Device, test: &str, most: usize, precision
     };
     let model = Model::load(folder).expect("the model loads");
     let texts = &texts()[..most.min(13)];
-    let encoder = EncoderOptions { batch_tokens: 512, precision, ..EncoderOptions::default() };
+    let encoder = EncoderOptions {
+        batch_tokens: 512,
+        precision: Some(precision),
+        ..EncoderOptions::default()
+    };
     let mut called = Encoder::new(&model, device, encoder.clone()).expect("it fits");
     let mut one = |text: &String| Ok(called.embed(&[text]).expect("a text").values().to_vec());
     let want: Answers = (0..).zip(texts.iter().map(&mut one)).collect();
