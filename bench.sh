@@ -45,6 +45,10 @@ BENCHES=(
   "A3-ewma-1m | bench score A3-ewma-1m       | the same, 1,000,000 keys"
   "T3-f32-1x32 | peer encoder T3-f32-1x32  | MiniLM in F32 on one core, one text of 32 tokens, against candle"
   "T3-f32-32x128 | peer encoder T3-f32-32x128 | the same, 32 texts of 128 tokens"
+  "T3-int8-1x32 | peer encoder T3-int8-1x32 | MiniLM in INT8, one core, against ONNX Runtime, PyTorch and candle"
+  "T3-int8-32x128 | peer encoder T3-int8-32x128 | the same, 32 texts of 128 tokens"
+  "T3-bf16-1x32 | peer encoder T3-bf16-1x32 | the same in BF16, one text of 32 tokens"
+  "T3-bf16-32x128 | peer encoder T3-bf16-32x128 | the same, 32 texts of 128 tokens"
   "S7-default | first_minutes S7-default 250 | CPU seconds of a clean build and run of the quickstart"
   "S7-none    | first_minutes S7-none 40 --no-default-features | the same with no features"
 )
