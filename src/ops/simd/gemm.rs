@@ -48,18 +48,18 @@ impl After<'_> {
         let mut values = *sums;
         if let Some(bias) = self.bias {
             let bias = of(bias, column);
-            values.iter_mut().zip(bias).for_each(|(x, b)| *x += b);
+            values.iter_mut().zip(&bias).for_each(|(x, b)| *x += b);
         }
         match self.activation {
             Activation::None => {}
-            Activation::GeluErf => values = values.map(gelu_erf),
-            Activation::GeluTanh => values = values.map(gelu_tanh),
-            Activation::Relu => values = values.map(relu),
-            Activation::Tanh => values = values.map(tanh),
+            Activation::GeluErf => values.iter_mut().for_each(|x| *x = gelu_erf(*x)),
+            Activation::GeluTanh => values.iter_mut().for_each(|x| *x = gelu_tanh(*x)),
+            Activation::Relu => values.iter_mut().for_each(|x| *x = relu(*x)),
+            Activation::Tanh => values.iter_mut().for_each(|x| *x = tanh(*x)),
         }
         if let Some(residual) = self.residual {
             let residual = of(residual, at);
-            values.iter_mut().zip(residual).for_each(|(x, r)| *x += r);
+            values.iter_mut().zip(&residual).for_each(|(x, r)| *x += r);
         }
         values
     }

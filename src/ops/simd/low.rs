@@ -253,7 +253,7 @@ fn tile_plain(low: &Low<'_>, rows: Rows<'_>, i: usize, tile: &mut Tile) {
             continue;
         }
         let sums = sums_int8(codes, panel);
-        for ((to, sum), of) in to.iter_mut().zip(sums).zip(&low.scales[i * PANEL..]) {
+        for ((to, &sum), of) in to.iter_mut().zip(&sums).zip(&low.scales[i * PANEL..]) {
             #[allow(clippy::cast_precision_loss, reason = "rounded, as the spec says")]
             let sum = sum as f32;
             *to = sum * (scale * of);
@@ -326,11 +326,12 @@ mod avx512 {
         unsafe {
             let sums = int8::<M>(codes, apart, &panel[..apart]);
             let above = panel[apart].as_ptr();
-            let above = [above, above.add(16)].map(|at| _mm512_loadu_si512(at.cast()));
-            let of = [scales.as_ptr(), scales.as_ptr().add(16)].map(|at| _mm512_loadu_ps(at));
-            for ((to, sums), scale) in tile.iter_mut().zip(sums).zip(rows.scales) {
+            let above =
+                [_mm512_loadu_si512(above.cast()), _mm512_loadu_si512(above.add(16).cast())];
+            let of = [_mm512_loadu_ps(scales.as_ptr()), _mm512_loadu_ps(scales.as_ptr().add(16))];
+            for ((to, sums), scale) in tile.iter_mut().zip(&sums).zip(rows.scales) {
                 let scale = _mm512_set1_ps(*scale);
-                for (half, sum) in sums.into_iter().enumerate() {
+                for (half, &sum) in sums.iter().enumerate() {
                     let sum = _mm512_cvtepi32_ps(_mm512_sub_epi32(sum, above[half]));
                     let y = _mm512_mul_ps(sum, _mm512_mul_ps(scale, of[half]));
                     _mm512_storeu_ps(to.as_mut_ptr().add(16 * half), y);
@@ -388,7 +389,7 @@ mod avx512 {
                 }
             }
         }
-        for (to, sums) in tile.iter_mut().zip(sums) {
+        for (to, sums) in tile.iter_mut().zip(&sums) {
             // SAFETY: a row of a tile is 32 values.
             unsafe {
                 _mm512_storeu_ps(to.as_mut_ptr(), sums[0]);
