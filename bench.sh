@@ -43,6 +43,7 @@ BENCHES=(
   "A3-ewma-1k | bench score A3-ewma-1k       | keyed scores and decision on one core, against a plain EWMA loop"
   "A3-ewma-100k | bench score A3-ewma-100k   | the same, 100,000 keys"
   "A3-ewma-1m | bench score A3-ewma-1m       | the same, 1,000,000 keys"
+  "A3-forest  | peer forest A3-forest         | a random cut forest on one core, against random-cut-forest-by-aws"
   "A3-trees   | river A3-trees               | half-space trees on one core, against River's"
   "T3-f32-1x32 | peer encoder T3-f32-1x32  | MiniLM in F32 on one core, one text of 32 tokens, against candle"
   "T3-f32-32x128 | peer encoder T3-f32-32x128 | the same, 32 texts of 128 tokens"
