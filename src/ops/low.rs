@@ -29,8 +29,7 @@
 //! codes moved up by 128.
 
 use super::float::ROUND;
-use super::gemm::{PANEL, pack};
-use super::simd::{After, Low, Product, multiply, multiply_low};
+use super::gemm::PANEL;
 use crate::base::error::{Error, Result};
 use std::fmt;
 use std::str::FromStr;
@@ -212,6 +211,7 @@ pub fn pack_bf16(w: &[f32], columns: usize, depth: usize) -> Vec<u32> {
 }
 
 /// Rows of `a` times a matrix of rows `[n][k]`, whole panels of them, on the processor: what calibration compares.
+#[cfg(feature = "model")]
 pub(crate) fn product(
     a: &[f32],
     w: &[f32],
@@ -219,11 +219,12 @@ pub(crate) fn product(
     precision: Precision,
     smooth: &[f32],
 ) -> Vec<f32> {
+    use super::simd::{After, Low, Product, multiply, multiply_low};
     let (rows, columns, after) = (a.len() / depth, w.len() / depth, After::NONE);
     let mut out = vec![0.0; rows * columns];
     let (panels, scales) = match precision {
         Precision::F32 => {
-            let panels = &pack(w, columns, depth)[..];
+            let panels = &super::gemm::pack(w, columns, depth)[..];
             let (a_stride, out_stride) = (depth, columns);
             multiply(&Product { a, a_stride, rows, depth, panels, after, out_stride }, &mut out);
             return out;
