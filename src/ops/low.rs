@@ -104,8 +104,8 @@ impl FromStr for Precision {
     }
 }
 
-/// The instructions that the processor's products of low precision run on: `plain`, `avx512`; the best that it has, or
-/// what `PELTON_CPU_TIER` in the environment says.
+/// The instructions that the processor's products of low precision run on: `plain` or `avx512`, whichever is best, or
+/// what `PELTON_CPU_TIER`, which knows `amx` as well, in the environment says.
 ///
 /// # Errors
 /// `Invalid` when the environment names one that the processor has not, with those that it has.

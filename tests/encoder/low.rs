@@ -1,6 +1,7 @@
 //! Encoders at low precision: how far off they are, the same bytes on every tier, and no neighbours there either.
 
 use super::cuda_host::driver::{self, cuda};
+use super::cuda_host::skip;
 use super::model::{SHAPES, Shape, TOKENS_MAX, files, sequences, tensors};
 use super::{borrowed, knows_no_neighbours_at, open, open_at, real, small, software, spec};
 use pelton::base::rng::SplitMix;
@@ -249,6 +250,15 @@ fn int8_is_the_same_on_every_tier() {
     let (found, want) = (on_tier(best), plain.strip_prefix("plain: ").expect("as asked for"));
     assert!(want.len() > 1000);
     assert_eq!(found.strip_prefix(&format!("{best}: ")), Some(want));
+}
+
+#[test]
+fn int8_is_the_same_on_amx() {
+    let found = on_tier("amx");
+    if found.starts_with("none: ") {
+        return skip("int8_is_the_same_on_amx", "it needs AMX, which this processor has not");
+    }
+    assert_eq!(found.strip_prefix("amx: "), on_tier("plain").strip_prefix("plain: "));
 }
 
 #[test]

@@ -6,7 +6,7 @@
 //! sums stay in registers from first to last k.
 //!
 //! Which instructions is decided once, by the processor: its *tier*. `PELTON_CPU_TIER` in the environment forces one:
-//! `plain` (any processor, the reference) or `avx512` (AVX-512 with VNNI and BF16).
+//! `plain` (any processor, the reference), `avx512` (AVX-512 with VNNI and BF16), or `amx`, which runs only so.
 
 use super::super::gemm::PANEL;
 use super::super::low::{Precision, bf16, encode};
@@ -17,7 +17,9 @@ use std::cell::RefCell;
 use std::sync::OnceLock;
 
 /// Rows of a tile, at most.
-const TILE: usize = 14;
+pub(super) const TILE: usize = 32;
+/// Rows whose sums fit the registers of AVX-512.
+const AVX512_ROWS: usize = 14;
 /// Rows that are rounded together.
 const BLOCK: usize = 128;
 /// What forces a tier.
@@ -30,10 +32,13 @@ pub(in crate::ops) enum Tier {
     Plain,
     /// AVX-512 with VNNI and BF16.
     Avx512,
+    /// Tiles of AMX beside AVX-512.
+    Amx,
 }
 
-/// All of them, best last.
-const TIERS: [(&str, Tier); 2] = [("plain", Tier::Plain), ("avx512", Tier::Avx512)];
+/// All of them.
+const TIERS: [(&str, Tier); 3] =
+    [("plain", Tier::Plain), ("avx512", Tier::Avx512), ("amx", Tier::Amx)];
 
 impl Tier {
     /// As it is asked for.
@@ -52,8 +57,12 @@ impl Tier {
                     && std::arch::is_x86_feature_detected!("avx512vnni")
                     && std::arch::is_x86_feature_detected!("avx512bf16")
             }
+            #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+            Self::Amx => Self::Avx512.is_there() && super::amx::available(),
             #[cfg(not(target_arch = "x86_64"))]
             Self::Avx512 => false,
+            #[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
+            Self::Amx => false,
         }
     }
 
@@ -61,13 +70,22 @@ impl Tier {
     fn flip(self) -> u8 {
         if self == Self::Avx512 { 0x80 } else { 0 }
     }
+
+    /// Rows of each tile of so many: about the same, since a last one of few would read the panel for little. AMX takes
+    /// its full height.
+    fn height(self, rows: usize) -> usize {
+        match self {
+            Self::Amx => TILE,
+            _ => rows.div_ceil(rows.div_ceil(AVX512_ROWS)),
+        }
+    }
 }
 
 /// The best tier, or that which was asked for.
 fn choose(asked: Option<&str>) -> Result<Tier> {
     let there = || TIERS.into_iter().filter(|(_, tier)| tier.is_there());
     let Some(asked) = asked else {
-        return Ok(there().next_back().map_or(Tier::Plain, |(_, tier)| tier));
+        return Ok(if Tier::Avx512.is_there() { Tier::Avx512 } else { Tier::Plain });
     };
     if let Some((_, tier)) = there().find(|(name, _)| *name == asked) {
         return Ok(tier);
@@ -152,14 +170,14 @@ struct Room {
 
 /// Rounded rows of a tile, and where they are multiplied into.
 #[derive(Clone, Copy)]
-struct Rows<'a> {
+pub(super) struct Rows<'a> {
     /// Rows of as many bytes as a panel has for a column.
-    codes: &'a [u8],
-    /// The rows' scales, for INT8.
-    scales: &'a [f32],
+    pub(super) codes: &'a [u8],
+    /// The rows' scales, for INT8; as many as there are rows.
+    pub(super) scales: &'a [f32],
 }
 
-type Tile = [[f32; PANEL]; TILE];
+pub(super) type Tile = [[f32; PANEL]; TILE];
 
 struct Multiply<'a, 'b> {
     tier: Tier,
@@ -170,7 +188,7 @@ struct Multiply<'a, 'b> {
 
 impl Low<'_> {
     /// Bytes from one rounded row to the next.
-    fn apart(&self) -> usize {
+    pub(super) fn apart(&self) -> usize {
         let padded = self.precision.padded(self.depth);
         if self.precision == Precision::Int8 { padded } else { 2 * padded }
     }
@@ -202,8 +220,15 @@ impl Wide for Multiply<'_, '_> {
     #[cfg(target_arch = "x86_64")]
     #[inline(always)]
     unsafe fn run_avx512(self) {
-        if self.tier != Tier::Avx512 {
-            return self.run();
+        match self.tier {
+            Tier::Plain => return self.run(),
+            #[cfg(target_os = "linux")]
+            Tier::Amx => {
+                // SAFETY: the tier is there, so AMX is.
+                let tiles = unsafe { super::amx::Tiles::new() };
+                return self.blocks(|low, rows, i, tile| tiles.tile(low, rows, i, tile));
+            }
+            _ => {}
         }
         self.blocks(|low, rows, i, tile| {
             // SAFETY: the tier is there, so the processor has its instructions; `blocks` gives whole rows and panels.
@@ -222,8 +247,7 @@ impl Multiply<'_, '_> {
             let count = BLOCK.min(low.rows - first);
             let codes = &mut bytemuck::cast_slice_mut(&mut room.codes)[..count * apart];
             low.round(tier, first, codes, &mut room.scales[..count]);
-            // Tiles of one height, about: a last one of few rows would read the panel for little.
-            let height = count.div_ceil(count.div_ceil(TILE));
+            let height = tier.height(count);
             for i in 0..columns / PANEL {
                 let codes = codes.chunks(height * apart);
                 for (n, (codes, scales)) in
@@ -287,7 +311,7 @@ fn sums_int8(codes: &[u32], panel: &[[u32; PANEL]]) -> [i32; PANEL] {
 
 #[cfg(target_arch = "x86_64")]
 mod avx512 {
-    use super::{Low, PANEL, Precision, Rows, TILE, Tile};
+    use super::{AVX512_ROWS, Low, PANEL, Precision, Rows, Tile};
     use std::arch::x86_64::*;
 
     /// # Safety
@@ -303,7 +327,7 @@ mod avx512 {
                 }
             };
         }
-        const _: () = assert!(TILE == 14, "all heights are there");
+        const _: () = assert!(AVX512_ROWS == 14, "all heights are there");
         rows_of!(1 2 3 4 5 6 7 8 9 10 11 12 13 14);
     }
 

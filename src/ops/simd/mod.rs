@@ -10,6 +10,8 @@ use crate::base::limits::word;
 
 #[cfg(target_arch = "x86_64")]
 mod add;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+mod amx;
 mod gemm;
 #[cfg(target_arch = "x86_64")]
 mod lookup;
