@@ -24,8 +24,9 @@
 //!
 //! Then level and peak are learnt. Counts are halved at 2^18 events, so that the tail follows a slow change.
 
-use super::ewma::{self, add, held, near_zero};
+use super::ewma::{Distance, Past, READY, held, near_zero};
 use super::math::{inverse, ln};
+use super::number::{Mask, Number};
 use super::score::{
     AGAIN, ALERT, EXCESS, LEAST, LEVEL, PEAK, PEAKS, REST, RESTING, RING, RULED_OUT, SLOPE,
     ScoreParams, TRIALS, USUAL, WARMING,
@@ -62,26 +63,42 @@ fn share(state: &[u32]) -> f32 {
 /// The slope of the logistic curve before there was a peak: ln(39) / 3.
 pub const SLOPE_FIRST: f32 = 1.221_187_2;
 
+/// The level of a distance.
+#[inline(always)]
+pub(super) fn level<N: Number>(z2: N) -> N {
+    ln(N::from(1.0) + z2 * N::from(0.2))
+}
+
+/// How far a level lies from its past, in deviations; it is then learnt.
+#[inline(always)]
+pub(super) fn standardise<N: Number>(past: &mut Past<N>, level: N) -> N {
+    let k = N::from;
+    let mut off = near_zero(level - past.mean);
+    let mut u = k(0.0);
+    let known = past.weight.at_least(k(READY));
+    if known.any() {
+        let deviation = (past.squares * inverse(past.weight)).sqrt();
+        u = N::pick(known, held(off * inverse(deviation + k(1e-6)), k(1e6)), u);
+        off = N::pick(known, held(off, k(8.0) * deviation + k(1e-3)), off);
+    }
+    past.add(off, k(MEMORY));
+    u
+}
+
 /// How surprising an event is, as minus the logarithm of a probability for a peak, else as the exponent of the
 /// logistic curve; with its flags.
 #[inline(always)]
-pub fn decide(
+pub(super) fn decide(
     state: &mut [u32],
     p: &ScoreParams,
-    far: &ewma::Distance,
+    far: &Distance<f32>,
     level: f32,
     flags: u32,
 ) -> (f32, u32) {
     let mut flags = flags;
-    let mut off = near_zero(level - get(state, LEVEL + 1));
-    let weight = get(state, LEVEL);
-    let mut u = 0.0;
-    if weight >= ewma::READY {
-        let deviation = (get(state, LEVEL + 2) * inverse(weight)).sqrt();
-        u = held(off * inverse(deviation + 1e-6), 1e6);
-        off = held(off, 8.0 * deviation + 1e-3);
-    }
-    add(state, LEVEL, off, MEMORY);
+    let mut past = Past::read(state, LEVEL);
+    let u = standardise(&mut past, level);
+    past.write(state, LEVEL);
     let excess = u - THRESHOLD;
     let mut surprise = get(state, SLOPE) * u;
     let peak = excess > 0.0;

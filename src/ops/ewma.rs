@@ -13,6 +13,7 @@
 //! After Roberts (1959), control charts by geometric moving averages.
 
 use super::math::{exp, inverse};
+use super::number::{Mask, Number};
 
 /// Words of a value's state: its origin, then weight, mean and squares of the three horizons, the shortest first.
 pub const TRACK: usize = 10;
@@ -31,91 +32,156 @@ pub const READY: f32 = 8.0;
 /// and has limits to what it learns from this one on.
 pub const SETTLED: f32 = 16.0;
 
+/// What is kept of a past: with it come and go distances.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Past<N> {
+    /// How many events it stands for.
+    pub(super) weight: N,
+    /// Their mean.
+    pub(super) mean: N,
+    /// The sum of their squared distances from it.
+    pub(super) squares: N,
+}
+
+/// A value's past, over its three horizons.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Track<N> {
+    /// The key's first value.
+    pub(super) origin: N,
+    /// The shortest first; they count from the origin.
+    pub(super) horizons: [Past<N>; HORIZONS],
+}
+
 /// What a value's past says of it.
 #[derive(Debug, Clone, Copy)]
-pub struct Distance {
+pub(super) struct Distance<N> {
     /// Squared, in deviations.
-    pub z2: f32,
+    pub(super) z2: N,
     /// In units of the value.
-    pub off: f32,
+    pub(super) off: N,
     /// What was expected.
-    pub expected: f32,
+    pub(super) expected: N,
     /// The variance around it.
-    pub variance: f32,
+    pub(super) variance: N,
+}
+
+impl<N: Number> Distance<N> {
+    /// Nearer than any.
+    #[inline(always)]
+    pub(super) fn none() -> Self {
+        let zero = N::from(0.0);
+        Self { z2: N::from(-1.0), off: zero, expected: zero, variance: zero }
+    }
 }
 
 /// What remains of the past of the three horizons after so many spacings.
 #[inline(always)]
-pub fn decays(steps: f32, rate: f32) -> [f32; HORIZONS] {
-    let eighth = |d: f32| {
+pub(super) fn decays<N: Number>(steps: N, rate: f32) -> [N; HORIZONS] {
+    let eighth = |d: N| {
         let d = d * d;
         let d = d * d;
         positive(d * d)
     };
     // Of what is 87 horizons ago nothing is left that counts, and `exp` goes no further.
-    let past = steps * rate;
-    let long = exp(-(if past > 87.0 { 87.0 } else { past }));
+    let past = steps * N::from(rate);
+    let long = exp(-past.up_to(N::from(87.0)));
     let middle = eighth(long);
     [eighth(middle), middle, long]
 }
 
 /// Far below everything that matters is nothing: devices differ in what they do with subnormal numbers.
 #[inline(always)]
-pub fn positive(x: f32) -> f32 {
-    if x < 1e-30 { 0.0 } else { x }
+pub(super) fn positive<N: Number>(x: N) -> N {
+    N::pick(x.at_least(N::from(1e-30)), x, N::from(0.0))
 }
 
 /// The same for numbers of either sign.
 #[inline(always)]
-pub fn near_zero(x: f32) -> f32 {
-    if x < 1e-16 && x > -1e-16 { 0.0 } else { x }
+pub(super) fn near_zero<N: Number>(x: N) -> N {
+    N::pick(x.abs().at_least(N::from(1e-16)), x, N::from(0.0))
 }
 
 /// `x`, from `-limit` to `limit`.
 #[inline(always)]
-pub fn held(x: f32, limit: f32) -> f32 {
-    let x = if x > limit { limit } else { x };
-    if x < -limit { -limit } else { x }
+pub(super) fn held<N: Number>(x: N, limit: N) -> N {
+    x.up_to(limit).from_up(-limit)
 }
 
-/// Adds a distance to weight, mean and squares.
-#[inline(always)]
-pub fn add(state: &mut [u32], at: usize, off: f32, decay: f32) {
-    let [w, m, s] = [0, 1, 2].map(|i| f32::from_bits(state[at + i]));
-    let w = w * decay + 1.0;
-    let step = off * inverse(w);
-    state[at] = w.to_bits();
-    state[at + 1] = (m + step).to_bits();
-    state[at + 2] = positive(s * decay + off * (off - step)).to_bits();
+impl Past<f32> {
+    /// What a key's state holds at `at`.
+    #[inline(always)]
+    pub(super) fn read(state: &[u32], at: usize) -> Self {
+        let [weight, mean, squares] = [0, 1, 2].map(|i| f32::from_bits(state[at + i]));
+        Self { weight, mean, squares }
+    }
+
+    /// Puts it back.
+    #[inline(always)]
+    pub(super) fn write(&self, state: &mut [u32], at: usize) {
+        for (i, x) in [self.weight, self.mean, self.squares].into_iter().enumerate() {
+            state[at + i] = x.to_bits();
+        }
+    }
 }
 
-/// The distance of a value, which is then learnt. `state` is the key's, the value's own begins at `at`.
-#[inline(always)]
-pub fn distance(state: &mut [u32], at: usize, x: f32, decays: [f32; HORIZONS]) -> Distance {
-    let first = state[at + 1] == 0;
-    if first {
-        state[at] = x.to_bits();
+impl<N: Number> Past<N> {
+    /// Adds a distance.
+    #[inline(always)]
+    pub(super) fn add(&mut self, off: N, decay: N) {
+        self.weight = self.weight * decay + N::from(1.0);
+        let step = off * inverse(self.weight);
+        self.mean = self.mean + step;
+        self.squares = positive(self.squares * decay + off * (off - step));
     }
-    let origin = f32::from_bits(state[at]);
-    let x = near_zero(x - origin);
-    let mut far = Distance { z2: -1.0, off: 0.0, expected: 0.0, variance: 0.0 };
-    for (i, decay) in decays.into_iter().enumerate() {
-        let h = at + 1 + 3 * i;
-        let [w, m, s] = [0, 1, 2].map(|i| f32::from_bits(state[h + i]));
-        let mut off = near_zero(x - m);
-        let variance = s * inverse(if w < 1.0 { 1.0 } else { w });
-        let (square, floor) = (off * off, variance + VARIANCE_MIN);
-        let mut z2 = 0.0;
-        if w >= READY {
-            z2 = if square >= Z2_MAX * floor { Z2_MAX } else { square * inverse(floor) };
-        }
-        if z2 > far.z2 {
-            far = Distance { z2, off, expected: origin + m, variance };
-        }
-        if z2 > HUBER * HUBER && s > 0.0 && w >= SETTLED {
-            off = held(off, HUBER * variance.sqrt());
-        }
-        add(state, h, off, decay);
+}
+
+impl Track<f32> {
+    /// What a key's state holds at `at`; the origin of a value that was never seen is `x`.
+    #[inline(always)]
+    pub(super) fn read(state: &[u32], at: usize, x: f32) -> Self {
+        let origin = if state[at + 1] == 0 { x } else { f32::from_bits(state[at]) };
+        let horizons = [1, 4, 7].map(|i| Past::read(state, at + i));
+        Self { origin, horizons }
     }
-    far
+
+    /// Puts it back.
+    #[inline(always)]
+    pub(super) fn write(&self, state: &mut [u32], at: usize) {
+        state[at] = self.origin.to_bits();
+        for (past, i) in self.horizons.iter().zip([1, 4, 7]) {
+            past.write(state, at + i);
+        }
+    }
+}
+
+impl<N: Number> Track<N> {
+    /// The distance of a value, which is then learnt.
+    #[inline(always)]
+    pub(super) fn distance(&mut self, x: N, decays: [N; HORIZONS]) -> Distance<N> {
+        let k = N::from;
+        let x = near_zero(x - self.origin);
+        let mut far = Distance::none();
+        for (past, decay) in self.horizons.iter_mut().zip(decays) {
+            let weight = past.weight;
+            let mut off = near_zero(x - past.mean);
+            let variance = past.squares * inverse(weight.from_up(k(1.0)));
+            let (square, floor) = (off * off, variance + k(VARIANCE_MIN));
+            let most = square.at_least(k(Z2_MAX) * floor);
+            let z2 = N::pick(most, k(Z2_MAX), square * inverse(floor));
+            let z2 = N::pick(weight.at_least(k(READY)), z2, k(0.0));
+            let further = z2.above(far.z2);
+            far.z2 = N::pick(further, z2, far.z2);
+            far.off = N::pick(further, off, far.off);
+            far.expected = N::pick(further, self.origin + past.mean, far.expected);
+            far.variance = N::pick(further, variance, far.variance);
+            let unusual = z2.above(k(HUBER * HUBER))
+                & past.squares.above(k(0.0))
+                & weight.at_least(k(SETTLED));
+            if unusual.any() {
+                off = N::pick(unusual, held(off, k(HUBER) * variance.sqrt()), off);
+            }
+            past.add(off, decay);
+        }
+        far
+    }
 }

@@ -31,6 +31,7 @@ pub mod group;
 pub mod keys;
 pub mod math;
 pub mod merge;
+mod number;
 pub mod page;
 pub mod pool;
 pub mod row;

@@ -18,10 +18,11 @@
 
 use super::batch::{self, ASIDE, OUT_ASIDE, OUT_FIXED};
 use super::decide::{self, PRIOR, RING_PEAKS, SLOPE_FIRST};
-use super::ewma::{self, Distance, TRACK, VALUE_MAX, held, near_zero};
+use super::ewma::{self, Distance, TRACK, Track, VALUE_MAX, held, near_zero};
 use super::forest::{self, Isolation};
 use super::group::{GROUPED, LIST, SEGMENT, SEGMENTS};
-use super::math::{inverse, ln, ticks};
+use super::math::{inverse, ticks};
+use super::number::{Mask, Number};
 use super::page::{Page, Slot, slot_map};
 use super::row::Kind;
 use super::simd;
@@ -184,7 +185,7 @@ const STEPS_MAX: f32 = 4096.0;
 /// Events ahead of the one being scored whose states are fetched.
 const AHEAD: usize = 12;
 /// Events that a key needs before it has a level.
-const LEVEL_FIRST: u32 = 8;
+pub(super) const LEVEL_FIRST: u32 = 8;
 
 /// Two values' words and kinds as one parameter: 12 bits of word, 4 of kind.
 pub fn packed(values: [Option<(usize, Kind)>; 2]) -> u32 {
@@ -195,7 +196,7 @@ pub fn packed(values: [Option<(usize, Kind)>; 2]) -> u32 {
 impl ScoreParams {
     /// The word and kind of a value.
     #[inline(always)]
-    fn value(&self, i: usize) -> (usize, Kind) {
+    pub(super) fn value(&self, i: usize) -> (usize, Kind) {
         let pairs = [self.values01, self.values23, self.values45, self.values67];
         let packed = pairs[i / 2] >> (16 * (i % 2));
         ((packed & 0xFFF) as usize, Kind::from_u32(packed >> 12 & 15))
@@ -215,6 +216,36 @@ fn number(kind: Kind, word: u32) -> Option<f32> {
     Some(f32::from_bits(if bits & 0x7F80_0000 == 0 { 0 } else { bits }))
 }
 
+/// What a key's clock keeps.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Clock<N> {
+    /// The usual gap between two events, in ticks.
+    pub(super) spacing: N,
+    /// Spacings that alerts still rest.
+    pub(super) rest: N,
+}
+
+impl<N: Number> Clock<N> {
+    /// Moves it on by `gap` ticks, which are more than 0 where `moves` says so, after `seen` events; returns by how many
+    /// spacings.
+    #[inline(always)]
+    pub(super) fn advance(&mut self, p: &ScoreParams, seen: N, gap: N, moves: N::Mask) -> N {
+        let k = N::from;
+        let mut steps = k(0.0);
+        if moves.any() {
+            let old = self.spacing;
+            let share = inverse(seen).from_up(k(1.0 / 64.0));
+            let heard = N::pick(old.above(k(0.0)), gap.up_to(k(8.0) * old), gap);
+            self.spacing = N::pick(moves, old + (heard - old) * share, old);
+            let spacing = if p.spacing > 0.0 { k(p.spacing) } else { self.spacing };
+            steps = N::pick(moves, (gap * inverse(spacing)).up_to(k(STEPS_MAX)), steps);
+        }
+        let rest = self.rest - steps;
+        self.rest = N::pick(rest.above(k(0.0)), rest, k(0.0));
+        steps
+    }
+}
+
 /// Moves a key's clock on; returns by how many spacings.
 #[inline(always)]
 fn advance(state: &mut [u32], p: &ScoreParams, time: u64) -> f32 {
@@ -223,25 +254,16 @@ fn advance(state: &mut [u32], p: &ScoreParams, time: u64) -> f32 {
     if seen == 0 {
         state[SLOPE] = SLOPE_FIRST.to_bits();
     }
-    let mut spacing = f32::from_bits(state[SPACING]);
-    let mut steps = 0.0;
-    if seen == 0 || time > last {
+    let later = time > last;
+    if seen == 0 || later {
         (state[TIME], state[TIME + 1]) = (batch::lo(time), batch::hi(time));
-        if seen != 0 {
-            let gap = ticks(time - last);
-            let share = inverse(seen as f32);
-            let share = if share < 1.0 / 64.0 { 1.0 / 64.0 } else { share };
-            let most = 8.0 * spacing;
-            let heard = if spacing > 0.0 && gap > most { most } else { gap };
-            spacing += (heard - spacing) * share;
-            state[SPACING] = spacing.to_bits();
-            let spacing = if p.spacing > 0.0 { p.spacing } else { spacing };
-            steps = gap * inverse(spacing);
-            steps = if steps > STEPS_MAX { STEPS_MAX } else { steps };
-        }
     }
-    let rest = f32::from_bits(state[REST]) - steps;
-    state[REST] = (if rest > 0.0 { rest } else { 0.0 }).to_bits();
+    let moves = seen != 0 && later;
+    let gap = if moves { ticks(time - last) } else { 0.0 };
+    let [spacing, rest] = [SPACING, REST].map(|at| f32::from_bits(state[at]));
+    let mut clock = Clock { spacing, rest };
+    let steps = clock.advance(p, seen as f32, gap, moves);
+    (state[SPACING], state[REST]) = (clock.spacing.to_bits(), clock.rest.to_bits());
     steps
 }
 
@@ -264,7 +286,7 @@ fn step<const VALUES: usize>(
     let time = batch::join(event[p.time_word as usize], event[p.time_word as usize + 1]);
     let steps = advance(state, p, time);
     let decays = ewma::decays(steps, p.rate);
-    let mut far = Distance { z2: -1.0, off: 0.0, expected: 0.0, variance: 0.0 };
+    let mut far = Distance::<f32>::none();
     let (mut flags, mut value, mut most) = (MISSING, 0.0, 0);
     let points = if VALUES == 0 { p.forest } else { 0 };
     let mut apart = Isolation { fine: -1.0, coarse: 0.0 };
@@ -273,7 +295,9 @@ fn step<const VALUES: usize>(
         let Some(x) = number(kind, event[at]) else { continue };
         let clamped = held(x, VALUE_MAX);
         flags |= if clamped == x { 0 } else { CLAMPED };
-        let found = ewma::distance(state, track(i), clamped, decays);
+        let mut past = Track::read(state, track(i), clamped);
+        let found = past.distance(clamped, decays);
+        past.write(state, track(i));
         if points > 0 {
             let isolation = isolation(state, p, i, clamped);
             if isolation.fine > apart.fine {
@@ -296,7 +320,7 @@ fn step<const VALUES: usize>(
         }
         if seen > LEVEL_FIRST {
             let level = match points {
-                0 => ln(1.0 + far.z2 * 0.2),
+                0 => decide::level(far.z2),
                 _ => apart.fine * points.trailing_zeros() as f32,
             };
             (surprise, flags) = decide::decide(state, p, &far, level, flags);
@@ -356,37 +380,125 @@ fn score_as<const VALUES: usize>(args: Args<'_>, p: &ScoreParams) {
     let [ids, _segments, map, states, out] = args.binds();
     let rows_at = OUT_FIXED + out[OUT_ASIDE] as usize;
     let (fixed, rows) = out.split_at_mut(rows_at);
-    let mut rows = rows.as_chunks_mut::<ROW>().0.iter_mut();
-    let page = Page { first: p.first_block, blocks: p.blocks };
-    let stride = p.stride as usize;
-    let words = if VALUES == 0 { p.state_words as usize } else { state_words(VALUES.max(1)) };
-    let mut count = 0;
+    let mut walk = Walk { p, page: Page { first: p.first_block, blocks: p.blocks }, states };
+    let mut rows = rows.as_chunks_mut::<ROW>().0;
+    let room = rows.len();
+    let side_by_side = VALUES == 1 && p.value(0).1 == Kind::F32 && simd::available();
     for chunk in batch::chunks(head) {
         let map = slot_map(map, slot(head));
-        let events = batch::event_words(events, &chunk, stride);
+        let events = batch::event_words(events, &chunk, p.stride as usize);
         let ids = &ids[chunk.first as usize..][..chunk.events as usize];
-        for (i, (event, &id)) in events.chunks_exact(stride).zip(ids).enumerate() {
+        rows = if side_by_side {
+            walk.sixteens(map, events, ids, rows)
+        } else {
+            walk.events::<VALUES>(map, events, ids, rows)
+        };
+    }
+    let count = word(room - rows.len());
+    fixed[OUT_SCORED] = count;
+    fixed[0] = word(rows_at) + count * word(ROW);
+}
+
+/// What a serial device walks with.
+struct Walk<'a> {
+    p: &'a ScoreParams,
+    page: Page,
+    states: &'a mut [u32],
+}
+
+impl Walk<'_> {
+    /// Has the state at `at` fetched.
+    #[inline(always)]
+    fn fetch(&self, at: usize) {
+        simd::prefetch(self.states, at);
+        simd::prefetch(self.states, at + 16);
+    }
+
+    /// Scores events one by one; returns the rows that are left.
+    #[inline(always)]
+    fn events<'r, const VALUES: usize>(
+        &mut self,
+        map: &[u32],
+        events: &[u32],
+        ids: &[u32],
+        rows: &'r mut [[u32; ROW]],
+    ) -> &'r mut [[u32; ROW]] {
+        let p = self.p;
+        let words = if VALUES == 0 { p.state_words as usize } else { state_words(VALUES.max(1)) };
+        let mut rows = rows.iter_mut();
+        for (i, (event, &id)) in events.chunks_exact(p.stride as usize).zip(ids).enumerate() {
             if let Some(&ahead) = ids.get(i + AHEAD)
-                && let Some(at) = page.row_at(map, ahead, words)
+                && let Some(at) = self.page.row_at(map, ahead, words)
             {
-                simd::prefetch(states, at);
-                simd::prefetch(states, at + 16);
+                self.fetch(at);
             }
             if id >= ASIDE {
                 continue;
             }
             let row = rows.next().expect("room for every event");
-            count += 1;
-            let Some(at) = page.row_at(map, id, words) else { continue };
+            let Some(at) = self.page.row_at(map, id, words) else { continue };
             [row[0], row[1]] = key(p, event);
-            step::<VALUES>(&mut states[at..at + words], p, event, row);
+            step::<VALUES>(&mut self.states[at..at + words], p, event, row);
         }
+        rows.into_slice()
     }
-    fixed[OUT_SCORED] = count;
-    fixed[0] = word(rows_at) + count * word(ROW);
+
+    /// The same for events of one f32, sixteen side by side where they are of as many keys.
+    fn sixteens<'r>(
+        &mut self,
+        map: &[u32],
+        events: &[u32],
+        ids: &[u32],
+        mut rows: &'r mut [[u32; ROW]],
+    ) -> &'r mut [[u32; ROW]] {
+        let (p, page) = (self.p, self.page);
+        let stride = p.stride as usize;
+        let places = |ids: &[u32; simd::TOGETHER]| {
+            let mut places = [0; simd::TOGETHER];
+            for (place, &id) in places.iter_mut().zip(ids) {
+                *place = word(page.row_at(map, id, 1).filter(|_| id < ASIDE)?);
+            }
+            Some(places)
+        };
+        let (sixteens, rest) = ids.as_chunks();
+        let mut ahead = [sixteens.first().and_then(places), sixteens.get(1).and_then(places)];
+        let mut events = events;
+        for (i, ids) in sixteens.iter().enumerate() {
+            let next = sixteens.get(i + 2).and_then(places);
+            for &place in next.iter().flatten() {
+                self.fetch(place as usize * state_words(1));
+            }
+            let now = ahead[0];
+            ahead = [ahead[1], next];
+            let (here, behind) = events.split_at(simd::TOGETHER * stride);
+            events = behind;
+            let Some(places) = now else {
+                rows = self.events::<1>(map, here, ids, rows);
+                continue;
+            };
+            let (row, behind) = rows.split_first_chunk_mut().expect("room for every event");
+            rows = behind;
+            let done = simd::score(p, here, &places, self.states, row);
+            let mut left = !done;
+            while left != 0 {
+                let lane = left.trailing_zeros() as usize;
+                let at = places[lane] as usize * state_words(1);
+                let (state, event) =
+                    (&mut self.states[at..at + state_words(1)], &here[lane * stride..]);
+                [row[lane][0], row[lane][1]] = key(p, event);
+                step::<1>(state, p, event, &mut row[lane]);
+                left &= left - 1;
+            }
+        }
+        self.events::<1>(map, events, rest, rows)
+    }
 }
 
 const _: () =
     assert!(SEGMENTS == 0 && GROUPED == 1 && LIST == 4 && SEGMENT == 2, "as the twins say");
 const _: () = assert!(VALUES_MAX == 8, "as many as the parameters hold");
 const _: () = assert!(TRACK_FIRST + TRACK == LEVEL, "one line");
+
+#[cfg(test)]
+#[path = "score_tests.rs"]
+mod tests;

@@ -6,6 +6,8 @@
 //! reference: tests run both. Other processors are not [`available`] and run the scalar loops alone.
 
 use super::row::{EXTREMES, FIXED, SQUARES};
+#[cfg(not(target_arch = "x86_64"))]
+use super::score::{ROW, ScoreParams};
 use crate::base::limits::word;
 
 #[cfg(target_arch = "x86_64")]
@@ -13,6 +15,10 @@ mod add;
 mod gemm;
 #[cfg(target_arch = "x86_64")]
 mod lookup;
+#[cfg(target_arch = "x86_64")]
+mod score;
+#[cfg(target_arch = "x86_64")]
+mod sixteen;
 #[cfg(target_arch = "x86_64")]
 mod times;
 mod wide;
@@ -25,7 +31,7 @@ pub(super) use wide::{Wide, wide};
 #[cfg(target_arch = "x86_64")]
 pub(crate) use times::times;
 #[cfg(target_arch = "x86_64")]
-pub(super) use {add::add, lookup::lookup, words::prefetch};
+pub(super) use {add::add, lookup::lookup, score::score, words::prefetch};
 
 /// Events that a step of these loops takes.
 pub(super) const TOGETHER: usize = 16;
@@ -131,7 +137,8 @@ pub(crate) fn available() -> bool {
     #[cfg(target_arch = "x86_64")]
     let available = std::arch::is_x86_feature_detected!("avx512f")
         && std::arch::is_x86_feature_detected!("avx512dq")
-        && std::arch::is_x86_feature_detected!("avx512vl");
+        && std::arch::is_x86_feature_detected!("avx512vl")
+        && std::arch::is_x86_feature_detected!("avx512cd");
     #[cfg(not(target_arch = "x86_64"))]
     let available = false;
     available
@@ -148,6 +155,18 @@ pub(super) fn lookup(_keys: &Keys<'_>, _ids: &mut [u32], _search: &mut Search) {
 /// Never called: [`available`] says no.
 #[cfg(not(target_arch = "x86_64"))]
 pub(super) fn add<const PARTS: u32>(_source: &Source<'_>, _rows: &mut [u32]) -> usize {
+    0
+}
+
+/// Never called: [`available`] says no.
+#[cfg(not(target_arch = "x86_64"))]
+pub(super) fn score(
+    _p: &ScoreParams,
+    _events: &[u32],
+    _keys: &[u32; TOGETHER],
+    _states: &mut [u32],
+    _rows: &mut [[u32; ROW]; TOGETHER],
+) -> u16 {
     0
 }
 
