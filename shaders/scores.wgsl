@@ -2,7 +2,7 @@
 // and forest share. Twin of src/ops/score.rs with ewma.rs, decide.rs and math.rs.
 //
 // A thread takes a key and walks its events in order: per event 4 bytes of order, its time and values, 40 bytes of row;
-// per key 96 bytes of state read and written, and 160 more for peaks. The busiest key of a batch bounds it.
+// per key 64 bytes of state read and written, 16 read, and 160 more for peaks. The busiest key of a batch bounds it.
 // The order of float operations is that of the Rust source; no built-in but inverse and square root.
 
 struct ScoreParams {
@@ -50,18 +50,17 @@ const SEGMENT: u32 = 2u;
 const SEEN: u32 = 0u;
 const TIME: u32 = 1u;
 const SPACING: u32 = 3u;
-const REST: u32 = 4u;
-const PEAK: u32 = 5u;
-const TRACK_FIRST: u32 = 6u;
-const LEVEL: u32 = 16u;
-const TRIALS: u32 = 19u;
-const PEAKS: u32 = 20u;
-const EXCESS: u32 = 21u;
-const LEAST: u32 = 22u;
-const SLOPE: u32 = 23u;
-const RING: u32 = 24u;
+const TRACK_FIRST: u32 = 4u;
+const LEVEL: u32 = 14u;
+const REST: u32 = 16u;
+const PEAK: u32 = 17u;
+const PEAKS: u32 = 18u;
+const SLOPE: u32 = 19u;
+const EXCESS: u32 = 20u;
+const LEAST: u32 = 21u;
+const RING: u32 = 22u;
 const RING_PEAKS: u32 = 32u;
-const TRACKS: u32 = 56u;
+const TRACKS: u32 = 54u;
 const TRACK: u32 = 10u;
 const ROW: u32 = 10u;
 const OUT_SCORED: u32 = 5u;
@@ -159,13 +158,13 @@ fn eighth(x: f32) -> f32 {
     return positive(mul(b, b));
 }
 
-// Adds a distance to weight, mean and squares.
-fn add(at: u32, off: f32, decay: f32) {
-    let w = mul(state_of(at), decay) + 1.0;
-    let step = mul(off, inverse(w));
-    put(at, w);
-    put(at + 1u, state_of(at + 1u) + step);
-    put(at + 2u, positive(mul(state_of(at + 2u), decay) + mul(off, off - step)));
+// Mean and variance at `at` learn what lies `off` from the mean, with this share of the whole.
+fn learn_spread(at: u32, off: f32, share: f32) {
+    let step = mul(off, share);
+    let variance = state_of(at + 1u);
+    let square = mul(off, rounded(off - step));
+    put(at, state_of(at) + step);
+    put(at + 1u, positive(variance + mul(rounded(square - variance), share)));
 }
 
 // The distance of a value, which is then learnt.
@@ -180,9 +179,8 @@ fn distance(at: u32, value: f32, decays: vec3<f32>) -> Distance {
         let h = at + 1u + 3u * i;
         let w = state_of(h);
         let m = state_of(h + 1u);
-        let s = state_of(h + 2u);
+        let variance = state_of(h + 2u);
         var off = near_zero(rounded(x - m));
-        let variance = mul(s, inverse(select(w, 1.0, w < 1.0)));
         let square = mul(off, off);
         let least = variance + 1e-24;
         var z2 = 0.0;
@@ -196,21 +194,28 @@ fn distance(at: u32, value: f32, decays: vec3<f32>) -> Distance {
         if (z2 > far.z2) {
             far = Distance(z2, off, origin + m, variance);
         }
-        if (z2 > 64.0 && s > 0.0 && w >= 16.0) {
+        if (z2 > 64.0 && variance > 0.0 && w >= 16.0) {
             off = held(off, mul(8.0, sqrt(variance)));
         }
-        add(h, off, decays[i]);
+        let weight = mul(w, decays[i]) + 1.0;
+        put(h, weight);
+        learn_spread(h + 1u, off, inverse(weight));
     }
     return far;
 }
 
+// Events that the share of peaks counts, of so many that had a level.
+fn trials_of(levels: u32) -> u32 {
+    return select(0x20000u + (levels & 0x1ffffu), levels, levels < 0x40000u);
+}
+
 // The share of peaks among all events.
-fn share_of_peaks(state: u32) -> f32 {
-    return mul(f32(states[state + PEAKS]) + 0.5, inverse(f32(states[state + TRIALS]) + 20.0));
+fn share_of_peaks(peaks: u32, trials: u32) -> f32 {
+    return mul(f32(peaks) + 0.5, inverse(f32(trials) + 20.0));
 }
 
 // Minus the logarithm of the probability of this excess or a larger one.
-fn tail(state: u32, excess: f32) -> f32 {
+fn tail(state: u32, excess: f32, trials: u32) -> f32 {
     let n = f32(states[state + PEAKS]);
     let scale = inverse(n + 10.0);
     let mean = mul(mul(state_of(state + EXCESS), n) + 5.0, scale);
@@ -233,10 +238,10 @@ fn tail(state: u32, excess: f32) -> f32 {
             beyond = mul(-1.3862944, per) + mul(y + mul(0.75, per), 4.0);
         }
     }
-    return rounded(beyond) - own_ln(share_of_peaks(state));
+    return rounded(beyond) - own_ln(share_of_peaks(states[state + PEAKS], trials));
 }
 
-fn learn_peak(state: u32, excess: f32) {
+fn learn_peak(state: u32, excess: f32, trials: u32) {
     let peaks = states[state + PEAKS];
     let compared = min(peaks, 8u);
     var sum = 0.0;
@@ -255,20 +260,30 @@ fn learn_peak(state: u32, excess: f32) {
     }
     put(state + RING + peaks % RING_PEAKS, excess);
     states[state + PEAKS] = peaks + 1u;
-    let odds = inverse(share_of_peaks(state)) - 1.0;
+    let odds = inverse(share_of_peaks(peaks + 1u, trials)) - 1.0;
     put(state + SLOPE, mul(own_ln(odds), 1.0 / 3.0));
 }
 
-fn learn(state: u32, excess: f32) {
-    states[state + TRIALS] += 1u;
+fn learn(state: u32, excess: f32, trials: u32) {
     if (excess > 0.0) {
-        learn_peak(state, select(excess, 16.0, excess > 16.0));
+        learn_peak(state, select(excess, 16.0, excess > 16.0), trials);
     }
-    if (states[state + TRIALS] >= 0x40000u) {
-        let peaks = states[state + PEAKS];
-        states[state + PEAKS] = select(peaks, peaks / 2u, peaks >= 64u);
-        states[state + TRIALS] /= 2u;
+    if (trials >= 0x40000u && states[state + PEAKS] >= 64u) {
+        states[state + PEAKS] /= 2u;
     }
+}
+
+// How far a level lies from those before it, in deviations; it is then learnt.
+fn standardise(at: u32, level: f32, count: f32) -> f32 {
+    let off = near_zero(rounded(level - state_of(at)));
+    let deviation = rounded(sqrt(state_of(at + 1u)));
+    let u = held(mul(off, inverse(deviation + 1e-6)), 1e6);
+    let limit = mul(8.0, deviation) + 1e-3;
+    let age = min(mul(count + 1.0, 1.0 / 2048.0), 16.0);
+    let share = mul(1.0 / 2048.0, inverse(1.0 - own_exp(-age)));
+    let known = count >= 8.0;
+    learn_spread(at, select(off, held(off, limit), known), share);
+    return select(0.0, u, known);
 }
 
 struct Decision {
@@ -276,23 +291,15 @@ struct Decision {
     flags: u32,
 }
 
-fn decide(state: u32, far: Distance, level: f32, given: u32) -> Decision {
+fn decide(state: u32, far: Distance, level: f32, levels: u32, given: u32) -> Decision {
     var flags = given;
-    var off = near_zero(rounded(level - state_of(state + LEVEL + 1u)));
-    let weight = state_of(state + LEVEL);
-    var u = 0.0;
-    if (weight >= 8.0) {
-        let deviation = rounded(sqrt(mul(state_of(state + LEVEL + 2u), inverse(weight))));
-        u = held(mul(off, inverse(deviation + 1e-6)), 1e6);
-        off = held(off, mul(8.0, deviation) + 1e-3);
-    }
-    add(state + LEVEL, off, 0.99951171875);
+    let u = standardise(state + LEVEL, level, f32(levels));
     let excess = rounded(u - 3.0);
     var surprise = mul(state_of(state + SLOPE), u);
     let peak = excess > 0.0;
     var candidate = false;
     if (peak) {
-        surprise = tail(state, excess);
+        surprise = tail(state, excess, trials_of(levels));
         if (FORESTS) {
             surprise = mul(0.5, rounded(surprise) + mul(4.6, level));
         }
@@ -314,7 +321,7 @@ fn decide(state: u32, far: Distance, level: f32, given: u32) -> Decision {
         put(state + REST, p.rest);
         put(state + PEAK, surprise);
     }
-    learn(state, excess);
+    learn(state, excess, trials_of(levels) + 1u);
     return Decision(surprise, flags);
 }
 
@@ -432,7 +439,7 @@ fn step_event(state: u32, event: u32, row: u32) {
     if ((flags & MISSING) == 0u) {
         flags |= most << 8u;
         var seen = states[state + SEEN];
-        seen += select(1u, 0u, seen == 0xffffffffu);
+        seen = select(seen + 1u, 0xfffe0000u, seen == 0xffffffffu);
         states[state + SEEN] = seen;
         let weight = state_of(state + track(most) + 4u);
         let few = !FORESTS && states[state + PEAKS] < 10u && seen / 4u <= p.warm;
@@ -440,7 +447,7 @@ fn step_event(state: u32, event: u32, row: u32) {
             flags |= WARMING;
         }
         if (seen > 8u) {
-            let decision = decide(state, far, level_of(far.z2, apart.fine), flags);
+            let decision = decide(state, far, level_of(far.z2, apart.fine), seen - 9u, flags);
             surprise = decision.surprise;
             flags = decision.flags;
         } else {

@@ -1,11 +1,11 @@
 //! How far a value lies from what its key's past makes likely: exponentially weighted means over three horizons.
 //!
-//! Spec, for one value of one event. A horizon `h` keeps a weight `w`, a mean `m` and a sum of squares `s` of what
-//! came before, where an event `steps` spacings ago counts `exp(-steps / h)`: decay goes by event time, not by count.
+//! Spec, for one value of one event. A horizon `h` keeps a weight `w`, a mean `m` and a variance `v` of what came
+//! before, where an event `steps` spacings ago counts `d = exp(-steps / h)`: decay goes by event time, not by count.
 //! The three horizons are `h`, `h / 8` and `h / 64`. The value's distance is the largest of the three
-//! `z^2 = (x - m)^2 / (s / w)`, at most 10^8; a horizon speaks from a weight of 8 on. Then each horizon learns the
-//! value: `w' = w d + 1`, `m' = m + (x - m) / w'`, `s' = s d + (x - m)(x - m')` (West 1979), where a distance beyond
-//! 8 deviations counts as 8 (Huber 1964), so that one outlier does not widen what is normal for long.
+//! `z^2 = (x - m)^2 / v`, at most 10^8; a horizon speaks from a weight of 8 on. Then each horizon learns the value:
+//! `w' = w d + 1`, `m' = m + (x - m) / w'`, `v' = v + ((x - m)(x - m') - v) / w'` (West 1979), where a distance
+//! beyond 8 deviations counts as 8 (Huber 1964), so that one outlier does not widen what is normal for long.
 //!
 //! Values count from the key's first one, its origin, so that a large offset costs no digits. They are held to
 //! +-10^12; spreads below 10^-12 count as none. All is f32, in the order written here, on every device.
@@ -15,7 +15,7 @@
 use super::math::{exp, inverse};
 use super::number::{Mask, Number};
 
-/// Words of a value's state: its origin, then weight, mean and squares of the three horizons, the shortest first.
+/// Words of a value's state: its origin, then weight, mean and variance of the three horizons, the shortest first.
 pub const TRACK: usize = 10;
 /// The horizons.
 pub const HORIZONS: usize = 3;
@@ -32,15 +32,22 @@ pub const READY: f32 = 8.0;
 /// and has limits to what it learns from this one on.
 pub const SETTLED: f32 = 16.0;
 
-/// What is kept of a past: with it come and go distances.
+/// Mean and variance of what came before.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Spread<N> {
+    /// The mean.
+    pub(super) mean: N,
+    /// The variance around it.
+    pub(super) variance: N,
+}
+
+/// What a horizon keeps.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Past<N> {
     /// How many events it stands for.
     pub(super) weight: N,
-    /// Their mean.
-    pub(super) mean: N,
-    /// The sum of their squared distances from it.
-    pub(super) squares: N,
+    /// Their spread.
+    pub(super) spread: Spread<N>,
 }
 
 /// A value's past, over its three horizons.
@@ -74,14 +81,17 @@ impl<N: Number> Distance<N> {
     }
 }
 
+/// A number to the power of eight.
+#[inline(always)]
+fn eighth<N: Number>(x: N) -> N {
+    let x = x * x;
+    let x = x * x;
+    positive(x * x)
+}
+
 /// What remains of the past of the three horizons after so many spacings.
 #[inline(always)]
 pub(super) fn decays<N: Number>(steps: N, rate: f32) -> [N; HORIZONS] {
-    let eighth = |d: N| {
-        let d = d * d;
-        let d = d * d;
-        positive(d * d)
-    };
     // Of what is 87 horizons ago nothing is left that counts, and `exp` goes no further.
     let past = steps * N::from(rate);
     let long = exp(-past.up_to(N::from(87.0)));
@@ -104,34 +114,32 @@ pub(super) fn near_zero<N: Number>(x: N) -> N {
 /// `x`, from `-limit` to `limit`.
 #[inline(always)]
 pub(super) fn held<N: Number>(x: N, limit: N) -> N {
-    x.up_to(limit).from_up(-limit)
+    x.up_to(limit).no_less(-limit)
 }
 
-impl Past<f32> {
+impl Spread<f32> {
     /// What a key's state holds at `at`.
     #[inline(always)]
     pub(super) fn read(state: &[u32], at: usize) -> Self {
-        let [weight, mean, squares] = [0, 1, 2].map(|i| f32::from_bits(state[at + i]));
-        Self { weight, mean, squares }
+        let [mean, variance] = [0, 1].map(|i| f32::from_bits(state[at + i]));
+        Self { mean, variance }
     }
 
     /// Puts it back.
     #[inline(always)]
     pub(super) fn write(&self, state: &mut [u32], at: usize) {
-        for (i, x) in [self.weight, self.mean, self.squares].into_iter().enumerate() {
-            state[at + i] = x.to_bits();
-        }
+        (state[at], state[at + 1]) = (self.mean.to_bits(), self.variance.to_bits());
     }
 }
 
-impl<N: Number> Past<N> {
-    /// Adds a distance.
+impl<N: Number> Spread<N> {
+    /// Learns what lies `off` from the mean, with this share of the whole.
     #[inline(always)]
-    pub(super) fn add(&mut self, off: N, decay: N) {
-        self.weight = self.weight * decay + N::from(1.0);
-        let step = off * inverse(self.weight);
+    pub(super) fn learn(&mut self, off: N, share: N) {
+        let step = off * share;
         self.mean = self.mean + step;
-        self.squares = positive(self.squares * decay + off * (off - step));
+        let square = off * (off - step);
+        self.variance = positive(self.variance + (square - self.variance) * share);
     }
 }
 
@@ -140,7 +148,10 @@ impl Track<f32> {
     #[inline(always)]
     pub(super) fn read(state: &[u32], at: usize, x: f32) -> Self {
         let origin = if state[at + 1] == 0 { x } else { f32::from_bits(state[at]) };
-        let horizons = [1, 4, 7].map(|i| Past::read(state, at + i));
+        let horizons = [1, 4, 7].map(|i| Past {
+            weight: f32::from_bits(state[at + i]),
+            spread: Spread::read(state, at + i + 1),
+        });
         Self { origin, horizons }
     }
 
@@ -149,22 +160,22 @@ impl Track<f32> {
     pub(super) fn write(&self, state: &mut [u32], at: usize) {
         state[at] = self.origin.to_bits();
         for (past, i) in self.horizons.iter().zip([1, 4, 7]) {
-            past.write(state, at + i);
+            state[at + i] = past.weight.to_bits();
+            past.spread.write(state, at + i + 1);
         }
     }
 }
 
 impl<N: Number> Track<N> {
-    /// The distance of a value, which is then learnt.
+    /// How far a value lies from its past; with what each horizon is to learn of it.
     #[inline(always)]
-    pub(super) fn distance(&mut self, x: N, decays: [N; HORIZONS]) -> Distance<N> {
+    pub(super) fn distance(&self, x: N) -> (Distance<N>, [N; HORIZONS]) {
         let k = N::from;
         let x = near_zero(x - self.origin);
-        let mut far = Distance::none();
-        for (past, decay) in self.horizons.iter_mut().zip(decays) {
-            let weight = past.weight;
-            let mut off = near_zero(x - past.mean);
-            let variance = past.squares * inverse(weight.from_up(k(1.0)));
+        let (mut far, mut offs) = (Distance::none(), [x; HORIZONS]);
+        for (past, learnt) in self.horizons.iter().zip(&mut offs) {
+            let Past { weight, spread: Spread { mean, variance } } = *past;
+            let off = near_zero(x - mean);
             let (square, floor) = (off * off, variance + k(VARIANCE_MIN));
             let most = square.at_least(k(Z2_MAX) * floor);
             let z2 = N::pick(most, k(Z2_MAX), square * inverse(floor));
@@ -172,16 +183,24 @@ impl<N: Number> Track<N> {
             let further = z2.above(far.z2);
             far.z2 = N::pick(further, z2, far.z2);
             far.off = N::pick(further, off, far.off);
-            far.expected = N::pick(further, self.origin + past.mean, far.expected);
+            far.expected = N::pick(further, self.origin + mean, far.expected);
             far.variance = N::pick(further, variance, far.variance);
-            let unusual = z2.above(k(HUBER * HUBER))
-                & past.squares.above(k(0.0))
-                & weight.at_least(k(SETTLED));
+            let unusual =
+                z2.above(k(HUBER * HUBER)) & variance.above(k(0.0)) & weight.at_least(k(SETTLED));
+            *learnt = off;
             if unusual.any() {
-                off = N::pick(unusual, held(off, k(HUBER) * variance.sqrt()), off);
+                *learnt = N::pick(unusual, held(off, k(HUBER) * variance.sqrt()), off);
             }
-            past.add(off, decay);
         }
-        far
+        (far, offs)
+    }
+
+    /// Learns it.
+    #[inline(always)]
+    pub(super) fn learn(&mut self, offs: [N; HORIZONS], decays: [N; HORIZONS]) {
+        for ((past, off), decay) in self.horizons.iter_mut().zip(offs).zip(decays) {
+            past.weight = past.weight * decay + N::from(1.0);
+            past.spread.learn(off, inverse(past.weight));
+        }
     }
 }

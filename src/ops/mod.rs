@@ -38,6 +38,7 @@ pub mod row;
 pub mod score;
 pub(crate) mod simd;
 pub mod tokens;
+mod walk;
 
 use crate::plan::Kernel;
 

@@ -20,7 +20,7 @@ pub(super) trait Number:
     /// `most`, where it is above that.
     fn up_to(self, most: Self) -> Self;
     /// `least`, where it is below that.
-    fn from_up(self, least: Self) -> Self;
+    fn no_less(self, least: Self) -> Self;
     /// Without its sign.
     fn abs(self) -> Self;
     /// Its square root.
@@ -72,7 +72,7 @@ impl Number for f32 {
     }
 
     #[inline(always)]
-    fn from_up(self, least: Self) -> Self {
+    fn no_less(self, least: Self) -> Self {
         if self < least { least } else { self }
     }
 

@@ -6,9 +6,9 @@
 //! to the decision. With forests (`ops::forest`) it is the value of the largest isolation. An event without a number is
 //! *missing*: it moves the clock and nothing else. One row comes out for each event that has an id.
 //!
-//! State lies in the rows of the slot that all events go to (`ops::page`), `state_words` for each key. Two lines of 64
-//! bytes are touched for every event of a query with one value: the detector's (clock, rest, the first value's track)
-//! and half of the next (level, counts); what follows only by peaks.
+//! State lies in the rows of the slot that all events go to (`ops::page`), `state_words` for each key. Of a query with
+//! one value every event changes one line of 64 bytes (clock, the first value's track, level) and reads four words of
+//! the next (rest, peaks); what follows is touched by peaks and alerts alone.
 //!
 //! A serial device walks the batch as it is. A parallel one needs the events grouped (`ops::group`): a thread takes a
 //! key and walks its events, so a batch takes as long as its busiest key. Rows come in the order of the walk.
@@ -16,19 +16,18 @@
 //! Cost per event: its time and values, 8 bytes of order, the state read and written once per key and batch on a
 //! parallel device, 40 bytes of row. About 200 operations.
 
-use super::batch::{self, ASIDE, OUT_ASIDE, OUT_FIXED};
-use super::decide::{self, PRIOR, RING_PEAKS, SLOPE_FIRST};
-use super::ewma::{self, Distance, TRACK, Track, VALUE_MAX, held, near_zero};
+use super::batch;
+use super::decide::{self, Judged, PRIOR, RING_PEAKS, SLOPE_FIRST, TRIALS_MAX};
+use super::ewma::{self, Distance, Spread, TRACK, Track, VALUE_MAX, held, near_zero};
 use super::forest::{self, Isolation};
 use super::group::{GROUPED, LIST, SEGMENT, SEGMENTS};
 use super::math::{inverse, ticks};
 use super::number::{Mask, Number};
-use super::page::{Page, Slot, slot_map};
 use super::row::Kind;
-use super::simd;
+use super::walk;
 use crate::base::limits::{VALUES_MAX, word};
 use crate::params;
-use crate::plan::{Access, Args, Bind, Kernel};
+use crate::plan::{Access, Bind, Kernel};
 
 params! {
     /// What the score kernel is told once.
@@ -97,7 +96,7 @@ pub static SCORE: Kernel = Kernel {
         include_str!("../../shaders/scores.wgsl"),
         include_str!("../../shaders/score.wgsl")
     ),
-    cpu: score,
+    cpu: walk::score,
 };
 
 /// What the kernels that score bind.
@@ -109,32 +108,30 @@ pub(super) const BINDS: &[Bind] = &[
     Bind { name: "out", access: Access::Write },
 ];
 
-/// State: events with a number seen.
+/// State: events with a number seen; from 2^32 on it goes back by 2^17 each time, as trials do (`ops::decide`).
 pub const SEEN: usize = 0;
 /// State: the latest time, low word first.
 pub const TIME: usize = 1;
 /// State: the usual gap between two events, in ticks.
 pub const SPACING: usize = 3;
-/// State: spacings that alerts still rest.
-pub const REST: usize = 4;
-/// State: the surprise of the latest alert.
-pub const PEAK: usize = 5;
 /// State: the first value's track.
-pub const TRACK_FIRST: usize = 6;
-/// State: weight, mean and squares of the level.
-pub const LEVEL: usize = 16;
-/// State: events that the share of peaks counts.
-pub const TRIALS: usize = 19;
-/// State: peaks among them.
-pub const PEAKS: usize = 20;
-/// State: mean excess of peaks.
-pub const EXCESS: usize = 21;
-/// State: mean of half the lesser excess of two.
-pub const LEAST: usize = 22;
+pub const TRACK_FIRST: usize = 4;
+/// State: mean and variance of the level.
+pub const LEVEL: usize = 14;
+/// State: spacings that alerts still rest.
+pub const REST: usize = 16;
+/// State: the surprise of the latest alert.
+pub const PEAK: usize = 17;
+/// State: peaks that the share of peaks counts.
+pub const PEAKS: usize = 18;
 /// State: slope of the logistic curve.
-pub const SLOPE: usize = 23;
+pub const SLOPE: usize = 19;
+/// State: mean excess of peaks.
+pub const EXCESS: usize = 20;
+/// State: mean of half the lesser excess of two.
+pub const LEAST: usize = 21;
 /// State: excesses of the latest peaks.
-pub const RING: usize = 24;
+pub const RING: usize = 22;
 /// State: tracks of further values.
 pub const TRACKS: usize = RING + RING_PEAKS as usize;
 
@@ -182,8 +179,8 @@ pub const ISOLATION_SHIFT: u32 = 16;
 pub const AGAIN: f32 = 1.2;
 /// Spacings that a gap counts for, at most.
 const STEPS_MAX: f32 = 4096.0;
-/// Events ahead of the one being scored whose states are fetched.
-const AHEAD: usize = 12;
+/// What follows upon the highest number of events seen.
+const SEEN_AGAIN: u32 = u32::MAX - TRIALS_MAX / 2 + 1;
 /// Events that a key needs before it has a level.
 pub(super) const LEVEL_FIRST: u32 = 8;
 
@@ -216,39 +213,38 @@ fn number(kind: Kind, word: u32) -> Option<f32> {
     Some(f32::from_bits(if bits & 0x7F80_0000 == 0 { 0 } else { bits }))
 }
 
-/// What a key's clock keeps.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Clock<N> {
-    /// The usual gap between two events, in ticks.
-    pub(super) spacing: N,
-    /// Spacings that alerts still rest.
-    pub(super) rest: N,
+/// Moves a key's clock on by `gap` ticks, which are more than 0 where `moves` says so, after `seen` events; returns by
+/// how many spacings.
+#[inline(always)]
+pub(super) fn advance<N: Number>(
+    spacing: &mut N,
+    p: &ScoreParams,
+    seen: N,
+    gap: N,
+    moves: N::Mask,
+) -> N {
+    let k = N::from;
+    if !moves.any() {
+        return k(0.0);
+    }
+    let old = *spacing;
+    let share = inverse(seen).no_less(k(1.0 / 64.0));
+    let heard = N::pick(old.above(k(0.0)), gap.up_to(k(8.0) * old), gap);
+    *spacing = N::pick(moves, old + (heard - old) * share, old);
+    let usual = if p.spacing > 0.0 { k(p.spacing) } else { *spacing };
+    N::pick(moves, (gap * inverse(usual)).up_to(k(STEPS_MAX)), k(0.0))
 }
 
-impl<N: Number> Clock<N> {
-    /// Moves it on by `gap` ticks, which are more than 0 where `moves` says so, after `seen` events; returns by how many
-    /// spacings.
-    #[inline(always)]
-    pub(super) fn advance(&mut self, p: &ScoreParams, seen: N, gap: N, moves: N::Mask) -> N {
-        let k = N::from;
-        let mut steps = k(0.0);
-        if moves.any() {
-            let old = self.spacing;
-            let share = inverse(seen).from_up(k(1.0 / 64.0));
-            let heard = N::pick(old.above(k(0.0)), gap.up_to(k(8.0) * old), gap);
-            self.spacing = N::pick(moves, old + (heard - old) * share, old);
-            let spacing = if p.spacing > 0.0 { k(p.spacing) } else { self.spacing };
-            steps = N::pick(moves, (gap * inverse(spacing)).up_to(k(STEPS_MAX)), steps);
-        }
-        let rest = self.rest - steps;
-        self.rest = N::pick(rest.above(k(0.0)), rest, k(0.0));
-        steps
-    }
+/// What is left of a rest.
+#[inline(always)]
+pub(super) fn rested<N: Number>(rest: N, steps: N) -> N {
+    let left = rest - steps;
+    N::pick(left.above(N::from(0.0)), left, N::from(0.0))
 }
 
 /// Moves a key's clock on; returns by how many spacings.
 #[inline(always)]
-fn advance(state: &mut [u32], p: &ScoreParams, time: u64) -> f32 {
+fn clock(state: &mut [u32], p: &ScoreParams, time: u64) -> f32 {
     let seen = state[SEEN];
     let last = batch::join(state[TIME], state[TIME + 1]);
     if seen == 0 {
@@ -260,10 +256,9 @@ fn advance(state: &mut [u32], p: &ScoreParams, time: u64) -> f32 {
     }
     let moves = seen != 0 && later;
     let gap = if moves { ticks(time - last) } else { 0.0 };
-    let [spacing, rest] = [SPACING, REST].map(|at| f32::from_bits(state[at]));
-    let mut clock = Clock { spacing, rest };
-    let steps = clock.advance(p, seen as f32, gap, moves);
-    (state[SPACING], state[REST]) = (clock.spacing.to_bits(), clock.rest.to_bits());
+    let [mut spacing, rest] = [SPACING, REST].map(|at| f32::from_bits(state[at]));
+    let steps = advance(&mut spacing, p, seen as f32, gap, moves);
+    (state[SPACING], state[REST]) = (spacing.to_bits(), rested(rest, steps).to_bits());
     steps
 }
 
@@ -275,16 +270,33 @@ fn isolation(state: &mut [u32], p: &ScoreParams, value: usize, x: f32) -> Isolat
     forest::isolation(forest, value, p.forest, [near_zero(x - origin), short, middle])
 }
 
+/// What is decided about an event of this level, which is learnt, and was seen already: its surprise and flags.
+#[inline(always)]
+fn judge(
+    state: &mut [u32],
+    p: &ScoreParams,
+    far: &Distance<f32>,
+    level: f32,
+    flags: u32,
+) -> (f32, u32) {
+    let levels = state[SEEN] - LEVEL_FIRST - 1;
+    let mut past = Spread::read(state, LEVEL);
+    let u = decide::standardise(&mut past, level, levels as f32);
+    past.write(state, LEVEL);
+    let event = Judged { level, u, off: far.off, expected: far.expected };
+    decide::decide(state, p, &event, levels, flags)
+}
+
 /// Scores one event and learns it. `row` is what comes out, its key aside.
 #[inline(always)]
-fn step<const VALUES: usize>(
+pub(super) fn step<const VALUES: usize>(
     state: &mut [u32],
     p: &ScoreParams,
     event: &[u32],
     row: &mut [u32; ROW],
 ) {
     let time = batch::join(event[p.time_word as usize], event[p.time_word as usize + 1]);
-    let steps = advance(state, p, time);
+    let steps = clock(state, p, time);
     let decays = ewma::decays(steps, p.rate);
     let mut far = Distance::<f32>::none();
     let (mut flags, mut value, mut most) = (MISSING, 0.0, 0);
@@ -296,7 +308,8 @@ fn step<const VALUES: usize>(
         let clamped = held(x, VALUE_MAX);
         flags |= if clamped == x { 0 } else { CLAMPED };
         let mut past = Track::read(state, track(i), clamped);
-        let found = past.distance(clamped, decays);
+        let (found, offs) = past.distance(clamped);
+        past.learn(offs, decays);
         past.write(state, track(i));
         if points > 0 {
             let isolation = isolation(state, p, i, clamped);
@@ -311,7 +324,8 @@ fn step<const VALUES: usize>(
     let mut surprise = 0.0;
     if flags & MISSING == 0 {
         flags |= word(most) << VALUE_SHIFT;
-        let seen = state[SEEN].saturating_add(1);
+        let before = state[SEEN];
+        let seen = if before == u32::MAX { SEEN_AGAIN } else { before + 1 };
         state[SEEN] = seen;
         let middle = f32::from_bits(state[track(most) + 4]);
         let few = points == 0 && state[PEAKS] < PRIOR && seen / 4 <= p.warm;
@@ -323,7 +337,7 @@ fn step<const VALUES: usize>(
                 0 => decide::level(far.z2),
                 _ => apart.fine * points.trailing_zeros() as f32,
             };
-            (surprise, flags) = decide::decide(state, p, &far, level, flags);
+            (surprise, flags) = judge(state, p, &far, level, flags);
         } else {
             flags |= USUAL;
         }
@@ -345,160 +359,14 @@ fn step<const VALUES: usize>(
     row[9] = state[SEEN];
 }
 
-/// The slot that all events of the batch go to.
-fn slot(head: &[u32]) -> Slot {
-    let at = head[batch::SPANS_AT] as usize;
-    [head[at + 2], head[at + 3]]
-}
-
 /// One event's key.
 #[inline(always)]
-fn key(p: &ScoreParams, event: &[u32]) -> [u32; 2] {
+pub(super) fn key(p: &ScoreParams, event: &[u32]) -> [u32; 2] {
     let at = p.key_word as usize;
     [if p.key_words == 0 { 0 } else { event[at] }, if p.key_words == 2 { event[at + 1] } else { 0 }]
-}
-
-fn score(args: Args<'_>) {
-    let p: ScoreParams = args.params();
-    match p.values {
-        1 => score_as::<1>(args, &p),
-        _ => score_as::<0>(args, &p),
-    }
-}
-
-/// The kernel `forest`.
-pub(super) fn score_with_forests(args: Args<'_>) {
-    let p: ScoreParams = args.params();
-    score_as::<0>(args, &p);
-}
-
-/// The walk of a serial device; `segments` are not looked at. `VALUES` of them without forests, or 0 for what the
-/// parameters say.
-fn score_as<const VALUES: usize>(args: Args<'_>, p: &ScoreParams) {
-    debug_assert!(p.serial == 1, "the processor walks batches as they are");
-    let (head, events) = (args.head, args.events);
-    let [ids, _segments, map, states, out] = args.binds();
-    let rows_at = OUT_FIXED + out[OUT_ASIDE] as usize;
-    let (fixed, rows) = out.split_at_mut(rows_at);
-    let mut walk = Walk { p, page: Page { first: p.first_block, blocks: p.blocks }, states };
-    let mut rows = rows.as_chunks_mut::<ROW>().0;
-    let room = rows.len();
-    let side_by_side = VALUES == 1 && p.value(0).1 == Kind::F32 && simd::available();
-    for chunk in batch::chunks(head) {
-        let map = slot_map(map, slot(head));
-        let events = batch::event_words(events, &chunk, p.stride as usize);
-        let ids = &ids[chunk.first as usize..][..chunk.events as usize];
-        rows = if side_by_side {
-            walk.sixteens(map, events, ids, rows)
-        } else {
-            walk.events::<VALUES>(map, events, ids, rows)
-        };
-    }
-    let count = word(room - rows.len());
-    fixed[OUT_SCORED] = count;
-    fixed[0] = word(rows_at) + count * word(ROW);
-}
-
-/// What a serial device walks with.
-struct Walk<'a> {
-    p: &'a ScoreParams,
-    page: Page,
-    states: &'a mut [u32],
-}
-
-impl Walk<'_> {
-    /// Has the state at `at` fetched.
-    #[inline(always)]
-    fn fetch(&self, at: usize) {
-        simd::prefetch(self.states, at);
-        simd::prefetch(self.states, at + 16);
-    }
-
-    /// Scores events one by one; returns the rows that are left.
-    #[inline(always)]
-    fn events<'r, const VALUES: usize>(
-        &mut self,
-        map: &[u32],
-        events: &[u32],
-        ids: &[u32],
-        rows: &'r mut [[u32; ROW]],
-    ) -> &'r mut [[u32; ROW]] {
-        let p = self.p;
-        let words = if VALUES == 0 { p.state_words as usize } else { state_words(VALUES.max(1)) };
-        let mut rows = rows.iter_mut();
-        for (i, (event, &id)) in events.chunks_exact(p.stride as usize).zip(ids).enumerate() {
-            if let Some(&ahead) = ids.get(i + AHEAD)
-                && let Some(at) = self.page.row_at(map, ahead, words)
-            {
-                self.fetch(at);
-            }
-            if id >= ASIDE {
-                continue;
-            }
-            let row = rows.next().expect("room for every event");
-            let Some(at) = self.page.row_at(map, id, words) else { continue };
-            [row[0], row[1]] = key(p, event);
-            step::<VALUES>(&mut self.states[at..at + words], p, event, row);
-        }
-        rows.into_slice()
-    }
-
-    /// The same for events of one f32, sixteen side by side where they are of as many keys.
-    fn sixteens<'r>(
-        &mut self,
-        map: &[u32],
-        events: &[u32],
-        ids: &[u32],
-        mut rows: &'r mut [[u32; ROW]],
-    ) -> &'r mut [[u32; ROW]] {
-        let (p, page) = (self.p, self.page);
-        let stride = p.stride as usize;
-        let places = |ids: &[u32; simd::TOGETHER]| {
-            let mut places = [0; simd::TOGETHER];
-            for (place, &id) in places.iter_mut().zip(ids) {
-                *place = word(page.row_at(map, id, 1).filter(|_| id < ASIDE)?);
-            }
-            Some(places)
-        };
-        let (sixteens, rest) = ids.as_chunks();
-        let mut ahead = [sixteens.first().and_then(places), sixteens.get(1).and_then(places)];
-        let mut events = events;
-        for (i, ids) in sixteens.iter().enumerate() {
-            let next = sixteens.get(i + 2).and_then(places);
-            for &place in next.iter().flatten() {
-                self.fetch(place as usize * state_words(1));
-            }
-            let now = ahead[0];
-            ahead = [ahead[1], next];
-            let (here, behind) = events.split_at(simd::TOGETHER * stride);
-            events = behind;
-            let Some(places) = now else {
-                rows = self.events::<1>(map, here, ids, rows);
-                continue;
-            };
-            let (row, behind) = rows.split_first_chunk_mut().expect("room for every event");
-            rows = behind;
-            let done = simd::score(p, here, &places, self.states, row);
-            let mut left = !done;
-            while left != 0 {
-                let lane = left.trailing_zeros() as usize;
-                let at = places[lane] as usize * state_words(1);
-                let (state, event) =
-                    (&mut self.states[at..at + state_words(1)], &here[lane * stride..]);
-                [row[lane][0], row[lane][1]] = key(p, event);
-                step::<1>(state, p, event, &mut row[lane]);
-                left &= left - 1;
-            }
-        }
-        self.events::<1>(map, events, rest, rows)
-    }
 }
 
 const _: () =
     assert!(SEGMENTS == 0 && GROUPED == 1 && LIST == 4 && SEGMENT == 2, "as the twins say");
 const _: () = assert!(VALUES_MAX == 8, "as many as the parameters hold");
-const _: () = assert!(TRACK_FIRST + TRACK == LEVEL, "one line");
-
-#[cfg(test)]
-#[path = "score_tests.rs"]
-mod tests;
+const _: () = assert!(TRACK_FIRST + TRACK == LEVEL && REST == 16, "one line");

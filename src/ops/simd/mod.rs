@@ -16,6 +16,8 @@ mod gemm;
 #[cfg(target_arch = "x86_64")]
 mod lookup;
 #[cfg(target_arch = "x86_64")]
+mod place;
+#[cfg(target_arch = "x86_64")]
 mod score;
 #[cfg(target_arch = "x86_64")]
 mod sixteen;
@@ -31,10 +33,53 @@ pub(super) use wide::{Wide, wide};
 #[cfg(target_arch = "x86_64")]
 pub(crate) use times::times;
 #[cfg(target_arch = "x86_64")]
-pub(super) use {add::add, lookup::lookup, score::score, words::prefetch};
+pub(super) use {
+    add::add,
+    lookup::lookup,
+    place::places,
+    score::score,
+    words::{below, prefetch},
+};
 
 /// Events that a step of these loops takes.
 pub(super) const TOGETHER: usize = 16;
+
+/// What [`score`] has done. A mask has a bit for each of its events, the lowest for the first.
+pub(super) struct Done {
+    /// Their states and rows are what they should be.
+    pub(super) whole: u16,
+    /// Nothing but the decision (`ops::decide`) is left to do, about these:
+    pub(super) judged: u16,
+    /// how far their levels lie from those before, in deviations, as bits,
+    pub(super) u: [u32; TOGETHER],
+    /// and how far their values lie from what was expected.
+    pub(super) off: [u32; TOGETHER],
+    /// The place of states that are not to be kept: a line.
+    #[cfg(target_arch = "x86_64")]
+    nowhere: [u32; TOGETHER],
+}
+
+impl Done {
+    /// Nothing.
+    pub(super) const NOTHING: Self = Self {
+        whole: 0,
+        judged: 0,
+        u: [0; TOGETHER],
+        off: [0; TOGETHER],
+        #[cfg(target_arch = "x86_64")]
+        nowhere: [0; TOGETHER],
+    };
+}
+
+/// The places of the ones in a mask.
+#[inline(always)]
+pub(super) fn ones(mut mask: u16) -> impl Iterator<Item = usize> {
+    std::iter::from_fn(move || {
+        let place = (mask != 0).then_some(mask.trailing_zeros() as usize);
+        mask &= mask.wrapping_sub(1);
+        place
+    })
+}
 
 /// Events that [`lookup`] takes at most: what is looked for further stays in the nearest cache.
 pub(super) const PIECE: usize = 256;
@@ -160,14 +205,36 @@ pub(super) fn add<const PARTS: u32>(_source: &Source<'_>, _rows: &mut [u32]) -> 
 
 /// Never called: [`available`] says no.
 #[cfg(not(target_arch = "x86_64"))]
+pub(super) fn below(
+    _words: &[u32],
+    _stride: usize,
+    _word: usize,
+    _end: u32,
+    _copies: &mut [u32],
+) -> usize {
+    0
+}
+
+/// Never called: [`available`] says no.
+#[cfg(not(target_arch = "x86_64"))]
 pub(super) fn score(
     _p: &ScoreParams,
     _events: &[u32],
     _keys: &[u32; TOGETHER],
     _states: &mut [u32],
     _rows: &mut [[u32; ROW]; TOGETHER],
-) -> u16 {
-    0
+    _done: &mut Done,
+) {
+}
+
+/// Never called: [`available`] says no.
+#[cfg(not(target_arch = "x86_64"))]
+pub(super) fn places(
+    _map: &[u32],
+    _ids: &[u32; TOGETHER],
+    _rows: usize,
+) -> Option<[u32; TOGETHER]> {
+    None
 }
 
 /// Never called: [`available`] says no.

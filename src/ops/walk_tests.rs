@@ -1,10 +1,10 @@
-//! Sixteen events side by side against the same events one by one: the same states and rows, bit for bit.
+//! Events side by side against the same events one by one: the same states and rows, bit for bit.
 
 use super::*;
 use crate::base::limits::BLOCK_IDS;
 use crate::base::rng::SplitMix;
 use crate::ops::batch::DROPPED;
-use crate::ops::page::ALONE;
+use crate::ops::score::{ALERT, SEEN, USUAL, packed};
 
 fn pick(rng: &mut SplitMix, n: u32) -> u32 {
     batch::lo(rng.below(n.into()))
@@ -58,7 +58,8 @@ fn grow_old(states: &mut [u32], rng: &mut SplitMix) {
     for state in states.chunks_exact_mut(state_words(1)).filter(|state| state[SEEN] != 0) {
         match pick(rng, 8) {
             0 => state[SEEN] = u32::MAX - pick(rng, 3),
-            1 => state[TRIALS] = decide::TRIALS_MAX - pick(rng, 3),
+            1 => state[SEEN] = decide::TRIALS_MAX + LEVEL_FIRST - pick(rng, 3),
+            2 => state[SEEN] = decide::TRIALS_MAX / 2 * 3 + LEVEL_FIRST - pick(rng, 3),
             _ => {}
         }
     }
@@ -105,7 +106,7 @@ fn side_by_side_is_one_by_one() {
             let mut walk = Walk { p: &p, page, states: &mut one };
             let left = walk.events::<1>(&map, &events, &ids, &mut rows).len();
             let mut walk = Walk { p: &p, page, states: &mut other };
-            let other_left = walk.sixteens(&map, &events, &ids, &mut other_rows).len();
+            let other_left = walk.side_by_side(&map, &events, &ids, &mut other_rows).len();
             assert_eq!(left, other_left, "as many rows");
             for (i, (row, other)) in rows.iter().zip(&other_rows).enumerate() {
                 assert_eq!(row, other, "round {round}, part {part}, row {i}");
