@@ -43,8 +43,16 @@ BENCHES=(
   "A3-ewma-1k | bench score A3-ewma-1k       | keyed scores and decision on one core, against a plain EWMA loop"
   "A3-ewma-100k | bench score A3-ewma-100k   | the same, 100,000 keys"
   "A3-ewma-1m | bench score A3-ewma-1m       | the same, 1,000,000 keys"
+  "A3-forest  | peer forest A3-forest         | a random cut forest on one core, against random-cut-forest-by-aws"
+  "A3-trees   | river A3-trees               | half-space trees on one core, against River's"
   "T3-f32-1x32 | peer encoder T3-f32-1x32  | MiniLM in F32 on one core, one text of 32 tokens, against candle"
   "T3-f32-32x128 | peer encoder T3-f32-32x128 | the same, 32 texts of 128 tokens"
+  "T3-int8-1x32 | peer encoder T3-int8-1x32 | MiniLM in INT8, one core, against ONNX Runtime, PyTorch and candle"
+  "T3-int8-32x128 | peer encoder T3-int8-32x128 | the same, 32 texts of 128 tokens"
+  "T3-bf16-1x32 | peer encoder T3-bf16-1x32 | the same in BF16, one text of 32 tokens"
+  "T3-bf16-32x128 | peer encoder T3-bf16-32x128 | the same, 32 texts of 128 tokens"
+  "T6-load    | bench text_load T6-load    | ten minutes of texts in bursts at 90 % of capacity: deadlines, memory"
+  "T6-brief   | bench text_load T6-brief   | the same for one minute"
   "S7-default | first_minutes S7-default 250 | CPU seconds of a clean build and run of the quickstart"
   "S7-none    | first_minutes S7-none 40 --no-default-features | the same with no features"
 )
@@ -65,7 +73,23 @@ peer() {
 
 # bench FILE ID: a bench of this package.
 bench() {
+  if [[ $1 == text_load && -z ${PELTON_MINILM-} ]] && PELTON_MINILM=$(tests/encoder/fetch.sh --folder); then
+    export PELTON_MINILM
+  fi
   cargo bench -q --bench "$1" -- "$2"
+}
+
+# river ID: the bench score beside River, which gets a Python environment of its own.
+river() {
+  local home=$PWD/target/river
+  if [[ -z ${PELTON_RIVER-} ]]; then
+    [[ -e $home/ready ]] ||
+      { python3 -m venv "$home" && "$home/bin/pip" install -q -r benches/peers/river/requirements.txt &&
+        touch "$home/ready"; } >&2 ||
+      { echo "python3 with venv fetches River, or set PELTON_RIVER to a Python that has it" >&2; return 2; }
+    export PELTON_RIVER=$home/bin/python
+  fi
+  bench score "$1"
 }
 
 # first_minutes ID BOUND [FLAG...]: user and system seconds of a clean build and run of the quickstart.
@@ -102,6 +126,7 @@ home() {
   case $1 in
     peer) echo "benches/peers/$2" ;;
     bench) echo "benches/$2.rs" ;;
+    river) echo "benches/peers/river" ;;
     first_minutes) echo "examples/quickstart/main.rs" ;;
   esac
 }

@@ -7,12 +7,19 @@
 //! for any processor of the kind and run on this thread; what they wrote is taken for read. Rounds take turns; the
 //! median of each counts.
 //!
+//! A3-trees: events of three values through the whole engine, judged by half-space trees, against those of River with
+//! as many trees of the same height and window, one key, one core each. `PELTON_RIVER` names a Python that has River
+//! (`benches/peers/river`); it runs between our rounds.
+//!
 //! A2: of each of five kinds of streams, ten keys of a million events; the share of events below a probability, by that
 //! probability, warm-up aside. The worst of the five is printed.
 
 use pelton::base::rng::SplitMix;
-use pelton::{Device, Inline, Key, LaneOptions, Options, Pod, Result, Scores, Zeroable, field};
+use pelton::{
+    Device, HalfSpaces, Inline, Key, LaneOptions, Options, Pod, Result, Scores, Zeroable, field,
+};
 use std::hint::black_box;
+use std::process::Command;
 use std::time::Instant;
 
 #[repr(C)]
@@ -217,6 +224,96 @@ fn print_held(wanted: &str) -> Result<()> {
     Ok(())
 }
 
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct Point {
+    at: u64,
+    key: u32,
+    a: f32,
+    b: f32,
+    c: f32,
+}
+
+/// Events of a round of trees, and how many of them River gets.
+const POINTS: usize = 1 << 19;
+const RIVER_POINTS: usize = 20_000;
+const TREES: HalfSpaces = HalfSpaces { trees: 10, height: 8, window: 250 };
+/// What A3-trees is held to, as a multiple of River's rate.
+const TREES_GOAL: f64 = 50.0;
+
+/// Events a second of ours, by rounds, with so many keys; `between` runs between two rounds.
+fn trees(keys: u32, mut between: impl FnMut() -> Result<()>) -> Result<Vec<f64>> {
+    let mut rng = SplitMix::new(7);
+    let point = |at| {
+        let key = u32::try_from(rng.below(keys.into())).expect("a key");
+        #[allow(clippy::cast_possible_truncation, reason = "rounded")]
+        let [a, b, c] = [0; 3].map(|_| normal(&mut rng) as f32);
+        Point { at, key, a, b, c }
+    };
+    let points: Vec<Point> = (0..POINTS as u64).map(point).collect();
+    let query = Scores {
+        key: Key::dense(field!(Point.key), keys),
+        values: vec![field!(Point.a).into(), field!(Point.b).into(), field!(Point.c).into()],
+        half_spaces: Some(TREES),
+        ..Scores::new(field!(Point.at), field!(Point.a))
+    };
+    let mut engine = Inline::new(query, options())?;
+    let mut lane = engine.lane()?;
+    let (mut rates, mut scored) = (Vec::new(), 0);
+    for round in 0..=ROUNDS {
+        let begin = Instant::now();
+        for part in points.chunks(1 << 12) {
+            assert_eq!(lane.push_all(part), part.len(), "the lane has room");
+            engine.settle(|rows| scored += rows.len())?;
+        }
+        if round > 0 {
+            rates.push(POINTS as f64 / begin.elapsed().as_secs_f64());
+            between()?;
+        }
+    }
+    assert_eq!(scored, POINTS * (ROUNDS + 1));
+    Ok(rates)
+}
+
+/// Events a second of River's trees.
+fn river(python: &std::ffi::OsStr) -> Result<f64> {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/peers/river/trees.py");
+    let HalfSpaces { trees, height, window } = TREES;
+    let args = [trees, height, window].map(|n| n.to_string());
+    let out = Command::new(python).arg(script).args(args).arg(RIVER_POINTS.to_string()).output();
+    let failed = |what: String| pelton::Error::source(script, what);
+    let out = out.map_err(|e| failed(e.to_string()))?;
+    let said = String::from_utf8_lossy(&out.stdout);
+    let rate = said.trim().parse();
+    rate.map_err(|_| failed(format!("{said}{}", String::from_utf8_lossy(&out.stderr))))
+}
+
+fn print_trees() -> Result<()> {
+    let python = std::env::var_os("PELTON_RIVER");
+    let mut theirs = Vec::new();
+    let ours = median(trees(1, || {
+        theirs.extend(python.as_deref().map(river).transpose()?);
+        Ok(())
+    })?);
+    let many = median(trees(10_000, || Ok(()))?);
+    let peer = (!theirs.is_empty()).then(|| median(theirs));
+    let or_null = |x: Option<f64>| x.map_or("null".to_owned(), |x| format!("{x:.4}"));
+    let ratio = peer.map(|peer| ours / peer);
+    println!(
+        "{{\"id\":\"A3-trees\",\"value\":{:.3},\"unit\":\"M events/s\",\"peer\":\"River HalfSpaceTrees\",\
+         \"version\":\"0.26.1\",\"peer_value\":{},\"ratio\":{},\"bound\":{TREES_GOAL},\"ok\":{},\"why\":\"lane to row \
+         on one core, three values, 10 trees of height 8, 20 KB of state a key, 720 bytes of it touched an event; \
+         {:.3} with 10,000 keys\",\"rounds\":{ROUNDS},\"machine\":\"{}\"}}",
+        ours / 1e6,
+        or_null(peer.map(|peer| peer / 1e6)),
+        or_null(ratio),
+        ratio.is_some_and(|ratio| ratio >= TREES_GOAL),
+        many / 1e6,
+        machine(),
+    );
+    Ok(())
+}
+
 /// `score [ID]`: that row, or all.
 fn main() -> Result<()> {
     let wanted = std::env::args().skip(1).find(|arg| arg.starts_with('A')).unwrap_or_default();
@@ -224,6 +321,9 @@ fn main() -> Result<()> {
         if id.starts_with(&wanted) {
             print_cost(id, keys)?;
         }
+    }
+    if "A3-trees".starts_with(&wanted) {
+        print_trees()?;
     }
     if wanted.is_empty() || wanted.starts_with("A2") {
         print_held(&wanted)?;

@@ -2,6 +2,7 @@
 //
 // Twin of src/ops/attention.rs. Thread k has query k / 16; of a tile of scores it has key k % 16, of the result every
 // sixteenth value from k % 16 on. The largest score so far is kept; when it changes, what was added up is scaled.
+// A bias by distance is a table for each head, of twice as many values as it reaches back.
 #include "encoder.cuh"
 
 namespace pelton::attention {
@@ -10,12 +11,13 @@ struct AttentionParams {
     uint32_t heads;
     uint32_t head_size;
     float scale;
-    uint32_t pad0;
+    uint32_t bias_at;
 };
 
 constexpr uint32_t KEYS = 16;
 constexpr uint32_t HEAD_MAX = 128;
 constexpr float LEAST = -3.0e38f;
+constexpr uint32_t BIAS_REACH = 128;
 
 // Loads the keys (1) or values (2) of sixteen tokens.
 static __device__ __forceinline__ void load(const AttentionParams& p, ConstWords qkv, float* tile, uint32_t which,
@@ -27,7 +29,19 @@ static __device__ __forceinline__ void load(const AttentionParams& p, ConstWords
     }
 }
 
-static __device__ __forceinline__ void body(Head head, const AttentionParams& p, ConstWords qkv, Words out) {
+// What is added to the score of a key, this far behind or before the query.
+static __device__ __forceinline__ float bias_of(const AttentionParams& p, ConstWords w, uint32_t h, uint32_t query,
+                                                uint32_t key) {
+    if (p.bias_at == 0) {
+        return 0;
+    }
+    const uint32_t place =
+        key < query ? BIAS_REACH - min(query - key, BIAS_REACH) : BIAS_REACH + min(key - query, BIAS_REACH - 1);
+    return real(w[p.bias_at + 2 * BIAS_REACH * h + place]);
+}
+
+static __device__ __forceinline__ void body(Head head, const AttentionParams& p, ConstWords qkv, ConstWords w,
+                                            Words out) {
     // A word apart from each other's bank.
     __shared__ float tile[KEYS * (HEAD_MAX + 1)];
     __shared__ float scores[THREADS];
@@ -50,7 +64,8 @@ static __device__ __forceinline__ void body(Head head, const AttentionParams& p,
         for (uint32_t d = 0; d < p.head_size; d++) {
             score = add_product(score, real(qkv[own + d]), tile[j * (p.head_size + 1) + d]);
         }
-        scores[threadIdx.x] = from + j < end ? score * p.scale : LEAST;
+        score = score * p.scale + bias_of(p, w, h, query, from + j);
+        scores[threadIdx.x] = from + j < end ? score : LEAST;
         __syncthreads();
         float top = most;
         for (uint32_t i = 0; i < KEYS; i++) {
@@ -84,8 +99,8 @@ static __device__ __forceinline__ void body(Head head, const AttentionParams& p,
 }
 
 extern "C" __global__ void __launch_bounds__(256)
-    attention(Head head, AttentionParams p, ConstWords qkv, Words out) {
-    body(head, p, qkv, out);
+    attention(Head head, AttentionParams p, ConstWords qkv, ConstWords w, Words out) {
+    body(head, p, qkv, w, out);
 }
 
 }  // namespace pelton::attention

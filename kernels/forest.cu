@@ -10,7 +10,7 @@ using score::ScoreParams;
 extern "C" __global__ void __launch_bounds__(256, 2)
     forest(Head head, ScoreParams p, Events events, ConstWords order, ConstWords segments, ConstWords map, Words states,
            Words out) {
-    score::body<true>(this_block(), head, p, events, order, segments, map, states, out);
+    score::body<score::FORESTS>(this_block(), head, p, events, order, segments, map, states, out);
 }
 
 }  // namespace pelton::forest

@@ -1,8 +1,9 @@
 // A linear layer and its activation: 32 tokens by 64 columns a block, 16 of the depth at a time.
 //
 // Twin of src/ops/gemm.rs. A thread has two rows of four columns: per step of the depth two words and one quad of
-// shared memory for eight products. A column's sum runs over the depth in order.
-#include "encoder.cuh"
+// shared memory for eight products. A column's sum runs over the depth in order. At low precision (low.cuh) a step is a
+// word of several values.
+#include "low.cuh"
 
 namespace pelton::gemm {
 
@@ -12,9 +13,9 @@ struct GemmParams {
     uint32_t panels_at;
     uint32_t bias_at;
     uint32_t activation;
-    uint32_t pad0;
-    uint32_t pad1;
-    uint32_t pad2;
+    uint32_t dtype;
+    uint32_t scales_at;
+    uint32_t smooth_at;
 };
 
 constexpr uint32_t ROWS = 32;
@@ -36,8 +37,9 @@ static __device__ __forceinline__ void finish(const GemmParams& p, Quad x, const
 }
 
 static __device__ __forceinline__ void body(Head head, const GemmParams& p, ConstWords a, ConstWords w, Words out) {
-    __shared__ float rows[ROWS * STEPS];
-    __shared__ Quad quads[STEPS * COLUMNS / 4];
+    __shared__ uint32_t rows[ROWS * STEPS];
+    __shared__ uint4 quads[STEPS * COLUMNS / 4];
+    __shared__ Rates rates;
     const uint32_t k = threadIdx.x;
     const uint32_t across = (p.columns + COLUMNS - 1) / COLUMNS;
     const uint32_t first = blockIdx.x / across * ROWS;
@@ -47,20 +49,52 @@ static __device__ __forceinline__ void body(Head head, const GemmParams& p, Cons
     }
     const uint32_t wanted = blockIdx.x % across * COLUMNS + k % 16 * 4;
     const uint32_t column = min(wanted, p.columns - 4);
-    const uint32_t own = p.panels_at + column / PANEL * PANEL * p.depth + column % PANEL;
     const uint32_t row = k / 16 * 2;
     Quad one = {}, two = {};
-    for (uint32_t from = 0; from < p.depth; from += STEPS) {
-        __syncthreads();
-        for (uint32_t i = k; i < ROWS * STEPS; i += THREADS) {
-            rows[i] = real(a[min(first + i / STEPS, tokens - 1) * p.depth + from + i % STEPS]);
+    if (p.dtype == 0) {
+        const uint32_t own = p.panels_at + column / PANEL * PANEL * p.depth + column % PANEL;
+        for (uint32_t from = 0; from < p.depth; from += STEPS) {
+            __syncthreads();
+            for (uint32_t i = k; i < ROWS * STEPS; i += THREADS) {
+                rows[i] = a[min(first + i / STEPS, tokens - 1) * p.depth + from + i % STEPS];
+            }
+            quads[k] = w.four(own + (from + k / 16) * PANEL);
+            __syncthreads();
+            for (uint32_t step = 0; step < STEPS; step++) {
+                const Quad x = quad(quads[step * 16 + k % 16]);
+                one.add_product(real(rows[row * STEPS + step]), x);
+                two.add_product(real(rows[(row + 1) * STEPS + step]), x);
+            }
         }
-        quads[k] = quad(w.four(own + (from + k / 16) * PANEL));
-        __syncthreads();
-        for (uint32_t step = 0; step < STEPS; step++) {
-            const Quad x = quads[step * 16 + k % 16];
-            one.add_product(rows[row * STEPS + step], x);
-            two.add_product(rows[(row + 1) * STEPS + step], x);
+    } else {
+        if (p.dtype == INT8) {
+            scale_rows(p, a, w, first, ROWS, tokens - 1, rates);
+        }
+        const uint32_t own = column_at(p, column);
+        Sums whole_one = {}, whole_two = {};
+        for (uint32_t from = 0; from < row_words(p); from += STEPS) {
+            __syncthreads();
+            for (uint32_t i = k; i < ROWS * STEPS; i += THREADS) {
+                const uint32_t t = min(first + i / STEPS, tokens - 1);
+                rows[i] = word_of(p, a, w, t, rates.inverses[i / STEPS], from + i % STEPS);
+            }
+            quads[k] = w.four(own + (from + k / 16) * PANEL);
+            __syncthreads();
+            for (uint32_t step = 0; step < STEPS; step++) {
+                const uint4 x = quads[step * 16 + k % 16];
+                if (p.dtype == INT8) {
+                    dots(whole_one, rows[row * STEPS + step], x);
+                    dots(whole_two, rows[(row + 1) * STEPS + step], x);
+                } else {
+                    pairs(one, rows[row * STEPS + step], x);
+                    pairs(two, rows[(row + 1) * STEPS + step], x);
+                }
+            }
+        }
+        if (p.dtype == INT8) {
+            const Quad scales = quad(w.four(p.scales_at + column));
+            one = valued(whole_one, rates.scales[row], scales);
+            two = valued(whole_two, rates.scales[row + 1], scales);
         }
     }
     const Quad bias = quad(w.four(p.bias_at + column));

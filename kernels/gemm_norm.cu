@@ -3,7 +3,7 @@
 // Twin of src/ops/gemm.rs. A thread has four rows of four columns; a row needs a quarter as many threads as it has
 // columns, and a block takes as many groups of four rows as that leaves. Weights come straight from memory, a quad for
 // sixteen products.
-#include "encoder.cuh"
+#include "low.cuh"
 
 namespace pelton::gemm_norm {
 
@@ -15,7 +15,11 @@ struct GemmNormParams {
     uint32_t gamma_at;
     uint32_t beta_at;
     float eps;
+    uint32_t dtype;
+    uint32_t scales_at;
+    uint32_t smooth_at;
     uint32_t pad0;
+    uint32_t pad1;
 };
 
 // A row has eight threads at least.
@@ -52,7 +56,8 @@ static __device__ __forceinline__ float squares(Quad& x, float sum, const GemmNo
 
 static __device__ __forceinline__ void body(Head head, const GemmNormParams& p, ConstWords a, ConstWords w,
                                             ConstWords residual, Words out) {
-    __shared__ float rows[ROWS_MAX * STEPS];
+    __shared__ uint32_t rows[ROWS_MAX * STEPS];
+    __shared__ Rates rates;
     const uint32_t across = p.columns / 4;
     const uint32_t count = THREADS / across * 4;
     const uint32_t first = blockIdx.x * count;
@@ -62,20 +67,50 @@ static __device__ __forceinline__ void body(Head head, const GemmNormParams& p, 
     }
     const uint32_t column = threadIdx.x % across * 4;
     const uint32_t row = threadIdx.x / across * 4;
-    const uint32_t own = p.panels_at + column / PANEL * PANEL * p.depth + column % PANEL;
     Quad x[4] = {};
-    for (uint32_t from = 0; from < p.depth; from += STEPS) {
-        __syncthreads();
-        for (uint32_t i = threadIdx.x; i < count * STEPS; i += THREADS) {
-            rows[i] = real(a[min(first + i / STEPS, tokens - 1) * p.depth + from + i % STEPS]);
-        }
-        __syncthreads();
-        // Threads that are left over have no rows.
-        for (uint32_t step = 0; step < STEPS && row < count; step++) {
-            const Quad weights = quad(w.four(own + (from + step) * PANEL));
-            for (uint32_t i = 0; i < 4; i++) {
-                x[i].add_product(rows[(row + i) * STEPS + step], weights);
+    if (p.dtype == 0) {
+        const uint32_t own = p.panels_at + column / PANEL * PANEL * p.depth + column % PANEL;
+        for (uint32_t from = 0; from < p.depth; from += STEPS) {
+            __syncthreads();
+            for (uint32_t i = threadIdx.x; i < count * STEPS; i += THREADS) {
+                rows[i] = a[min(first + i / STEPS, tokens - 1) * p.depth + from + i % STEPS];
             }
+            __syncthreads();
+            // Threads that are left over have no rows.
+            for (uint32_t step = 0; step < STEPS && row < count; step++) {
+                const Quad weights = quad(w.four(own + (from + step) * PANEL));
+                for (uint32_t i = 0; i < 4; i++) {
+                    x[i].add_product(real(rows[(row + i) * STEPS + step]), weights);
+                }
+            }
+        }
+    } else {
+        if (p.dtype == INT8) {
+            scale_rows(p, a, w, first, count, tokens - 1, rates);
+        }
+        const uint32_t own = column_at(p, column);
+        Sums whole[4] = {};
+        for (uint32_t from = 0; from < row_words(p); from += STEPS) {
+            __syncthreads();
+            for (uint32_t i = threadIdx.x; i < count * STEPS; i += THREADS) {
+                const uint32_t t = min(first + i / STEPS, tokens - 1);
+                rows[i] = word_of(p, a, w, t, rates.inverses[i / STEPS], from + i % STEPS);
+            }
+            __syncthreads();
+            for (uint32_t step = 0; step < STEPS && row < count; step++) {
+                const uint4 weights = w.four(own + (from + step) * PANEL);
+                for (uint32_t i = 0; i < 4; i++) {
+                    if (p.dtype == INT8) {
+                        dots(whole[i], rows[(row + i) * STEPS + step], weights);
+                    } else {
+                        pairs(x[i], rows[(row + i) * STEPS + step], weights);
+                    }
+                }
+            }
+        }
+        const Quad scales = quad(w.four(p.scales_at + column));
+        for (uint32_t i = 0; i < 4 && p.dtype == INT8 && row < count; i++) {
+            x[i] = valued(whole[i], rates.scales[row + i], scales);
         }
     }
     const Quad bias = quad(w.four(p.bias_at + column));

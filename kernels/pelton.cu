@@ -26,6 +26,7 @@
 #include "fold.cu"
 
 #include "forest.cu"
+#include "half_space.cu"
 #include "score.cu"
 
 #include "clear.cu"

@@ -1,4 +1,4 @@
-// Scores each event by the past of its key, with forests (isolation.cuh) or without: the kernels score and forest.
+// Scores each event by the past of its key: the kernels score, forest (isolation.cuh) and half_space (mass.cuh).
 //
 // Twin of src/ops/score.rs with ewma.rs, decide.rs and math.rs. A thread takes a key and walks its events in order. Per
 // event: 4 bytes of order, its time and values, 40 bytes of row written; per key and batch its first line of state and
@@ -25,8 +25,7 @@ struct ScoreParams {
     uint32_t values45;
     uint32_t values67;
     uint32_t warm;
-    uint32_t up;
-    uint32_t down;
+    uint32_t sides;
     uint32_t serial;
     float rate;
     float spacing;
@@ -36,7 +35,11 @@ struct ScoreParams {
     float least_share;
     uint32_t zero;
     uint32_t forest;
+    uint32_t half_spaces;
 };
+
+// What judges values beside their distances.
+enum Detector { DISTANCES, FORESTS, HALF_SPACES };
 
 // The segments of src/ops/group.rs.
 constexpr uint32_t SEGMENTS = 0;
@@ -141,18 +144,19 @@ static __device__ __forceinline__ float ticks(u64 t) { return float(high_of(t)) 
 
 static __device__ __forceinline__ float positive(float x) { return x < 1e-30f ? 0.0f : x; }
 
+static __device__ __forceinline__ float held(float x, float limit) {
+    const float y = x > limit ? limit : x;
+    return y < -limit ? -limit : y;
+}
+
 static __device__ __forceinline__ float near_zero(float x) { return x < 1e-16f && x > -1e-16f ? 0.0f : x; }
 
 }  // namespace pelton::score
 
 #include "isolation.cuh"
+#include "mass.cuh"
 
 namespace pelton::score {
-
-static __device__ __forceinline__ float held(float x, float limit) {
-    const float y = x > limit ? limit : x;
-    return y < -limit ? -limit : y;
-}
 
 static __device__ __forceinline__ float eighth(float x) {
     const float a = x * x;
@@ -215,11 +219,14 @@ static __device__ __forceinline__ Distance distance_of(const State& state, uint3
 }
 
 // Levels of the key before that of the event, which is counted as seen.
-static __device__ __forceinline__ uint32_t levels_of(const State& state) { return state[SEEN] - 9; }
+template <Detector D>
+static __device__ __forceinline__ uint32_t levels_of(const State& state, const ScoreParams& p) {
+    const uint32_t first = D == HALF_SPACES ? (p.half_spaces >> 16) + 1 : 9;
+    return state[SEEN] - min(state[SEEN], first);
+}
 
-// Events before it that the share of peaks counts.
-static __device__ __forceinline__ uint32_t trials_of(const State& state) {
-    const uint32_t levels = levels_of(state);
+// Events that the share of peaks counts, of so many that had a level.
+static __device__ __forceinline__ uint32_t trials_of(uint32_t levels) {
     return levels < 0x40000 ? levels : 0x20000 + (levels & 0x1ffff);
 }
 
@@ -296,23 +303,23 @@ static __device__ __forceinline__ float standardise(const State& state, float le
 }
 
 // How surprising an event is; its flags are added to.
-template <bool FORESTS>
+template <Detector D>
 static __device__ __forceinline__ float decide(const State& state, const ScoreParams& p, const Distance& far,
                                                float level, uint32_t& flags) {
-    const float u = standardise(state, level, float(levels_of(state)));
+    const float u = standardise(state, level, float(levels_of<D>(state, p)));
     const float excess = u - 3.0f;
     float surprise = state.get(SLOPE) * u;
     const bool peak = excess > 0.0f;
     bool candidate = false;
     if (peak) {
-        surprise = tail(state, excess, trials_of(state));
-        if (FORESTS) {
+        surprise = tail(state, excess, trials_of(levels_of<D>(state, p)));
+        if (D != DISTANCES) {
             surprise = 0.5f * (surprise + 4.6f * level);
         }
         candidate = surprise > p.asked;
         const float distance = far.off < 0.0f ? -far.off : far.off;
         const float expected = far.expected < 0.0f ? -far.expected : far.expected;
-        const uint32_t watched = far.off > 0.0f ? p.up : p.down;
+        const uint32_t watched = p.sides & (far.off > 0.0f ? 1 : 2);
         if (candidate && (watched == 0 || distance < p.least || distance < p.least_share * expected)) {
             flags |= RULED_OUT;
         }
@@ -327,7 +334,7 @@ static __device__ __forceinline__ float decide(const State& state, const ScorePa
         state.put(REST, p.rest);
         state.put(PEAK, surprise);
     }
-    learn(state, excess, trials_of(state) + 1);
+    learn(state, excess, trials_of(levels_of<D>(state, p)) + 1);
     return surprise;
 }
 
@@ -376,7 +383,7 @@ static __device__ __forceinline__ Place place_of(const ScoreParams& p, uint32_t 
 }
 
 // Scores one event and learns it; its row begins at `row`.
-template <bool FORESTS>
+template <Detector D>
 static __device__ __forceinline__ void step(const State& state, const ScoreParams& p, Events events, uint32_t index,
                                             Words out, uint32_t row) {
     const Event event(events, index, p.stride);
@@ -404,6 +411,9 @@ static __device__ __forceinline__ void step(const State& state, const ScoreParam
         const Place place = place_of(p, i);
         uint32_t bits = value_bits(place.kind, event[place.word]);
         if (value_is_nan(place.kind, bits)) {
+            if (D == HALF_SPACES) {
+                state[forest + SPACE_POINT + i] = 0x8000;
+            }
             continue;
         }
         float x = float(int32_t(bits));
@@ -416,8 +426,11 @@ static __device__ __forceinline__ void step(const State& state, const ScoreParam
             x = number_of(bits);
         }
         const Distance found = distance_of(state, track(i), x, decays);
+        if (D == HALF_SPACES) {
+            put_point(state, forest, p.values, i, track(i), x);
+        }
         bool further = found.z2 > far.z2;
-        if (FORESTS) {
+        if (D == FORESTS) {
             const Isolation isolation = isolation_of(state, p.forest, forest, i, track(i), x);
             further = isolation.fine > apart.fine;
             apart = further ? isolation : apart;
@@ -436,13 +449,20 @@ static __device__ __forceinline__ void step(const State& state, const ScoreParam
         flags |= most << 8;
         const uint32_t seen = state[SEEN] == 0xffffffffu ? 0xfffe0000u : state[SEEN] + 1;
         state[SEEN] = seen;
-        const bool few = !FORESTS && state[PEAKS] < 10 && seen / 4 <= p.warm;
-        if (seen <= p.warm || few || state.get(track(most) + 4) < 16.0f) {
+        const bool few = D == DISTANCES && state[PEAKS] < 10 && seen / 4 <= p.warm;
+        bool known = seen > 8;
+        float level = D == FORESTS ? apart.fine * float(31 - __clz(int(p.forest))) : own_ln(1.0f + far.z2 * 0.2f);
+        if (D == HALF_SPACES) {
+            const Mass mass = mass_of(state, forest, p.values, p.half_spaces);
+            known = mass.known;
+            level = mass.level;
+            apart.coarse = mass.rarity;
+        }
+        if (seen <= p.warm || few || !known || state.get(track(most) + 4) < 16.0f) {
             flags |= WARMING;
         }
-        if (seen > 8) {
-            const float level = FORESTS ? apart.fine * float(31 - __clz(int(p.forest))) : own_ln(1.0f + far.z2 * 0.2f);
-            surprise = decide<FORESTS>(state, p, far, level, flags);
+        if (known) {
+            surprise = decide<D>(state, p, far, level, flags);
         } else {
             flags |= USUAL;
         }
@@ -455,7 +475,7 @@ static __device__ __forceinline__ void step(const State& state, const ScoreParam
     out[row + 9] = state[SEEN];
 }
 
-template <bool FORESTS>
+template <Detector D>
 static __device__ __forceinline__ void body(Block block, Head head, const ScoreParams& p, Events events,
                                             ConstWords order, ConstWords segments, ConstWords map, Words states,
                                             Words out) {
@@ -484,7 +504,7 @@ static __device__ __forceinline__ void body(Block block, Head head, const ScoreP
     const State state{states, (here * BLOCK_IDS + id % BLOCK_IDS) * p.state_words};
     const uint32_t end = segments[at + 1 + SEGMENT];
     for (uint32_t i = segments[at + 1]; i < end; i++) {
-        step<FORESTS>(state, p, events, order[i], out, rows + i * ROW);
+        step<D>(state, p, events, order[i], out, rows + i * ROW);
     }
 }
 

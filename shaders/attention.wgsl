@@ -2,21 +2,24 @@
 // src/ops/attention.rs.
 //
 // Thread k has query k / 16; of a tile of scores it has key k % 16, of the result every sixteenth value from k % 16 on.
-// The largest score so far is kept; when it changes, what was added up is scaled.
+// The largest score so far is kept; when it changes, what was added up is scaled. A bias by distance is a table for
+// each head, of twice as many values as it reaches back.
 
 struct AttentionParams {
     heads: u32,
     head_size: u32,
     scale: f32,
-    pad0: u32,
+    bias_at: u32,
 }
 
 @group(0) @binding(0) var<storage, read> head: array<u32>;
 @group(0) @binding(1) var<uniform> p: AttentionParams;
 @group(0) @binding(3) var<storage, read> qkv: array<f32>;
-@group(0) @binding(4) var<storage, read_write> out: array<f32>;
+@group(0) @binding(4) var<storage, read> w: array<f32>;
+@group(0) @binding(5) var<storage, read_write> out: array<f32>;
 
 const LEAST: f32 = -3.0e38;
+const BIAS_REACH: u32 = 128u;
 
 // Sixteen keys or values, a word apart from each other's bank.
 var<workgroup> tile: array<f32, 2064>;
@@ -30,6 +33,16 @@ fn load(k: u32, which: u32, start: u32, end: u32, h: u32) {
         let d = i % p.head_size;
         tile[j * (p.head_size + 1u) + d] = qkv[((3u * token + which) * p.heads + h) * p.head_size + d];
     }
+}
+
+// What is added to the score of a key, this far behind or before the query.
+fn bias_of(h: u32, query: u32, key: u32) -> f32 {
+    if (p.bias_at == 0u) {
+        return 0.0;
+    }
+    let before = BIAS_REACH - min(query - key, BIAS_REACH);
+    let place = select(BIAS_REACH + min(key - query, BIAS_REACH - 1u), before, key < query);
+    return w[p.bias_at + 2u * BIAS_REACH * h + place];
 }
 
 @compute @workgroup_size(256)
@@ -62,7 +75,8 @@ fn attention(
         for (var d = 0u; d < p.head_size; d += 1u) {
             score += qkv[own + d] * tile[j * (p.head_size + 1u) + d];
         }
-        scores[k] = select(LEAST, score * p.scale, start + j < end);
+        score = score * p.scale + bias_of(h, query, start + j);
+        scores[k] = select(LEAST, score, start + j < end);
         workgroupBarrier();
         var top = most;
         for (var i = 0u; i < 16u; i += 1u) {

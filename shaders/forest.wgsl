@@ -2,6 +2,7 @@
 // scores.wgsl.
 
 const FORESTS: bool = true;
+const HALF_SPACES: bool = false;
 
 @compute @workgroup_size(256)
 fn forest(

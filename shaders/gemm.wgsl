@@ -2,7 +2,8 @@
 // src/ops/gemm.rs.
 //
 // A thread has two rows of four columns: per step of the depth two words and one quad of workgroup memory for eight
-// products. A column's sum runs over the depth in order.
+// products. A column's sum runs over the depth in order. At low precision (low.wgsl) a step is a word of several
+// values.
 
 struct GemmParams {
     depth: u32,
@@ -10,22 +11,21 @@ struct GemmParams {
     panels_at: u32,
     bias_at: u32,
     activation: u32,
-    pad0: u32,
-    pad1: u32,
-    pad2: u32,
+    dtype: u32,
+    scales_at: u32,
+    smooth_at: u32,
 }
 
 @group(0) @binding(0) var<storage, read> head: array<u32>;
 @group(0) @binding(1) var<uniform> p: GemmParams;
 @group(0) @binding(3) var<storage, read> a: array<f32>;
-@group(0) @binding(4) var<storage, read> w: array<vec4<f32>>;
+@group(0) @binding(4) var<storage, read> w: array<vec4<u32>>;
 @group(0) @binding(5) var<storage, read_write> out: array<vec4<f32>>;
 
 const ROWS: u32 = 32u;
-const STEPS: u32 = 16u;
 
-var<workgroup> rows: array<f32, 512>;
-var<workgroup> quads: array<vec4<f32>, 256>;
+var<workgroup> rows: array<u32, 512>;
+var<workgroup> quads: array<vec4<u32>, 256>;
 
 fn finish(x: vec4<f32>) -> vec4<f32> {
     if (p.activation == 1u) {
@@ -44,6 +44,42 @@ fn finish(x: vec4<f32>) -> vec4<f32> {
     return x;
 }
 
+// The sums of a thread's two rows at low precision.
+fn low_sums(first: u32, last: u32, column: u32, k: u32) -> array<vec4<f32>, 2> {
+    let row = k / 16u * 2u;
+    let own = column_at(column);
+    var one = vec4<f32>(0.0);
+    var two = vec4<f32>(0.0);
+    var whole_one = vec4<i32>(0);
+    var whole_two = vec4<i32>(0);
+    if (p.dtype == INT8) {
+        scale_rows(first, ROWS, last, k);
+    }
+    for (var start = 0u; start < row_words(); start += STEPS) {
+        workgroupBarrier();
+        for (var i = k; i < ROWS * STEPS; i += 256u) {
+            rows[i] = word_of(min(first + i / STEPS, last), i / STEPS, start + i % STEPS);
+        }
+        quads[k] = w[(own + (start + k / 16u) * PANEL) / 4u];
+        workgroupBarrier();
+        for (var step = 0u; step < STEPS; step += 1u) {
+            let x = quads[step * 16u + k % 16u];
+            if (p.dtype == INT8) {
+                whole_one = dots(whole_one, rows[row * STEPS + step], x);
+                whole_two = dots(whole_two, rows[(row + 1u) * STEPS + step], x);
+            } else {
+                one = pairs(one, rows[row * STEPS + step], x);
+                two = pairs(two, rows[(row + 1u) * STEPS + step], x);
+            }
+        }
+    }
+    if (p.dtype == INT8) {
+        one = valued(whole_one, row, column);
+        two = valued(whole_two, row + 1u, column);
+    }
+    return array<vec4<f32>, 2>(one, two);
+}
+
 @compute @workgroup_size(256)
 fn gemm(
     @builtin(workgroup_id) wid: vec3<u32>,
@@ -59,24 +95,31 @@ fn gemm(
     }
     let wanted = group % across * 64u + k % 16u * 4u;
     let column = min(wanted, p.columns - 4u);
-    let own = p.panels_at + column / PANEL * PANEL * p.depth + column % PANEL;
     let row = k / 16u * 2u;
     var one = vec4<f32>(0.0);
     var two = vec4<f32>(0.0);
-    for (var start = 0u; start < p.depth; start += STEPS) {
-        workgroupBarrier();
-        for (var i = k; i < ROWS * STEPS; i += 256u) {
-            rows[i] = a[min(first + i / STEPS, tokens - 1u) * p.depth + start + i % STEPS];
+    if (p.dtype == 0u) {
+        let own = p.panels_at + column / PANEL * PANEL * p.depth + column % PANEL;
+        for (var start = 0u; start < p.depth; start += STEPS) {
+            workgroupBarrier();
+            for (var i = k; i < ROWS * STEPS; i += 256u) {
+                let t = min(first + i / STEPS, tokens - 1u);
+                rows[i] = bitcast<u32>(a[t * p.depth + start + i % STEPS]);
+            }
+            quads[k] = w[(own + (start + k / 16u) * PANEL) / 4u];
+            workgroupBarrier();
+            for (var step = 0u; step < STEPS; step += 1u) {
+                let x = bitcast<vec4<f32>>(quads[step * 16u + k % 16u]);
+                one += bitcast<f32>(rows[row * STEPS + step]) * x;
+                two += bitcast<f32>(rows[(row + 1u) * STEPS + step]) * x;
+            }
         }
-        quads[k] = w[(own + (start + k / 16u) * PANEL) / 4u];
-        workgroupBarrier();
-        for (var step = 0u; step < STEPS; step += 1u) {
-            let x = quads[step * 16u + k % 16u];
-            one += rows[row * STEPS + step] * x;
-            two += rows[(row + 1u) * STEPS + step] * x;
-        }
+    } else {
+        let both = low_sums(first, tokens - 1u, column, k);
+        one = both[0];
+        two = both[1];
     }
-    let bias = w[(p.bias_at + column) / 4u];
+    let bias = bitcast<vec4<f32>>(w[(p.bias_at + column) / 4u]);
     let t = first + row;
     if (t < tokens && wanted == column) {
         out[(t * p.columns + column) / 4u] = finish(one + bias);

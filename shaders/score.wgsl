@@ -1,7 +1,8 @@
-// Scores each event by the past of its key, without forests. Twin of src/ops/score.rs; what there is to say stands in
-// scores.wgsl.
+// Scores each event by the past of its key, without forests or half-space trees. Twin of src/ops/score.rs; what there
+// is to say stands in scores.wgsl.
 
 const FORESTS: bool = false;
+const HALF_SPACES: bool = false;
 
 @compute @workgroup_size(256)
 fn score(

@@ -1,5 +1,5 @@
-// Scores each event by the past of its key, with forests (FORESTS, isolation.wgsl) or without: what the kernels score
-// and forest share. Twin of src/ops/score.rs with ewma.rs, decide.rs and math.rs.
+// Scores each event by the past of its key, with forests (FORESTS, isolation.wgsl), with half-space trees (HALF_SPACES,
+// mass.wgsl), or without: what the kernels that score share. Twin of src/ops/score.rs with ewma.rs and math.rs.
 //
 // A thread takes a key and walks its events in order: per event 4 bytes of order, its time and values, 40 bytes of row;
 // per key 64 bytes of state read and written, 16 read, and 160 more for peaks. The busiest key of a batch bounds it.
@@ -19,8 +19,7 @@ struct ScoreParams {
     values45: u32,
     values67: u32,
     warm: u32,
-    up: u32,
-    down: u32,
+    sides: u32,
     serial: u32,
     rate: f32,
     spacing: f32,
@@ -30,6 +29,7 @@ struct ScoreParams {
     least_share: f32,
     zero: u32,
     forest: u32,
+    half_spaces: u32,
 }
 
 @group(0) @binding(0) var<storage, read> head: array<u32>;
@@ -204,127 +204,6 @@ fn distance(at: u32, value: f32, decays: vec3<f32>) -> Distance {
     return far;
 }
 
-// Events that the share of peaks counts, of so many that had a level.
-fn trials_of(levels: u32) -> u32 {
-    return select(0x20000u + (levels & 0x1ffffu), levels, levels < 0x40000u);
-}
-
-// The share of peaks among all events.
-fn share_of_peaks(peaks: u32, trials: u32) -> f32 {
-    return mul(f32(peaks) + 0.5, inverse(f32(trials) + 20.0));
-}
-
-// Minus the logarithm of the probability of this excess or a larger one.
-fn tail(state: u32, excess: f32, trials: u32) -> f32 {
-    let n = f32(states[state + PEAKS]);
-    let scale = inverse(n + 10.0);
-    let mean = mul(mul(state_of(state + EXCESS), n) + 5.0, scale);
-    let least = mul(mul(state_of(state + LEAST), n) + 1.25, scale);
-    var spread = mean - mul(2.0, least);
-    if (spread < 0.02 * mean) {
-        spread = 0.02 * mean;
-    }
-    var xi = 2.0 - mul(mean, inverse(spread));
-    xi = select(xi, -0.5, xi < -0.5);
-    xi = select(xi, 0.75, xi > 0.75);
-    let y = mul(excess, inverse(mul(mean, 1.0 - xi)));
-    let at = 1.0 + mul(xi, y);
-    var beyond = y;
-    if (xi > 1e-3 || xi < -1e-3) {
-        let per = inverse(xi);
-        if (at >= 0.25) {
-            beyond = mul(own_ln(at), per);
-        } else {
-            beyond = mul(-1.3862944, per) + mul(y + mul(0.75, per), 4.0);
-        }
-    }
-    return rounded(beyond) - own_ln(share_of_peaks(states[state + PEAKS], trials));
-}
-
-fn learn_peak(state: u32, excess: f32, trials: u32) {
-    let peaks = states[state + PEAKS];
-    let compared = min(peaks, 8u);
-    var sum = 0.0;
-    for (var i = 0u; i < compared; i += 1u) {
-        let at = select((peaks + i) % RING_PEAKS, i, peaks < RING_PEAKS);
-        let other = state_of(state + RING + at);
-        sum += select(excess, other, other < excess);
-    }
-    let n = f32(peaks);
-    let mean = state_of(state + EXCESS);
-    put(state + EXCESS, mean + mul(excess - mean, inverse(n + 1.0)));
-    if (compared > 0u) {
-        let lesser = mul(mul(0.5, sum), inverse(f32(compared)));
-        let least = state_of(state + LEAST);
-        put(state + LEAST, least + mul(lesser - least, inverse(n)));
-    }
-    put(state + RING + peaks % RING_PEAKS, excess);
-    states[state + PEAKS] = peaks + 1u;
-    let odds = inverse(share_of_peaks(peaks + 1u, trials)) - 1.0;
-    put(state + SLOPE, mul(own_ln(odds), 1.0 / 3.0));
-}
-
-fn learn(state: u32, excess: f32, trials: u32) {
-    if (excess > 0.0) {
-        learn_peak(state, select(excess, 16.0, excess > 16.0), trials);
-    }
-    if (trials >= 0x40000u && states[state + PEAKS] >= 64u) {
-        states[state + PEAKS] /= 2u;
-    }
-}
-
-// How far a level lies from those before it, in deviations; it is then learnt.
-fn standardise(at: u32, level: f32, count: f32) -> f32 {
-    let off = near_zero(rounded(level - state_of(at)));
-    let deviation = rounded(sqrt(state_of(at + 1u)));
-    let u = held(mul(off, inverse(deviation + 1e-6)), 1e6);
-    let limit = mul(8.0, deviation) + 1e-3;
-    let age = min(mul(count + 1.0, 1.0 / 2048.0), 16.0);
-    let share = mul(1.0 / 2048.0, inverse(1.0 - own_exp(-age)));
-    let known = count >= 8.0;
-    learn_spread(at, select(off, held(off, limit), known), share);
-    return select(0.0, u, known);
-}
-
-struct Decision {
-    surprise: f32,
-    flags: u32,
-}
-
-fn decide(state: u32, far: Distance, level: f32, levels: u32, given: u32) -> Decision {
-    var flags = given;
-    let u = standardise(state + LEVEL, level, f32(levels));
-    let excess = rounded(u - 3.0);
-    var surprise = mul(state_of(state + SLOPE), u);
-    let peak = excess > 0.0;
-    var candidate = false;
-    if (peak) {
-        surprise = tail(state, excess, trials_of(levels));
-        if (FORESTS) {
-            surprise = mul(0.5, rounded(surprise) + mul(4.6, level));
-        }
-        candidate = surprise > p.asked;
-        let distance = select(far.off, -far.off, far.off < 0.0);
-        let expected = select(far.expected, -far.expected, far.expected < 0.0);
-        let watched = select(p.down, p.up, far.off > 0.0);
-        if (candidate && (watched == 0u || distance < p.least || distance < p.least_share * expected)) {
-            flags |= RULED_OUT;
-        }
-    } else {
-        flags |= USUAL;
-    }
-    if (state_of(state + REST) > 0.0 && !(peak && surprise > 1.2 * state_of(state + PEAK))) {
-        flags |= RESTING;
-    }
-    if (candidate && (flags & (WARMING | RULED_OUT | RESTING)) == 0u) {
-        flags |= ALERT;
-        put(state + REST, p.rest);
-        put(state + PEAK, surprise);
-    }
-    learn(state, excess, trials_of(levels) + 1u);
-    return Decision(surprise, flags);
-}
-
 // Moves a key's clock on; returns by how many spacings.
 fn advance(state: u32, time: vec2<u32>) -> f32 {
     let seen = states[state + SEEN];
@@ -372,6 +251,28 @@ fn value_at(i: u32) -> vec2<u32> {
     return vec2<u32>(packed & 0xfffu, (packed >> 12u) & 15u);
 }
 
+struct Number {
+    x: f32,
+    missing: bool,
+    clamped: u32,
+}
+
+// A value of an event as a number, subnormal ones as 0.
+fn number_of(i: u32, event: u32) -> Number {
+    let place = value_at(i);
+    let bits = value_bits(place.y, events[event + place.x]);
+    if (value_is_nan(place.y, bits)) {
+        return Number(0.0, true, 0u);
+    }
+    if (place.y == I32) {
+        return Number(f32(bitcast<i32>(bits)), false, 0u);
+    }
+    if ((bits & 0x7fffffffu) > 0x5368d4a5u) {
+        return Number(bitcast<f32>((bits & 0x80000000u) | 0x5368d4a5u), false, CLAMPED);
+    }
+    return Number(bitcast<f32>(select(bits, 0u, (bits & 0x7f800000u) == 0u)), false, 0u);
+}
+
 // Writes a row but for how many events were seen.
 fn put_row(row: u32, event: u32, time: vec2<u32>, flags: u32, surprise: f32, value: f32, far: Distance) {
     out[row] = select(0u, events[event + p.key_word], p.key_words != 0u);
@@ -385,11 +286,25 @@ fn put_row(row: u32, event: u32, time: vec2<u32>, flags: u32, surprise: f32, val
     out[row + 8u] = bitcast<u32>(far.variance);
 }
 
-fn level_of(z2: f32, isolation: f32) -> f32 {
-    if (FORESTS) {
-        return mul(isolation, f32(firstTrailingBit(p.forest)));
+// What the detector makes of an event.
+struct Level {
+    known: bool,
+    // Those before it.
+    levels: u32,
+    level: f32,
+    dense: f32,
+}
+
+fn level_of(z2: f32, apart: Isolation, seen: u32, spaces: u32) -> Level {
+    if (HALF_SPACES) {
+        let mass = mass_of(spaces);
+        return Level(mass.known, seen - min(seen, (p.half_spaces >> 16u) + 1u), mass.level, mass.rarity);
     }
-    return own_ln(1.0 + mul(z2, 0.2));
+    let levels = seen - min(seen, 9u);
+    if (FORESTS) {
+        return Level(seen > 8u, levels, mul(apart.fine, f32(firstTrailingBit(p.forest))), apart.coarse);
+    }
+    return Level(seen > 8u, levels, own_ln(1.0 + mul(z2, 0.2)), 0.0);
 }
 
 // Scores one event and learns it; its row begins at `row`, what it had learnt at `state`.
@@ -406,20 +321,19 @@ fn step_event(state: u32, event: u32, row: u32) {
     let forest = state + (TRACKS + (p.values - 1u) * TRACK + 15u) / 16u * 16u;
     var apart = Isolation(-1.0, 0.0);
     for (var i = 0u; i < p.values; i += 1u) {
-        let place = value_at(i);
-        var bits = value_bits(place.y, events[event + place.x]);
-        if (value_is_nan(place.y, bits)) {
+        let number = number_of(i, event);
+        let x = number.x;
+        if (number.missing) {
+            if (HALF_SPACES) {
+                put_point(forest, i, state + track(i), true, x);
+            }
             continue;
         }
-        bits = select(bits, 0u, place.y != I32 && (bits & 0x7f800000u) == 0u);
-        var x = bitcast<f32>(bits);
-        if (place.y == I32) {
-            x = f32(bitcast<i32>(bits));
-        } else if ((bits & 0x7fffffffu) > 0x5368d4a5u) {
-            x = bitcast<f32>((bits & 0x80000000u) | 0x5368d4a5u);
-            flags |= CLAMPED;
-        }
+        flags |= number.clamped;
         let found = distance(state + track(i), x, decays);
+        if (HALF_SPACES) {
+            put_point(forest, i, state + track(i), false, x);
+        }
         var further = found.z2 > far.z2;
         if (FORESTS) {
             let isolation = isolation_of(forest, i, state + track(i), x);
@@ -436,18 +350,21 @@ fn step_event(state: u32, event: u32, row: u32) {
         flags &= ~MISSING;
     }
     var surprise = 0.0;
+    var dense = 0.0;
     if ((flags & MISSING) == 0u) {
         flags |= most << 8u;
         var seen = states[state + SEEN];
         seen = select(seen + 1u, 0xfffe0000u, seen == 0xffffffffu);
         states[state + SEEN] = seen;
         let weight = state_of(state + track(most) + 4u);
-        let few = !FORESTS && states[state + PEAKS] < 10u && seen / 4u <= p.warm;
-        if (seen <= p.warm || few || weight < 16.0) {
+        let few = !FORESTS && !HALF_SPACES && states[state + PEAKS] < 10u && seen / 4u <= p.warm;
+        let judged = level_of(far.z2, apart, seen, forest);
+        dense = judged.dense;
+        if (seen <= p.warm || few || !judged.known || weight < 16.0) {
             flags |= WARMING;
         }
-        if (seen > 8u) {
-            let decision = decide(state, far, level_of(far.z2, apart.fine), seen - 9u, flags);
+        if (judged.known) {
+            let decision = decide(state, far, judged.level, judged.levels, flags);
             surprise = decision.surprise;
             flags = decision.flags;
         } else {
@@ -456,12 +373,12 @@ fn step_event(state: u32, event: u32, row: u32) {
     } else {
         flags |= USUAL;
     }
-    flags |= u32(mul(apart.coarse, 65535.0)) << 16u;
+    flags |= u32(mul(dense, 65535.0)) << 16u;
     put_row(row, event, time, flags, surprise, value, far);
     out[row + 9u] = states[state + SEEN];
 }
 
-// The whole of a thread: the kernels score and forest.
+// The whole of a thread of the kernels that score.
 fn walk(wid: vec3<u32>, groups: vec3<u32>, k: u32) {
     let g = group_index(wid, groups);
     let rows = OUT_FIXED + out[OUT_ASIDE];

@@ -7,6 +7,8 @@
 //! |---|---|
 //! | say what is computed, over which windows | [`Windows`], [`Key`], [`Value`], [`Filter`], [`field!`] |
 //! | have each event scored by its key's past, with alerts | [`Scores`], [`Score`] |
+//! | keep what was learnt of keys, and bring it back | [`States`] |
+//! | notice that a mean has changed | [`learn`] |
 //! | say where and how it runs | [`Device`], [`Options`], [`LaneOptions`], [`Policy`], [`Wait`] |
 //! | run it on a thread of its own | [`Pipeline`], with a whole program in its documentation |
 //! | run it on your own thread | [`Inline`] |
@@ -32,6 +34,7 @@ compile_error!("pelton reads the fields of events as little-endian words, as GPU
 pub mod base;
 pub mod connect;
 pub mod device;
+pub mod learn;
 #[cfg(feature = "model")]
 pub mod model;
 pub mod ops;
@@ -44,9 +47,10 @@ pub use base::field::Field;
 pub use bytemuck::{Pod, Zeroable};
 pub use device::Device;
 pub use ops::expr::Filter;
+pub use ops::half_space::HalfSpaces;
 pub use pipeline::{
     Aside, Feed, Feeds, Inline, Key, Options, Pipeline, Reason, Results, Row, Rows, Score, Scores,
-    SharedFeed, Side, Stats, Sum, Value, Windows,
+    SharedFeed, Side, States, Stats, Sum, Value, Windows,
 };
 pub use ring::{LaneOptions, Policy, Wait};
 

@@ -1,57 +1,24 @@
 //! The example `embed` from end to end: a line for each line, whatever the lines are.
 
+#[path = "encoder/folder.rs"]
+mod folder;
 #[path = "encoder/model.rs"]
 mod model;
 #[path = "support/program.rs"]
 #[allow(dead_code, reason = "shared with other tests")]
 mod program;
 
-use model::{SHAPES, SMALL, Shape, files};
+use folder::Folder;
+use model::{SHAPES, SMALL, files};
 use pelton::Device;
-use pelton::model::{Encoder, EncoderOptions, Model};
+use pelton::model::{Encoder, EncoderOptions, Model, Precision};
+use program::Ran;
 use serde_json::Value;
-use std::io::Write;
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
-
-/// A folder that is gone when the test is over.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str, shape: &Shape) -> Self {
-        let folder = std::env::temp_dir().join(format!("pelton-{}-{name}", std::process::id()));
-        for (name, bytes) in files(shape, 9) {
-            let path = folder.join(name);
-            std::fs::create_dir_all(path.parent().expect("in the folder")).expect("it can be made");
-            std::fs::write(path, bytes).expect("temporary files can be written");
-        }
-        Self(folder)
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
 
 /// Runs the example: exit code, standard output, standard error.
 fn embed(args: &[&str], input: &[u8]) -> (Option<i32>, String, String) {
-    let mut child = Command::new(program::example("embed"))
-        .args(args)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the example starts");
-    let mut stdin = child.stdin.take().expect("piped");
-    let input = input.to_vec();
-    // It may leave before it has read everything.
-    let writer = std::thread::spawn(move || _ = stdin.write_all(&input));
-    let ran = child.wait_with_output().expect("it ends");
-    writer.join().expect("no panic");
-    let text = |bytes| String::from_utf8(bytes).expect("it prints UTF-8");
-    (ran.status.code(), text(ran.stdout), text(ran.stderr))
+    let Ran { code, out, err } = program::run_on("embed", args, input);
+    (code, out, err)
 }
 
 #[allow(clippy::cast_possible_truncation, reason = "what was an f32 is one")]
@@ -63,8 +30,8 @@ fn numbers(line: &str) -> Vec<f32> {
 
 #[test]
 fn every_line_has_its_line() {
-    let folder = Folder::new("lines", &SMALL);
-    let path = folder.0.to_str().expect("temporary folders have plain names");
+    let folder = Folder::new("lines", &files(&SMALL, 9));
+    let path = folder.arg();
     let mut input = b"turning water\n\nbad \xff line\nturning water\r\n".to_vec();
     input.extend(b"a ".repeat(50_000));
     input.extend("\nWasserräder, 水車 \u{0}".as_bytes());
@@ -96,12 +63,32 @@ fn every_line_has_its_line() {
 }
 
 #[test]
+fn lines_are_embedded_at_the_precision_that_was_asked_for() {
+    let folder = Folder::new("dtype", &files(&SMALL, 9));
+    let path = folder.arg();
+    let model = Model::load(&folder.0).expect("a good folder");
+    for precision in [Precision::Bf16, Precision::Int8] {
+        let dtype = precision.to_string();
+        let args = ["--model", path, "--device", "cpu", "--dtype", &dtype];
+        let (code, out, err) = embed(&args, b"turning water\n");
+        assert_eq!(code, Some(0), "{err}");
+        assert!(err.contains(&format!("dtype    {dtype}\n")), "{err}");
+        let options = EncoderOptions { precision: Some(precision), ..EncoderOptions::default() };
+        let mut encoder = Encoder::new(&model, &Device::cpu(), options).expect("it fits");
+        assert_eq!(encoder.embed(&["turning water"]).expect("a text")[0], numbers(out.trim_end()));
+    }
+}
+
+#[test]
 fn mistakes_are_named() {
-    let folder = Folder::new("mistakes", &SHAPES[1]);
-    let path = folder.0.to_str().expect("temporary folders have plain names");
+    let folder = Folder::new("mistakes", &files(&SHAPES[1], 9));
+    let path = folder.arg();
     for (args, says) in [
         (&[][..], "--model DIR is missing"),
-        (&["--model", path, "--dtype", "int8"], "--dtype: \"int8\" is not built; there are: f32"),
+        (
+            &["--model", path, "--dtype", "f16"],
+            "--dtype: \"f16\" is not built; there are: f32, bf16, int8",
+        ),
         (&["--model", path, "--max-batch-tokens", "0"], "--max-batch-tokens: \"0\" is no number"),
         (&["--model", path, "--max-batch-tokens", "7", "--device", "cpu"], "batch_tokens: 80 to"),
         (&["--model", path, "--device", "abacus"], "abacus: no such device; devices here:"),

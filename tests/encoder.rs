@@ -2,7 +2,11 @@
 
 #![allow(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "judged in f64")]
 
+#[path = "encoder/attention.rs"]
+mod attend;
 mod cuda_host;
+#[path = "encoder/low.rs"]
+mod low;
 #[path = "encoder/model.rs"]
 mod model;
 #[path = "encoder/real.rs"]
@@ -14,7 +18,7 @@ use model::{SHAPES, SMALL, Shape, TOKENS_MAX, files, sequences, tensors};
 use pelton::Error;
 use pelton::device::fault::{Call, Failure, Fault, FaultScript};
 use pelton::device::{Device, QueueOptions};
-use pelton::model::{Embeddings, Encoder, EncoderOptions, Model};
+use pelton::model::{Embeddings, Encoder, EncoderOptions, Model, Precision};
 use pelton::ops::tokens::{Grids, TOKENS, write_head};
 use pelton::ops::{attention, embed, gemm, pool};
 use pelton::plan::{Access, Grid, Memory, Plan, Role};
@@ -31,7 +35,12 @@ fn software(test: &str) -> Option<Device> {
 }
 
 fn open(model: &Model, device: &Device, batch_tokens: usize) -> Encoder {
-    let options = EncoderOptions { batch_tokens, ..EncoderOptions::default() };
+    open_at(model, device, batch_tokens, Precision::F32)
+}
+
+fn open_at(model: &Model, device: &Device, batch_tokens: usize, precision: Precision) -> Encoder {
+    let options =
+        EncoderOptions { batch_tokens, precision: Some(precision), ..EncoderOptions::default() };
     Encoder::new(model, device, options).expect("the model fits")
 }
 
@@ -61,13 +70,22 @@ fn computes_what_the_spec_says(device: &Device, shapes: &[Shape], more: usize) {
 
 /// A sequence alone, and among others, in any order, in batches of any size: the same bytes.
 fn knows_no_neighbours(device: &Device, model: &Model, ids: &[Vec<u32>], batches: &[usize]) {
-    let mut alone = open(model, device, model.tokens_max());
+    knows_no_neighbours_at(device, (model, Precision::F32), ids, batches);
+}
+
+fn knows_no_neighbours_at(
+    device: &Device,
+    (model, precision): (&Model, Precision),
+    ids: &[Vec<u32>],
+    batches: &[usize],
+) {
+    let mut alone = open_at(model, device, model.tokens_max(), precision);
     let alone: Vec<Vec<f32>> = ids
         .iter()
         .map(|ids| alone.embed_tokens(&[ids]).expect("ids in range").values().to_vec())
         .collect();
     for &tokens in batches {
-        let mut encoder = open(model, device, tokens);
+        let mut encoder = open_at(model, device, tokens, precision);
         for turn in 0..3 {
             let order = |i: usize| match turn {
                 0 => i,
@@ -79,7 +97,11 @@ fn knows_no_neighbours(device: &Device, model: &Model, ids: &[Vec<u32>], batches
             for (i, found) in found.rows().enumerate() {
                 let same =
                     found.iter().zip(&alone[order(i)]).all(|(a, b)| a.to_bits() == b.to_bits());
-                assert!(same, "sequence {} in batches of {tokens}, turn {turn}", order(i));
+                assert!(
+                    same,
+                    "{precision}: sequence {} in batches of {tokens}, turn {turn}",
+                    order(i)
+                );
             }
         }
     }
@@ -164,9 +186,12 @@ fn leaves_alone_what_no_header_names(device: &Device) {
         queue.write(id("out"), 0, &[7; 4096]).expect("in range");
         let mut plan = Plan::new("nothing", 64);
         let ids: Vec<_> = kernel.binds.iter().map(|bind| id(bind.name)).collect();
-        plan.step(kernel, Grid::Groups(3), [32u32; 8], &ids);
+        plan.step(kernel, Grid::Groups(3), [32u32; 12], &ids);
         let step = &mut plan.steps[0];
         step.params.truncate(kernel.params.len());
+        for (word, field) in step.params.iter_mut().zip(kernel.params) {
+            *word = if field.name == "dtype" { 0 } else { *word };
+        }
         let program = queue.compile(&plan, &memory).expect("a good plan");
         queue.submit(program, &head, Vec::new()).expect("there is room");
         let mut out = vec![0; 4096];
@@ -193,6 +218,29 @@ fn cuda_leaves_alone_what_no_header_names() {
         return;
     };
     leaves_alone_what_no_header_names(&gpu);
+}
+
+/// Lengths around the tiles and the reach of a bias, to both sides.
+fn attention_alone(device: &Device, lengths: &[usize]) {
+    attend::computes_what_the_spec_says(device, lengths, false);
+    attend::computes_what_the_spec_says(device, lengths, true);
+}
+
+#[test]
+fn the_processor_attends_as_the_spec_says() {
+    attention_alone(&Device::cpu(), &[1, 2, 47, 49, 128, 129, 130, 300]);
+}
+
+#[test]
+fn wgsl_attends_as_the_spec_says() {
+    let Some(gpu) = software("wgsl_attends_as_the_spec_says") else { return };
+    attention_alone(&gpu, &[1, 17, 130, 300]);
+}
+
+#[test]
+fn cuda_attends_as_the_spec_says() {
+    let Some(gpu) = cuda_host::driver::cuda("cuda_attends_as_the_spec_says") else { return };
+    attention_alone(&gpu, &[1, 17, 300]);
 }
 
 #[test]
@@ -270,7 +318,7 @@ fn what_no_model_takes_is_refused_and_the_encoder_lives_on() {
     assert!(encoder.embed(&[]).expect("nothing to do").is_empty());
     let texts = ["", "turning waterwheel", &"a ".repeat(50_000), "\u{10ffff}\0\u{fffd}"];
     assert_eq!(encoder.embed(&texts).expect("texts are texts").len(), 4);
-    let options = EncoderOptions { batch_tokens: 79, in_flight: 1 };
+    let options = EncoderOptions { batch_tokens: 79, in_flight: 1, ..EncoderOptions::default() };
     let error = Encoder::new(&model, &Device::cpu(), options).expect_err("too few");
     assert_eq!(error.to_string(), "invalid: batch_tokens: 80 to 65536");
     let mut null = open(&model, &Device::null(), 0);
@@ -278,7 +326,13 @@ fn what_no_model_takes_is_refused_and_the_encoder_lives_on() {
     let (cpu, null) = (Device::cpu(), Device::null());
     let weights = cpu.weights("weights", &[1, 2, 3, 4]).expect("16 bytes");
     let mut queue = null.queue(QueueOptions { in_flight: 1, outputs: 1 }).expect("a queue");
-    assert!(queue.attach(&[weights]).is_ok(), "both lie in the host's memory");
+    let error = queue
+        .attach(&[weights])
+        .expect_err("of the other device, though both lie in the host's memory");
+    assert!(
+        error.to_string().contains("another device (cpu) were attached to a queue of null"),
+        "{error}"
+    );
 }
 
 #[test]

@@ -16,7 +16,7 @@ const OFF_MAX: f64 = 2e-6;
 
 fn agree(device: &Device, ids_max: usize) {
     let all = recorded();
-    assert_eq!(all.len(), 8);
+    assert_eq!(all.len(), 10);
     for recorded in &all {
         let Recorded { name, files, ids, results } = recorded;
         let model =
@@ -117,10 +117,58 @@ fn scores_have_names_and_embeddings_none() {
     assert!(error.contains("use embed"), "{error}");
 }
 
+/// As all-mpnet-base-v2 lies in its folder: a tokenizer of BERT's words between RoBERTa's special tokens, one of which
+/// takes the space before it.
+#[test]
+fn a_folder_of_mpnet_loads_as_it_is() {
+    let found = named("MPNetModel");
+    let mut files = model::files(&model::SMALL, 1);
+    let tokenizer = model::tokenizer()
+        .replace("[PAD]", "<s>")
+        .replace("[CLS]", "</s>")
+        .replace("[SEP]", "<unk>")
+        .replace("[MASK]", "<mask>")
+        .replace(
+            "\"sep\":[\"<unk>\",3],\"cls\":[\"</s>\",2]",
+            "\"sep\":[\"</s>\",2],\"cls\":[\"<s>\",0]",
+        )
+        .replace(
+            "{\"type\":\"BertProcessing\"",
+            "{\"type\":\"RobertaProcessing\",\"trim_offsets\":true,\"add_prefix_space\":false",
+        );
+    let mask = "\"content\":\"<mask>\",\"special\":true,\"single_word\":false,\"lstrip\":";
+    assert!(
+        tokenizer.contains(&format!("{mask}false")) && tokenizer.contains("\"cls\":[\"<s>\",0]")
+    );
+    let tokenizer = tokenizer.replace(&format!("{mask}false"), &format!("{mask}true"));
+    files.insert("tokenizer.json".into(), tokenizer.into_bytes());
+    files.insert("model.safetensors".into(), found.files["model.safetensors"].clone());
+    let config = String::from_utf8(found.files["config.json"].clone()).expect("text");
+    let config = config.replace("\"MPNetModel\"", "\"MPNetForMaskedLM\"");
+    files.insert("config.json".into(), config.into_bytes());
+    let model = Model::from_files(files).expect("a good folder");
+    assert_eq!((model.dim(), model.tokens_max(), model.labels()), (64, model::TOKENS_MAX, None));
+    let words = model::vocab();
+    let id = |word: &str| {
+        u32::try_from(words.iter().position(|w| w == word).expect("known")).expect("few")
+    };
+    let want = [0, id("water"), id("##wheel"), 4, id("turn"), id("##ing"), 1, 2];
+    assert_eq!(model.tokens("Waterwheel <mask> turning 水"), want);
+}
+
 #[test]
 fn what_a_family_does_not_have_is_named() {
     for (name, old, new, says) in [
-        ("RobertaModel", "\"roberta\"", "\"mpnet\"", "known: bert, roberta, xlm-roberta"),
+        ("RobertaModel", "\"roberta\"", "\"xlnet\"", "known: bert, roberta, xlm-roberta"),
+        ("RobertaModel", "\"roberta\"", "\"mpnet\"", "type_vocab_size: not known here"),
+        ("MPNetModel", "num_buckets\":32", "num_buckets\":16", "not a whole number from 32 to 32"),
+        ("MPNetModel", "\"mpnet\"", "\"bert\"", "relative_attention_num_buckets: not known here"),
+        (
+            "MPNetModel",
+            "\"num_attention_heads\":2",
+            "\"num_attention_heads\":1",
+            "attention_bias.weight",
+        ),
         ("RobertaModel", "\"pad_token_id\":1", "\"pad_token_id\":9", "pad_token_id: not a whole"),
         ("RobertaModel", "\"absolute\"", "\"relative_key\"", "\"relative_key\" is not supported"),
         ("RobertaModel", "\"use_cache\"", "\"is_decoder\"", "is_decoder: only false"),

@@ -73,7 +73,7 @@ fn one_page_and_several(device: &Device, events: usize, cases: usize) {
     let all = [
         (40, KeyField::Wide, false, [4, 2]),
         (40, KeyField::Small, true, [2, 1]),
-        (20, KeyField::Wide, true, [4, 1]),
+        (20, KeyField::Wide, true, [2, 1]),
         (20, KeyField::Small, false, [2, 1]),
     ];
     for (slide, key, ttl, least) in all.into_iter().take(cases) {

@@ -5,8 +5,9 @@ mod cuda_host;
 mod scores;
 
 use cuda_host::driver::cuda;
-use pelton::Device;
-use scores::{Setup, same, same_forests};
+use pelton::{Device, HalfSpaces};
+use scores::states::{same_forgotten, same_restored};
+use scores::{Setup, forest, half_spaces, same, same_forests, same_half_spaces, wide};
 
 #[test]
 fn cuda_scores_are_those_of_the_processor() {
@@ -37,6 +38,28 @@ fn cuda_forests_are_those_of_the_processor() {
 }
 
 #[test]
+fn cuda_states_leave_and_come_back() {
+    let Some(device) = cuda("scores_cuda::cuda_states_leave_and_come_back") else { return };
+    assert!(same_forgotten(&device, wide, (60, 32, true), (6, 500)) > 30);
+    same_restored((&device, &Device::cpu()), wide, (7, 1500));
+    same_restored((&Device::cpu(), &device), || forest(64), (8, 600));
+    let trees = HalfSpaces { trees: 4, height: 5, window: 20 };
+    same_restored((&Device::cpu(), &device), || half_spaces(trees), (9, 900));
+}
+
+#[test]
+fn cuda_half_spaces_are_those_of_the_processor() {
+    let Some(device) = cuda("scores_cuda::cuda_half_spaces_are_those_of_the_processor") else {
+        return;
+    };
+    for (seed, batch, n) in [(1, 1024, 9000), (2, 7, 700)] {
+        same_half_spaces(&device, seed, &Setup { batch, in_flight: 3, ..Setup::default() }, n);
+    }
+    let moves = vec![Device::cpu(), device.clone()];
+    same_half_spaces(&device, 5, &Setup { moves, ..Setup::default() }, 5000);
+}
+
+#[test]
 fn kernels_score_alike_in_all_orders() {
     for order in 0..10 {
         let test = "scores_cuda::kernels_score_alike_in_all_orders";
@@ -45,6 +68,7 @@ fn kernels_score_alike_in_all_orders() {
         same(&device, order, &setup, 3000);
         if order < 3 {
             same_forests(&device, order, &setup, 1500);
+            same_half_spaces(&device, order, &setup, 3000);
         }
     }
 }

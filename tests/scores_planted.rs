@@ -1,4 +1,5 @@
-//! Mistakes planted in the CUDA kernels `score` and `forest`, one at a time: comparing with the processor finds each.
+//! Mistakes planted in the CUDA kernels `score`, `forest` and `half_space`, one at a time: comparing with the processor
+//! finds each.
 //!
 //! `cargo test --test scores_planted -- --nocapture` shows what was planted and how it was found.
 
@@ -8,7 +9,7 @@ mod scores;
 use cuda_host::Plant;
 use cuda_host::planted::{find, plant};
 use pelton::Device;
-use scores::{Setup, same, same_forests};
+use scores::{Setup, same, same_forests, same_half_spaces};
 
 /// What is planted; each stands there once.
 const PLANTS: &[(&str, Plant<'_>)] = &[
@@ -73,6 +74,42 @@ const PLANTS: &[(&str, Plant<'_>)] = &[
         plant("kernels/scores.cuh", "isolation.fine > apart.fine;", "isolation.fine >= 0.0f;"),
     ),
     (
+        "a window that never ends",
+        plant("kernels/mass.cuh", "= count == window ? 0 : count;", "= count;"),
+    ),
+    (
+        "the mass of the running window taken",
+        plant(
+            "kernels/mass.cuh",
+            "sum += mass >> 16 << depth;",
+            "sum += (mass & 0xffff) << depth;",
+        ),
+    ),
+    (
+        "a light node that does not end the way",
+        plant("kernels/mass.cuh", "* 10 < window;", "* 10 < 0 * window;"),
+    ),
+    (
+        "leaves left out of the sum",
+        plant("kernels/mass.cuh", "if (!light) {", "if (!light && depth < height) {"),
+    ),
+    (
+        "the same offset in all trees",
+        plant("kernels/mass.cuh", "0x80000000u | tree << 16", "0x80000000u | 0 * tree"),
+    ),
+    (
+        "the next bit of the wrong dimension",
+        plant("kernels/mass.cuh", "cuts >> 4 * dimension & 15;", "cuts & 15;"),
+    ),
+    (
+        "a missing value where the last one was",
+        plant("kernels/scores.cuh", "state[forest + SPACE_POINT + i] = 0x8000;", ""),
+    ),
+    (
+        "a mean's place by the wrong horizon",
+        plant("kernels/mass.cuh", "state.get(own + 5)", "state.get(own + 2)"),
+    ),
+    (
         "a rest that does not end",
         plant("kernels/scores.cuh", "state.get(REST) - steps;", "state.get(REST);"),
     ),
@@ -82,6 +119,7 @@ const PLANTS: &[(&str, Plant<'_>)] = &[
 fn judge(device: &Device, order: u64) {
     let setup = Setup { batch: 2048, chunk: 3000, ..Setup::default() };
     same_forests(device, order, &setup, 3000);
+    same_half_spaces(device, order, &setup, 3000);
     same(device, order, &setup, 2000);
 }
 

@@ -4,9 +4,9 @@ mod scores;
 
 use pelton::base::rng::SplitMix;
 use pelton::ops::score::{ALERT, CLAMPED, MISSING, RESTING, RULED_OUT, USUAL, WARMING};
-use pelton::{Device, Inline, Options, Scores, Side, field};
+use pelton::{Device, HalfSpaces, Inline, Options, Scores, Side, field};
 use scores::spec::{Ask, State};
-use scores::{Reading, Setup, Words, dense, forest, normal, run, stream, unit, wide};
+use scores::{Reading, Setup, Words, dense, forest, half_spaces, normal, run, stream, unit, wide};
 
 /// The surprise of a score, as the library has it.
 fn surprise(words: &Words) -> f64 {
@@ -37,6 +37,50 @@ fn forests_find_what_is_rare_within_the_deviations() {
         scored[&0].iter().enumerate().filter(is_alert).map(|(i, _)| i).collect::<Vec<_>>()
     };
     assert_eq!((alerts(0), alerts(512)), (vec![], vec![5000]));
+}
+
+/// Two values that are usual, each by itself, in a combination that never was, is what half-space trees find.
+#[test]
+fn half_spaces_find_what_is_unusual_together() {
+    let mut rng = SplitMix::new(13);
+    #[allow(clippy::cast_possible_truncation, reason = "rounded")]
+    let event = |at: u64| {
+        let side = if rng.below(2) == 0 { 10.0 } else { -10.0 };
+        let (value, other) = (side + normal(&mut rng), side + normal(&mut rng));
+        let (value, other) = if at == 5000 { (10.0, -10.0) } else { (value, other) };
+        Reading { at, wide: 0, key: 0, value: value as f32, other: other as f32, count: 0 }
+    };
+    let events: Vec<Reading> = (0..6000).map(event).collect();
+    let alerts = |half_spaces| {
+        let query = Scores { half_spaces, rate: 1e-4, ..dense(1) };
+        let query = Scores {
+            values: vec![field!(Reading.value).into(), field!(Reading.other).into()],
+            ..query
+        };
+        let (scored, _) = run(&Device::cpu(), query, &Setup::default(), &events);
+        let is_alert = |(_, words): &(usize, &Words)| words[4] & ALERT != 0;
+        scored[&0].iter().enumerate().filter(is_alert).map(|(i, _)| i).collect::<Vec<_>>()
+    };
+    assert!(!alerts(None).contains(&5000));
+    assert_eq!(alerts(Some(HalfSpaces::default())), [5000]);
+}
+
+/// Nothing is known before the first window is full, and that shows.
+#[test]
+fn half_spaces_warm_up_for_a_window() {
+    let events = stream(14, 3000, 1);
+    let query =
+        Scores { warm_up: 10, ..half_spaces(HalfSpaces { window: 500, ..HalfSpaces::default() }) };
+    let (scored, _) = run(&Device::cpu(), query, &Setup::default(), &events);
+    let rows = &scored[&1];
+    for (i, words) in rows.iter().enumerate() {
+        let learnt = words[9] as usize - usize::from(words[4] & MISSING == 0);
+        let (warming, dense) = (words[4] & WARMING != 0, words[4] >> 16);
+        assert_eq!(dense > 0, words[4] & MISSING == 0 && learnt >= 500, "event {i}");
+        assert!(words[4] & MISSING != 0 || warming || learnt >= 500, "event {i}");
+    }
+    assert!(rows[600..].iter().filter(|words| words[4] & WARMING != 0).count() < 300);
+    assert!(rows[2999][9] > 2500);
 }
 
 /// Compares one key's scores with the definition's; returns how many flags differed where a rounding may decide.
@@ -138,7 +182,7 @@ fn several_values_and_rules_are_what_the_definition_says() {
 fn batches_lanes_and_other_keys_do_not_show() {
     let events = stream(3, 20_000, 9);
     let alone = of_key(&events, 5);
-    for query in [wide(), forest(128)] {
+    for query in [wide(), forest(128), half_spaces(HalfSpaces::default())] {
         let (want, _) = run(&Device::cpu(), query.clone(), &Setup::default(), &events);
         for (batch, chunk, lanes, in_flight) in
             [(1, 500, 1, 1), (7, 3000, 3, 4), (1024, 7, 9, 2), (65_536, 9000, 2, 3)]
@@ -161,7 +205,7 @@ fn scale_and_offset_do_not_show() {
     let plain: Vec<f32> = (0..8000)
         .map(|i| if i % 1500 == 1400 { 512.0 } else { (normal(&mut rng) * 16.0).round() as f32 })
         .collect();
-    let scores = |points, map: &dyn Fn(f32) -> f32| {
+    let scores = |forest, half_spaces, map: &dyn Fn(f32) -> f32| {
         let event = |(at, &x): (u64, &f32)| Reading {
             at: at * 10,
             wide: 0,
@@ -171,18 +215,18 @@ fn scale_and_offset_do_not_show() {
             count: 0,
         };
         let events: Vec<Reading> = (0..).zip(&plain).map(event).collect();
-        let query = Scores { forest: points, ..dense(1) };
+        let query = Scores { forest, half_spaces, ..dense(1) };
         let (scored, _) = run(&Device::cpu(), query, &Setup::default(), &events);
         let row = |w: &Words| (w[4], f64::from(f32::from_bits(w[5])));
         scored[&0].iter().map(row).collect::<Vec<_>>()
     };
-    for points in [0, 256] {
-        let want = scores(points, &|x| x);
+    for (forest, trees) in [(0, None), (256, None), (0, Some(HalfSpaces::default()))] {
+        let want = scores(forest, trees, &|x| x);
         assert!(want.iter().filter(|(flags, _)| flags & ALERT != 0).count() >= 4);
         let maps: [&dyn Fn(f32) -> f32; 3] =
             [&|x| x * 4096.0, &|x| x + 65_536.0, &|x| 0.25 * x - 512.0];
         for map in maps {
-            for (i, (want, got)) in want.iter().zip(&scores(points, map)).enumerate() {
+            for (i, (want, got)) in want.iter().zip(&scores(forest, trees, map)).enumerate() {
                 assert!(
                     want.0 == got.0 && (want.1 - got.1).abs() <= 1e-5 * want.1.abs().max(1.0),
                     "event {i}: {got:?}, {want:?}"
@@ -227,7 +271,9 @@ fn hostile_streams_have_finite_scores() {
         let key = u32::try_from(if pick(10) == 0 { 1 + pick(5000) } else { kind }).expect("small");
         events.push(Reading { at, wide: 0, key, value, other: -value, count: i32::MIN });
     }
-    for query in [dense(4000), Scores { forest: 64, ..dense(4000) }] {
+    let spaces = Some(HalfSpaces { trees: 4, height: 5, window: 64 });
+    let spaces = Scores { half_spaces: spaces, ..dense(4000) };
+    for query in [dense(4000), Scores { forest: 64, ..dense(4000) }, spaces] {
         let (scored, stats) = run(&Device::cpu(), query, &Setup::default(), &events);
         let rows: usize = scored.values().map(Vec::len).sum();
         assert_eq!(rows as u64 + stats.bad_key, 30_000);
@@ -288,11 +334,21 @@ fn probabilities_hold_in_control() {
 #[test]
 fn mistakes_are_named() {
     let query = || dense(4);
+    let trees = |trees, height, window| {
+        let half_spaces = Some(HalfSpaces { trees, height, window });
+        Scores { half_spaces, ..dense(4) }
+    };
     for (query, want) in [
         (Scores { values: Vec::new(), ..query() }, "values: 0; accepted are 1 to 8 fields"),
         (Scores { horizon: f32::NAN, ..query() }, "horizon: NaN"),
         (Scores { forest: 100, ..query() }, "forest: 100; accepted are 0, or 64, 128"),
         (Scores { forest: 2048, ..query() }, "forest: 2048"),
+        (trees(0, 8, 256), "half_spaces.trees: 0; accepted are 1 to 64"),
+        (trees(65, 8, 256), "half_spaces.trees: 65"),
+        (trees(1, 0, 256), "half_spaces.height: 0; accepted are 1 to 10"),
+        (trees(1, 8, 15), "half_spaces.window: 15; accepted are 16 to 32768"),
+        (trees(17, 10, 256), "half_spaces.trees: 17; accepted are fewer trees, or lower ones"),
+        (Scores { forest: 64, ..trees(1, 1, 16) }, "half_spaces: beside a forest"),
         (Scores { spacing: Some(0), ..query() }, "spacing: 0"),
         (Scores { rate: 0.5, ..query() }, "rate: 0.5; accepted are 1e-30 to 0.01"),
         (Scores { rest: -1.0, ..query() }, "rest: -1"),

@@ -4,8 +4,9 @@ mod kernels;
 mod scores;
 
 use kernels::bed::software;
-use pelton::Device;
-use scores::{Setup, same, same_forests};
+use pelton::{Device, HalfSpaces};
+use scores::states::{same_forgotten, same_restored};
+use scores::{Setup, forest, half_spaces, same, same_forests, same_half_spaces, wide};
 
 #[test]
 fn wgsl_scores_are_those_of_the_processor() {
@@ -38,4 +39,28 @@ fn wgsl_forests_are_those_of_the_processor() {
     }
     let moves = vec![Device::cpu(), device.clone()];
     same_forests(&device, 5, &Setup { batch: 64, moves, ..Setup::default() }, 4000);
+}
+
+#[test]
+fn wgsl_states_leave_and_come_back() {
+    let Some(device) = software("scores_wgsl::wgsl_states_leave_and_come_back") else {
+        return;
+    };
+    assert!(same_forgotten(&device, wide, (60, 32, true), (6, 3000)) > 100);
+    same_restored((&device, &Device::cpu()), wide, (7, 4000));
+    same_restored((&Device::cpu(), &device), || forest(64), (8, 2000));
+    let trees = HalfSpaces { trees: 4, height: 5, window: 20 };
+    same_restored((&Device::cpu(), &device), || half_spaces(trees), (9, 900));
+}
+
+#[test]
+fn wgsl_half_spaces_are_those_of_the_processor() {
+    let Some(device) = software("scores_wgsl::wgsl_half_spaces_are_those_of_the_processor") else {
+        return;
+    };
+    for (seed, batch, n) in [(1, 64, 8000), (2, 7, 500), (3, 500, 20_000)] {
+        same_half_spaces(&device, seed, &Setup { batch, in_flight: 3, ..Setup::default() }, n);
+    }
+    let moves = vec![Device::cpu(), device.clone()];
+    same_half_spaces(&device, 5, &Setup { batch: 64, moves, ..Setup::default() }, 6000);
 }

@@ -6,6 +6,10 @@
 //! `RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer"
 //! cargo test --no-default-features --test stress --target x86_64-unknown-linux-gnu`.
 
+#[cfg(not(loom))]
+#[path = "stress/payload.rs"]
+mod payload;
+
 #[cfg(loom)]
 fn main() {}
 
@@ -26,6 +30,7 @@ fn main() {
     pelton::base::clock::now_ns();
     while rounds == 0 || std::time::Instant::now() < until {
         stress::round(seed);
+        payload::round(seed);
         seed += 1;
         rounds += 1;
     }
@@ -55,7 +60,7 @@ mod stress {
     const PANICS: u32 = 400;
 
     /// A number below `n`.
-    fn pick(rng: &mut SplitMix, n: usize) -> usize {
+    pub(crate) fn pick(rng: &mut SplitMix, n: usize) -> usize {
         usize::try_from(rng.below(n as u64)).expect("below a usize")
     }
 
@@ -161,7 +166,7 @@ mod stress {
         tail.reclaim();
     }
 
-    fn policy(rng: &mut SplitMix) -> (Policy, Wait) {
+    pub(crate) fn policy(rng: &mut SplitMix) -> (Policy, Wait) {
         let policies = [Policy::Block, Policy::Reject, Policy::DropNewest, Policy::DropOldest];
         let waits = [Wait::Park, Wait::Park, Wait::Yield];
         (policies[pick(rng, 4)], waits[pick(rng, 3)])
@@ -200,8 +205,8 @@ mod stress {
             for (tail, seen) in &mut tails {
                 consume(tail, seen, &device, &mut picks);
             }
-            let mut open = tails.iter_mut().filter(|(tail, _)| !tail.closed());
-            if open.all(|(tail, _)| tail.arm()) {
+            let mut open = tails.iter_mut().filter(|(tail, _)| !tail.closed()).peekable();
+            if open.peek().is_some() && open.all(|(tail, _)| tail.arm()) {
                 // Leases come back with a ring; a wake-up missed for a minute is a failure below.
                 bell.wait(Duration::from_secs(60));
             }

@@ -9,6 +9,10 @@ mod faults;
 mod load;
 #[path = "encoder/model.rs"]
 mod model;
+#[path = "texts/real.rs"]
+mod real;
+#[path = "../benches/common/text_load.rs"]
+mod text_load;
 
 use model::{SMALL, TOKENS_MAX, VOCAB, files};
 use pelton::base::rng::SplitMix;

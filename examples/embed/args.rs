@@ -1,6 +1,7 @@
 //! The command line of `embed`: what was asked for, or what to write instead.
 
 use lexopt::prelude::{Long, Short, ValueExt};
+use pelton::model::Precision;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -12,7 +13,8 @@ usage: embed --model DIR [options]
 
   --model DIR              a folder of sentence-transformers or Hugging Face, as it is: config.json,
                            tokenizer.json, model.safetensors, and modules.json with its pooling
-  --dtype TYPE             f32                                                  [f32]
+  --dtype TYPE             f32, bf16 or int8: of the linear layers; the rest is f32  [as in DIR]
+                           int8 looks at its inputs over some texts of ours first: that takes a second or two
   --device NAME            best, cpu, wgpu, wgpu:PART-OF-NAME or cuda           [best]
   --max-batch-tokens N     tokens that are taken together, at most              [512 on cpu, else 8192]
   --help                   this text
@@ -20,14 +22,13 @@ usage: embed --model DIR [options]
 An empty line is an empty text. A line that is not UTF-8 gives {\"error\": ...}, the others are unharmed.
 Throughput and latency, from a line read to its result written, go to standard error.";
 
-/// Element types that are built.
-const DTYPES: &[&str] = &["f32"];
-
 /// Everything the command line says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Args {
     pub(crate) model: PathBuf,
     pub(crate) device: String,
+    /// `None`: as the folder has it.
+    pub(crate) precision: Option<Precision>,
     /// 0: what suits the device.
     pub(crate) batch_tokens: usize,
     pub(crate) help: bool,
@@ -52,13 +53,10 @@ fn read(args: &mut Args, mut parser: lexopt::Parser) -> Result<(), lexopt::Error
             Long("model") => args.model = parser.value()?.into(),
             Long("device") => args.device = parser.value()?.string()?,
             Long("dtype") => {
-                let dtype = parser.value()?.string()?;
-                if !DTYPES.contains(&dtype.as_str()) {
-                    let known = DTYPES.join(", ");
-                    return Err(
-                        format!("--dtype: {dtype:?} is not built; there are: {known}").into()
-                    );
-                }
+                let text = parser.value()?.string()?;
+                let wrong =
+                    |_| format!("--dtype: {text:?} is not built; there are: f32, bf16, int8");
+                args.precision = Some(text.parse().map_err(wrong)?);
             }
             Long("max-batch-tokens") => {
                 let text = parser.value()?.string()?;

@@ -126,11 +126,14 @@ fn run(args: &Args) -> Result<(), Failure> {
     let start = clock::now_ns();
     let model = Model::load(&args.model)?;
     let device = Device::named(&args.device)?;
-    let options = EncoderOptions { batch_tokens: args.batch_tokens, ..EncoderOptions::default() };
+    let (batch_tokens, precision) = (args.batch_tokens, args.precision);
+    let options = EncoderOptions { batch_tokens, precision, ..EncoderOptions::default() };
     let mut encoder = Encoder::new(&model, &device, options)?;
     eprintln!("device   {}: {}", device.caps().name, device.why());
     eprintln!("model    {} values, at most {} tokens a text", model.dim(), model.tokens_max());
     eprintln!("         sha256 {}", model.hash());
+    let dtypes: Vec<String> = encoder.precisions().iter().map(ToString::to_string).collect();
+    eprintln!("dtype    {}", dtypes.join(", "));
     let loaded = clock::now_ns();
     eprintln!(
         "loaded   {} ms, {} dispatches a batch",

@@ -109,7 +109,7 @@ fn full(device: &str, what: &str, words: usize) -> Error {
 pub(super) fn weights(device: &'static str, name: &str, words: &[u32]) -> Result<Weights> {
     let mut held = Words::zeroed(words.len()).ok_or_else(|| full(device, name, words.len()))?;
     held.slice_mut().copy_from_slice(words);
-    Ok(Weights::new(words.len(), Arc::new(held)))
+    Ok(Weights::new(device, words.len(), Arc::new(held)))
 }
 
 impl QueueOptions {

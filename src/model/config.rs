@@ -1,6 +1,6 @@
 //! What a model folder says about its shape: `config.json`, and the files of sentence-transformers beside it.
 
-use super::family::Family;
+use super::family::{BUCKETS, Family};
 use super::files::Folder;
 use super::json::{Json, parse};
 use crate::base::error::{Error, Result};
@@ -48,13 +48,18 @@ pub(super) struct Config {
 /// Members of config.json that change nothing about what an encoder computes: those of training (dropout, losses,
 /// initial values), of decoders (caches, beams), of other tokens' meaning, and notes about the file.
 const IDLE: &[&str] = &[
+    "_attn_implementation",
     "_attn_implementation_autoset",
     "_name_or_path",
     "adapters",
     "attention_dropout",
     "attention_probs_dropout_prob",
+    "begin_suppress_tokens",
     "bos_token_id",
+    "chunk_size_feed_forward",
     "classifier_dropout",
+    "cross_attention_hidden_size",
+    "decoder_start_token_id",
     "directionality",
     "dropout",
     "dtype",
@@ -75,11 +80,19 @@ const IDLE: &[&str] = &[
     "pooler_type",
     "problem_type",
     "qa_dropout",
+    "return_dict",
+    "sep_token_id",
     "seq_classif_dropout",
     // Positions are a table in the file either way.
     "sinusoidal_pos_embds",
+    "task_specific_params",
+    "tf_legacy_loss",
+    "tie_encoder_decoder",
     "tie_weights_",
+    "tie_word_embeddings",
+    "tokenizer_class",
     "torch_dtype",
+    "torchscript",
     "transformers_version",
     "use_cache",
 ];
@@ -104,9 +117,44 @@ const NAMED: &[(&str, &str)] = &[
     ("layer_norm_eps", ""),
     ("type_vocab_size", ""),
 ];
+/// Members about how a decoder makes texts, which the library writes for every model.
+const GENERATION: &[&str] = &[
+    "bad_words_ids",
+    "diversity_penalty",
+    "do_sample",
+    "early_stopping",
+    "encoder_no_repeat_ngram_size",
+    "exponential_decay_length_penalty",
+    "forced_bos_token_id",
+    "forced_eos_token_id",
+    "length_penalty",
+    "max_length",
+    "min_length",
+    "no_repeat_ngram_size",
+    "num_beam_groups",
+    "num_beams",
+    "num_return_sequences",
+    "output_scores",
+    "remove_invalid_values",
+    "repetition_penalty",
+    "return_dict_in_generate",
+    "suppress_tokens",
+    "temperature",
+    "top_k",
+    "top_p",
+    "typical_p",
+];
 /// Members that must be false: true would ask for another result.
-const FALSE: &[&str] =
-    &["is_decoder", "add_cross_attention", "output_attentions", "output_hidden_states"];
+const FALSE: &[&str] = &[
+    "add_cross_attention",
+    "is_decoder",
+    "is_encoder_decoder",
+    "output_attentions",
+    "output_hidden_states",
+    "use_bfloat16",
+];
+/// Members that must be empty: heads that were taken out, and a text before every text.
+const EMPTY: &[&str] = &["prefix", "pruned_heads"];
 /// Outputs of a classifier, at most.
 const LABELS_MAX: usize = 1024;
 /// Bytes of a label, at most.
@@ -139,6 +187,10 @@ impl Config {
         let json = Json::new(file, &value);
         let family = read_family(&json)?;
         let distil = family == Family::DistilBert;
+        if let Some(buckets) = json.find("relative_attention_num_buckets") {
+            // The library computes with so many, whatever is said here.
+            buckets.number(BUCKETS..=BUCKETS)?;
+        }
         let named = |name: &'static str| own_name(family, name);
         let act = json.get(named("hidden_act"))?;
         let activation = match act.one_of(&["gelu", "gelu_new", "gelu_pytorch_tanh", "relu"])? {
@@ -152,6 +204,8 @@ impl Config {
             Family::Roberta => {
                 1 + json.find("pad_token_id").map_or(Ok(1), |id| id.number(0..=8))?
             }
+            // Behind that of token 1, whatever pad_token_id says.
+            Family::MpNet => 2,
             _ => 0,
         };
         if places_before >= places {
@@ -168,7 +222,7 @@ impl Config {
             heads: number("num_attention_heads", 1..=32)?,
             inner: number("intermediate_size", 32..=1 << 13)?,
             places,
-            types: if distil { 1 } else { number("type_vocab_size", 1..=16)? },
+            types: if family.has_types() { number("type_vocab_size", 1..=16)? } else { 1 },
             #[allow(clippy::cast_possible_truncation, reason = "checked below")]
             eps: if distil { 1e-12 } else { json.get("layer_norm_eps")?.real()? as f32 },
             activation,
@@ -277,15 +331,23 @@ fn own_name(family: Family, bert: &'static str) -> &'static str {
 
 /// The family; members that it does not know, or that ask for another result, are refused.
 fn read_family(json: &Json<'_>) -> Result<Family> {
-    let kinds = ["bert", "roberta", "xlm-roberta", "camembert", "distilbert"];
+    let kinds = ["bert", "roberta", "xlm-roberta", "camembert", "distilbert", "mpnet"];
     let family = match json.get("model_type")?.one_of(&kinds)? {
         "bert" => Family::Bert,
         "distilbert" => Family::DistilBert,
+        "mpnet" => Family::MpNet,
         _ => Family::Roberta,
     };
     let shape = NAMED.iter().map(|(bert, _)| own_name(family, bert));
-    let known: Vec<&str> = [IDLE, READ, FALSE].concat().into_iter().chain(shape).collect();
+    let mut known: Vec<&str> = [IDLE, GENERATION, READ, FALSE, EMPTY].concat();
+    known.extend(shape.filter(|name| family.has_types() || *name != "type_vocab_size"));
+    known.extend((family == Family::MpNet).then_some("relative_attention_num_buckets"));
     json.only(&known)?;
+    for member in EMPTY.iter().filter_map(|name| json.find(name)) {
+        if !member.is_empty() {
+            return Err(member.wrong("only an empty one is supported"));
+        }
+    }
     for flag in FALSE.iter().filter_map(|name| json.find(name)) {
         if flag.truth()? {
             return Err(flag.wrong("only false is supported"));

@@ -1,10 +1,13 @@
 //! A model on a device: texts in, vectors out, packed into batches without padding.
 
 use super::files::{Misfit, Model};
-use super::plan::{LayerShape, record, row};
+use super::layout::LayerShape;
+use super::plan::{record, row};
+use super::quant::{Kept, Recipe};
 use crate::base::error::{Error, Result};
 use crate::base::limits::IN_FLIGHT_MAX;
 use crate::device::{Device, Done, Output, ProgramId, Queue, QueueOptions, Wake, Weights};
+use crate::ops::low::{self, PRECISIONS, Precision};
 use crate::ops::tokens::{Grids, write_head};
 use crate::plan::OUTPUT_HEAD;
 use std::fmt;
@@ -24,12 +27,48 @@ pub struct EncoderOptions {
     pub batch_tokens: usize,
     /// Batches in flight, 1 to 16.
     pub in_flight: usize,
+    /// The element type of linear layers; all else is F32, see [`low`]. `None`: what the folder says, which is F32
+    /// where [`quantise`](super::quantise) has not written it. `Int8` is calibrated when the encoder is made, on texts
+    /// of ours, which takes the time of some hundred texts.
+    pub precision: Option<Precision>,
 }
 
 impl Default for EncoderOptions {
     fn default() -> Self {
-        Self { batch_tokens: 0, in_flight: 2 }
+        Self { batch_tokens: 0, in_flight: 2, precision: None }
     }
+}
+
+impl EncoderOptions {
+    /// What is kept in which type, where a device has all of them.
+    fn recipe(&self, model: &Model, device: &Device) -> Result<Recipe> {
+        if !(1..=IN_FLIGHT_MAX).contains(&self.in_flight) {
+            return Err(Error::invalid(format!("in_flight: 1 to {IN_FLIGHT_MAX}")));
+        }
+        let recipe = match self.precision {
+            None => Recipe::stored(&model.inner)?,
+            Some(_) if model.inner.tensors.quantised() => {
+                let what =
+                    "precision: the folder is quantised and says what its layers are; leave it out";
+                return Err(Error::invalid(what));
+            }
+            Some(precision) => {
+                supported(device, precision)?;
+                Recipe::new(model, precision)?
+            }
+        };
+        let kept = recipe.layers.iter().flatten();
+        kept.map(Kept::precision).try_for_each(|precision| supported(device, precision))?;
+        Ok(recipe)
+    }
+}
+
+/// Whether a device has a precision; the processor has those whose instructions were not asked for in vain.
+fn supported(device: &Device, precision: Precision) -> Result<()> {
+    if precision == Precision::F32 || !device.caps().serial {
+        return Ok(());
+    }
+    low::tier().map(|_| ())
 }
 
 /// Vectors of one length, in the order of the texts.
@@ -99,6 +138,7 @@ pub struct Encoder {
     model: Model,
     device: Device,
     options: EncoderOptions,
+    recipe: Arc<Recipe>,
     weights: Vec<Weights>,
     queue: Box<dyn Queue>,
     program: ProgramId,
@@ -128,13 +168,25 @@ impl Encoder {
         options: EncoderOptions,
         outputs: usize,
     ) -> Result<Self> {
+        let recipe = options.recipe(model, device)?;
+        Self::with_recipe(model, device, recipe, (options, outputs))
+    }
+
+    /// As `new`, with its layers kept in types of their own.
+    pub(super) fn with_recipe(
+        model: &Model,
+        device: &Device,
+        recipe: Recipe,
+        options: (EncoderOptions, usize),
+    ) -> Result<Self> {
         let shape = LayerShape::new(&model.inner.config);
         let mut weights = Vec::new();
-        for piece in shape.pieces(&model.inner) {
-            let (name, values) = piece?;
-            weights.push(device.weights(name, bytemuck::cast_slice(&values))?);
+        for piece in shape.pieces(&model.inner, &recipe) {
+            let (name, words) = piece?;
+            weights.push(device.weights(name, &words)?);
         }
-        Self::over(model.clone(), device.clone(), weights, (options, outputs))
+        let weights = (Arc::new(recipe), weights);
+        Self::over(model.clone(), device.clone(), weights, options)
     }
 
     /// Another encoder over the same weights, with a queue and memory of its own: one for each thread.
@@ -142,15 +194,15 @@ impl Encoder {
     /// # Errors
     /// As for `new`.
     pub fn worker(&self) -> Result<Self> {
-        let (weights, outputs) = (self.weights.clone(), self.options.in_flight);
-        let options = (self.options.clone(), outputs);
+        let weights = (Arc::clone(&self.recipe), self.weights.clone());
+        let options = (self.options.clone(), self.options.in_flight);
         Self::over(self.model.clone(), self.device.clone(), weights, options)
     }
 
     fn over(
         model: Model,
         device: Device,
-        weights: Vec<Weights>,
+        (recipe, weights): (Arc<Recipe>, Vec<Weights>),
         (options, outputs): (EncoderOptions, usize),
     ) -> Result<Self> {
         let least = model.tokens_max();
@@ -161,12 +213,10 @@ impl Encoder {
         if !(least..=BATCH_TOKENS_MAX).contains(&batch_tokens) {
             return Err(Error::invalid(format!("batch_tokens: {least} to {BATCH_TOKENS_MAX}")));
         }
-        if !(1..=IN_FLIGHT_MAX).contains(&options.in_flight) {
-            return Err(Error::invalid(format!("in_flight: 1 to {IN_FLIGHT_MAX}")));
-        }
         let batch_sequences = batch_tokens.min(SEQUENCES_MAX);
         let words: Vec<usize> = weights.iter().map(Weights::words).collect();
-        let recorded = record(&model.inner.config, &words, batch_tokens, batch_sequences);
+        let most = (batch_tokens, batch_sequences);
+        let recorded = record(&model.inner.config, &recipe, &words, most);
         let in_flight = options.in_flight;
         let mut queue = device.queue(QueueOptions { in_flight, outputs })?;
         queue.attach(&weights)?;
@@ -179,6 +229,7 @@ impl Encoder {
             model,
             device,
             options,
+            recipe,
             weights,
             queue,
             program,
@@ -199,6 +250,12 @@ impl Encoder {
     /// Tokens of a batch, at most.
     pub fn batch_tokens(&self) -> usize {
         self.batch_tokens
+    }
+
+    /// The element types of its linear layers, each once.
+    pub fn precisions(&self) -> Vec<Precision> {
+        let kept = || self.recipe.layers.iter().flatten().map(Kept::precision);
+        PRECISIONS.into_iter().filter(|precision| kept().any(|kept| kept == *precision)).collect()
     }
 
     /// Kernels that a forward pass runs, whatever the batch.

@@ -3,7 +3,8 @@
 use super::config::{Config, Pooling};
 use super::family;
 use super::json::parse;
-use super::plan::LayerShape;
+use super::layout::{self, LayerShape};
+use super::quant::Recipe;
 use super::safetensors::Tensors;
 use super::tokenizer::{self, Tokenizer};
 use crate::base::error::{Error, Result};
@@ -119,9 +120,10 @@ impl Model {
     /// pooling's `config.json` and `sentence_bert_config.json`. Without `modules.json` a result is the mean of the
     /// tokens' vectors.
     ///
-    /// Supported: `model_type` bert, roberta, xlm-roberta, camembert and distilbert; absolute positions; WordPiece,
-    /// byte-level BPE and Unigram. A folder whose `architectures` names the family's `...ForSequenceClassification` has
-    /// a classifier (see [`Model::labels`]). A text in which RoBERTa's `<pad>` stands literally counts it as any token.
+    /// Supported: `model_type` bert, roberta, xlm-roberta, camembert, distilbert and mpnet; absolute positions;
+    /// WordPiece, byte-level BPE and Unigram. A folder whose `architectures` names the family's
+    /// `...ForSequenceClassification` has a classifier (see [`Model::labels`]). A text in which RoBERTa's or MPNet's
+    /// `<pad>` stands literally counts it as any token.
     ///
     /// # Errors
     /// `Source`, naming the file, the field or tensor, and what is accepted.
@@ -234,12 +236,24 @@ impl Inner {
     fn check(&self) -> Result<()> {
         let shape = LayerShape::new(&self.config);
         let mut known: Vec<(String, Vec<usize>)> = Vec::new();
+        let mut codes: Vec<String> = Vec::new();
         for (name, shape) in shape.embeddings() {
             known.push((format!("{}embeddings.{name}", self.prefix), shape));
         }
+        known.extend(shape.bias().map(|(name, shape)| (format!("{}{name}", self.prefix), shape)));
         for layer in 0..self.config.layers {
-            let name = |name| format!("{}{}", self.prefix, self.config.family.layer(layer, name));
-            known.extend(shape.layer().map(|(tensor, shape)| (name(tensor), shape)));
+            for (tensor, of) in shape.layer() {
+                let name = shape.name(self, layer, tensor);
+                if let [columns, depth] = of[..]
+                    && self.tensors.codes(&name, &of)?.is_some()
+                {
+                    known.push((layout::scales_of(&name), vec![columns]));
+                    known.push((layout::smooth_of(&name), vec![depth]));
+                    codes.push(name);
+                } else {
+                    known.push((name, of));
+                }
+            }
         }
         known.extend(
             self.config
@@ -253,8 +267,10 @@ impl Inner {
         known.sort();
         self.tensors.only(|name| {
             known.binary_search_by(|(known, _)| known.as_str().cmp(name)).is_ok()
+                || codes.iter().any(|codes| codes == name)
                 || family::idle(&self.config, self.prefix, name)
         })?;
-        known.iter().try_for_each(|(name, shape)| self.tensors.values(name, shape).map(|_| ()))
+        known.iter().try_for_each(|(name, shape)| self.tensors.values(name, shape).map(|_| ()))?;
+        Recipe::stored(self).map(|_| ())
     }
 }

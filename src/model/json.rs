@@ -53,6 +53,16 @@ impl<'a> Json<'a> {
         Ok(object.iter().map(|(name, value)| (name.as_str(), self.at(name, value))))
     }
 
+    /// Whether it is a list, an object or a text of nothing.
+    pub(super) fn is_empty(&self) -> bool {
+        match self.value {
+            Value::Array(items) => items.is_empty(),
+            Value::Object(members) => members.is_empty(),
+            Value::String(text) => text.is_empty(),
+            _ => false,
+        }
+    }
+
     /// The items of a list of so many at most: each takes more memory here than in the file.
     pub(super) fn items(&self, most: usize) -> Result<Vec<Self>> {
         let items = self.value.as_array().ok_or_else(|| self.wrong("not a list"))?;

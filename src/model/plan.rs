@@ -1,4 +1,4 @@
-//! An encoder as a plan: its weights laid out for the kernels, its steps recorded once for every size of batch.
+//! An encoder as a plan: its steps recorded once for every size of batch.
 //!
 //! Five steps a layer and two around them: queries, keys and values in one product; attention; its output layer with
 //! residual and norm; the inner layer with its activation; the outer layer with residual and norm. Grids stand in the
@@ -6,155 +6,35 @@
 //! fixes launch sizes keeps a graph for each bucket that comes.
 
 use super::config::{Config, Pooling};
-use super::family::Family;
-use super::files::Inner;
-use crate::base::error::Result;
+use super::layout::{LayerShape, Layout};
+use super::quant::{Kept, LINEARS, Recipe};
 use crate::base::limits::word;
 use crate::ops::attention::{ATTENTION, AttentionParams};
 use crate::ops::embed::{self, EMBED, EmbedParams};
 use crate::ops::gemm::{
-    Activation, GEMM, GEMM_NORM, GemmNormParams, GemmParams, PANEL, gemm_grid, gemm_norm_grid, pack,
+    Activation, GEMM, GEMM_NORM, GemmNormParams, GemmParams, PANEL, gemm_grid, gemm_norm_grid,
 };
+use crate::ops::low::Precision;
 use crate::ops::pool::{POOL, PoolParams};
 use crate::ops::tokens::{Grids, SEQUENCE_GRID, TILE_GRID, head_words, token_grid};
-use crate::plan::{Buf, Grid, Memory, OUTPUT_HEAD, Plan, Role};
+use crate::plan::{Buf, BufId, Grid, Memory, OUTPUT_HEAD, Plan, Role};
 
 /// Results that come back with a batch at once; of larger batches the rest is fetched.
 const EAGER_ROWS: usize = 16;
-
-/// Where the parts of the weights begin, in words.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct LayerShape {
-    hidden: usize,
-    inner: usize,
-    vocab: usize,
-    places: usize,
-    types: usize,
-    family: Family,
-}
-
-impl LayerShape {
-    pub(super) fn new(config: &Config) -> Self {
-        let Config { hidden, inner, vocab, places, types, family, .. } = *config;
-        Self { hidden, inner, vocab, places, types, family }
-    }
-
-    /// Names and shapes of the tensors before the first layer; only DistilBERT has no types.
-    pub(super) fn embeddings(&self) -> Vec<(&'static str, Vec<usize>)> {
-        let hidden = self.hidden;
-        let mut all = vec![
-            ("word_embeddings.weight", vec![self.vocab, hidden]),
-            ("position_embeddings.weight", vec![self.places, hidden]),
-            ("token_type_embeddings.weight", vec![self.types, hidden]),
-            ("LayerNorm.weight", vec![hidden]),
-            ("LayerNorm.bias", vec![hidden]),
-        ];
-        if self.family == Family::DistilBert {
-            all.remove(2);
-        }
-        all
-    }
-
-    /// Names and shapes of a layer's tensors, in the order in which they are laid out.
-    pub(super) fn layer(&self) -> [(&'static str, Vec<usize>); 16] {
-        let (hidden, inner) = (self.hidden, self.inner);
-        let square = || vec![hidden, hidden];
-        [
-            ("attention.self.query.weight", square()),
-            ("attention.self.key.weight", square()),
-            ("attention.self.value.weight", square()),
-            ("attention.self.query.bias", vec![hidden]),
-            ("attention.self.key.bias", vec![hidden]),
-            ("attention.self.value.bias", vec![hidden]),
-            ("attention.output.dense.weight", square()),
-            ("attention.output.dense.bias", vec![hidden]),
-            ("attention.output.LayerNorm.weight", vec![hidden]),
-            ("attention.output.LayerNorm.bias", vec![hidden]),
-            ("intermediate.dense.weight", vec![inner, hidden]),
-            ("intermediate.dense.bias", vec![inner]),
-            ("output.dense.weight", vec![hidden, inner]),
-            ("output.dense.bias", vec![hidden]),
-            ("output.LayerNorm.weight", vec![hidden]),
-            ("output.LayerNorm.bias", vec![hidden]),
-        ]
-    }
-
-    /// Where a layer's tensor begins.
-    fn at(&self, name: &str) -> u32 {
-        let before = self.layer().into_iter().take_while(|(tensor, _)| *tensor != name);
-        word(before.map(|(_, shape)| shape.iter().product::<usize>()).sum())
-    }
-
-    /// The words of a buffer of weights: names for messages, and what is in it.
-    pub(super) fn pieces(
-        &self,
-        model: &Inner,
-    ) -> impl Iterator<Item = Result<(&'static str, Vec<f32>)>> {
-        let shape = *self;
-        let tensor = |name: String, shape: &[usize]| {
-            model.tensors.values(&format!("{}{name}", model.prefix), shape)
-        };
-        let embeddings =
-            move |(name, shape): (&str, Vec<usize>)| tensor(format!("embeddings.{name}"), &shape);
-        let words = move || {
-            let words = shape.embeddings().swap_remove(0);
-            Ok(("word embeddings", embeddings(words)?))
-        };
-        let tables = move || {
-            let mut all = Vec::new();
-            for named in shape.embeddings().into_iter().skip(1) {
-                all.extend(embeddings(named)?);
-            }
-            if shape.family == Family::DistilBert {
-                // A type of zeros, between positions and norm.
-                let at = shape.places * shape.hidden;
-                all.splice(at..at, std::iter::repeat_n(0.0, shape.hidden));
-            }
-            Ok(("embedding tables", all))
-        };
-        let family = self.family;
-        let layer = move |layer: usize| {
-            let mut all = Vec::new();
-            for (name, shape) in shape.layer() {
-                let values = tensor(family.layer(layer, name), &shape)?;
-                match shape[..] {
-                    [columns, depth] => all.extend(pack(&values, columns, depth)),
-                    _ => all.extend(values),
-                }
-            }
-            Ok(("a layer", all))
-        };
-        let embeddings = [words()].into_iter().chain([tables()]);
-        let layers = (0..model.config.layers).map(layer);
-        let head = model.config.labels.iter().map(move |labels| shape.head(model, labels.len()));
-        embeddings.chain(layers).chain(head)
-    }
-
-    /// A classifier: two layers, the second filled up to whole panels.
-    fn head(&self, model: &Inner, labels: usize) -> Result<(&'static str, Vec<f32>)> {
-        let mut all = Vec::new();
-        for (name, shape) in self.family.head(self.hidden, labels) {
-            let mut values = model.tensors.values(&name, &shape)?;
-            match shape[..] {
-                [columns, depth] => all.extend(pack(&values, columns, depth)),
-                _ => {
-                    values.resize(values.len().next_multiple_of(PANEL), 0.0);
-                    all.extend(values);
-                }
-            }
-        }
-        Ok(("the classifier", all))
-    }
-}
+/// Steps of a layer.
+pub(super) const LAYER_STEPS: usize = 5;
 
 /// What an encoder's queue runs.
 pub(super) struct Recorded {
     pub(super) plan: Plan,
     pub(super) memory: Memory,
     pub(super) grids: Grids,
+    /// What a layer's products read, and how many values of it a token has.
+    pub(super) inputs: [(BufId, usize); LINEARS],
 }
 
 /// The buffers between the steps.
+#[derive(Clone, Copy)]
 struct Between {
     x: Buf<f32>,
     y: Buf<f32>,
@@ -171,9 +51,9 @@ pub(super) fn row(config: &Config) -> usize {
 /// Records the plan for batches of up to so many tokens and sequences, over weights of these sizes in words.
 pub(super) fn record(
     config: &Config,
+    recipe: &Recipe,
     weights: &[usize],
-    tokens: usize,
-    sequences: usize,
+    (tokens, sequences): (usize, usize),
 ) -> Recorded {
     let (hidden, inner) = (config.hidden, config.inner);
     let mut memory = Memory::default();
@@ -208,8 +88,9 @@ pub(super) fn record(
     };
     let binds = [weights[0].id, weights[1].id, between.x.id];
     plan.step(&EMBED, Grid::Head(token_grid(0)), params, &binds);
-    for layer in &weights[2..2 + config.layers] {
-        record_layer(config, &shape, &between, *layer, &mut plan);
+    for (layer, kept) in weights[2..].iter().zip(&recipe.layers) {
+        let layer = Layer { layout: shape.layout(kept), kept, w: *layer };
+        record_layer(config, &layer, &between, (weights[1], shape.bias_at()), &mut plan);
     }
     if let (Some(scores), Some(head)) = (scores, weights.get(2 + config.layers)) {
         record_head(config, &between, *head, scores, &mut plan);
@@ -230,56 +111,94 @@ pub(super) fn record(
         gemm_grid(hidden),
         gemm_grid(values),
     ];
-    Recorded { plan, memory, grids: Grids { by_tokens, by_tile: config.heads } }
+    let Between { x, y, context, inner: wide, .. } = between;
+    let inputs = [(x.id, hidden), (context.id, hidden), (y.id, hidden), (wide.id, inner)];
+    Recorded { plan, memory, grids: Grids { by_tokens, by_tile: config.heads }, inputs }
 }
 
-fn record_layer(config: &Config, shape: &LayerShape, b: &Between, w: Buf<f32>, plan: &mut Plan) {
-    let (hidden, inner) = (config.hidden, config.inner);
-    let gemm = |depth, columns, weight: &str, bias: &str, activation| GemmParams {
-        depth: word(depth),
-        columns: word(columns),
-        panels_at: shape.at(weight),
-        bias_at: shape.at(bias),
-        activation,
-        pad0: 0,
-        pad1: 0,
-        pad2: 0,
-    };
-    let norm = |depth, part: &str| GemmNormParams {
-        depth: word(depth),
-        columns: word(hidden),
-        panels_at: shape.at(&format!("{part}.dense.weight")),
-        bias_at: shape.at(&format!("{part}.dense.bias")),
-        gamma_at: shape.at(&format!("{part}.LayerNorm.weight")),
-        beta_at: shape.at(&format!("{part}.LayerNorm.bias")),
-        eps: config.eps,
-        pad0: 0,
-    };
+/// A layer's weights: where they lie, and as what.
+struct Layer<'a> {
+    layout: Layout,
+    kept: &'a [Kept; LINEARS],
+    w: Buf<f32>,
+}
+
+impl Layer<'_> {
+    /// The parameters of the product that is the layer's `i`-th.
+    fn gemm(
+        &self,
+        i: usize,
+        depth: usize,
+        columns: usize,
+        names: [&str; 2],
+        activation: u32,
+    ) -> GemmParams {
+        let [weight, bias] = names;
+        GemmParams {
+            depth: word(depth),
+            columns: word(columns),
+            panels_at: self.layout.at(weight),
+            bias_at: self.layout.at(bias),
+            activation,
+            dtype: self.kept[i].precision() as u32,
+            scales_at: self.layout.scales[i],
+            smooth_at: self.layout.smooth[i],
+        }
+    }
+
+    fn gemm_norm(&self, i: usize, depth: usize, config: &Config, part: &str) -> GemmNormParams {
+        let at = |name: &str| self.layout.at(&format!("{part}.{name}"));
+        GemmNormParams {
+            depth: word(depth),
+            columns: word(config.hidden),
+            panels_at: at("dense.weight"),
+            bias_at: at("dense.bias"),
+            gamma_at: at("LayerNorm.weight"),
+            beta_at: at("LayerNorm.bias"),
+            eps: config.eps,
+            dtype: self.kept[i].precision() as u32,
+            scales_at: self.layout.scales[i],
+            smooth_at: self.layout.smooth[i],
+            pad0: 0,
+            pad1: 0,
+        }
+    }
+}
+
+/// `tables` and `bias_at` are where attention finds its bias by distance.
+fn record_layer(
+    config: &Config,
+    layer: &Layer<'_>,
+    b: &Between,
+    (tables, bias_at): (Buf<f32>, u32),
+    plan: &mut Plan,
+) {
+    let (hidden, inner, w) = (config.hidden, config.inner, layer.w.id);
     let grid = |i| Grid::Head(token_grid(i));
-    let attention = "attention.self.query";
-    let (weight, bias) = (format!("{attention}.weight"), format!("{attention}.bias"));
-    let params = gemm(hidden, 3 * hidden, &weight, &bias, 0);
-    plan.step(&GEMM, grid(1), params, &[b.x.id, w.id, b.qkv.id]);
+    let names = ["attention.self.query.weight", "attention.self.query.bias"];
+    let params = layer.gemm(0, hidden, 3 * hidden, names, 0);
+    plan.step(&GEMM, grid(1), params, &[b.x.id, w, b.qkv.id]);
     #[allow(clippy::cast_precision_loss, reason = "128 at most")]
     let scale = 1.0 / ((hidden / config.heads) as f32).sqrt();
     let params = AttentionParams {
         heads: word(config.heads),
         head_size: word(hidden / config.heads),
         scale,
-        pad0: 0,
+        bias_at,
     };
-    plan.step(&ATTENTION, Grid::Head(TILE_GRID), params, &[b.qkv.id, b.context.id]);
-    let params = norm(hidden, "attention.output");
-    plan.step(&GEMM_NORM, grid(2), params, &[b.context.id, w.id, b.x.id, b.y.id]);
-    let (weight, bias) = ("intermediate.dense.weight", "intermediate.dense.bias");
-    let params = gemm(hidden, inner, weight, bias, config.activation as u32);
-    plan.step(&GEMM, grid(3), params, &[b.y.id, w.id, b.inner.id]);
-    let params = norm(inner, "output");
-    plan.step(&GEMM_NORM, grid(2), params, &[b.inner.id, w.id, b.y.id, b.x.id]);
+    let binds = [b.qkv.id, tables.id, b.context.id];
+    plan.step(&ATTENTION, Grid::Head(TILE_GRID), params, &binds);
+    let params = layer.gemm_norm(1, hidden, config, "attention.output");
+    plan.step(&GEMM_NORM, grid(2), params, &[b.context.id, w, b.x.id, b.y.id]);
+    let names = ["intermediate.dense.weight", "intermediate.dense.bias"];
+    let params = layer.gemm(2, hidden, inner, names, config.activation as u32);
+    plan.step(&GEMM, grid(3), params, &[b.y.id, w, b.inner.id]);
+    let params = layer.gemm_norm(3, inner, config, "output");
+    plan.step(&GEMM_NORM, grid(2), params, &[b.inner.id, w, b.y.id, b.x.id]);
 }
 
 /// A classifier over every token's vector, though only each first one's is used: that is a twelfth of one
-/// layer's work, and needs no kernel of its own.
+/// layer's work, and needs no kernel of its own. It stays F32.
 fn record_head(config: &Config, b: &Between, w: Buf<f32>, scores: Buf<f32>, plan: &mut Plan) {
     let (hidden, columns) = (config.hidden, row(config));
     let gemm = |columns, panels_at: usize, activation: Activation| GemmParams {
@@ -288,9 +207,9 @@ fn record_head(config: &Config, b: &Between, w: Buf<f32>, scores: Buf<f32>, plan
         panels_at: word(panels_at),
         bias_at: word(panels_at + columns * hidden),
         activation: activation as u32,
-        pad0: 0,
-        pad1: 0,
-        pad2: 0,
+        dtype: Precision::F32 as u32,
+        scales_at: 0,
+        smooth_at: 0,
     };
     let params = gemm(hidden, 0, config.family.head_activation());
     plan.step(&GEMM, Grid::Head(token_grid(4)), params, &[b.x.id, w.id, b.y.id]);

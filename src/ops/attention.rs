@@ -4,19 +4,26 @@
 //! of the sequence. A row of `qkv` is the queries of all heads, then their keys, then their values; `out` has a row of
 //! heads for each token. Heads have 32, 64 or 128 values.
 //!
+//! With a bias a score is `scale · q_i · k_j + bias_h(j - i)`. It lies in `w` as a table of [`BIAS_SPAN`] values for
+//! each head, from distance -[`BIAS_REACH`] on; what is farther has the value at the end.
+//!
 //! Numbers: `f32`. Keys are taken in order from the sequence's first, on a GPU sixteen at a time with a running
 //! maximum, so a result depends on nothing outside its sequence.
 
 use super::float::{exp_neg, largest, sum};
-use super::gemm::{Activation, PANEL};
-use super::simd::{Product, Wide, multiply, wide};
-use super::tokens::{encoder_shader, reads, sequences, writes};
+use super::gemm::PANEL;
+use super::simd::{After, Product, Wide, multiply, wide};
+use super::tokens::{encoder_shader, reads, sequences, weights, writes};
 use crate::params;
 use crate::plan::{Args, Kernel};
 use std::cell::RefCell;
 
 /// Queries that the processor takes at a time.
 const QUERIES: usize = 48;
+/// Distances of which a table of bias tells keys before a query apart.
+pub const BIAS_REACH: usize = 128;
+/// Values of such a table for a head.
+pub const BIAS_SPAN: usize = 2 * BIAS_REACH;
 
 params! {
     /// What the attention kernel is told once.
@@ -27,8 +34,8 @@ params! {
         head_size: u32,
         /// The factor of a score.
         scale: f32,
-        /// Padding.
-        pad0: u32,
+        /// Where the bias begins, in words of `w`; 0: there is none.
+        bias_at: u32,
     }
 }
 
@@ -37,14 +44,15 @@ pub static ATTENTION: Kernel = Kernel {
     name: "attention",
     params: AttentionParams::FIELDS,
     events: false,
-    binds: &[reads("qkv"), writes("out")],
+    binds: &[reads("qkv"), weights("w"), writes("out")],
     wgsl: encoder_shader!("attention"),
     cpu: attention,
 };
 
 fn attention(args: Args<'_>) {
     let p: AttentionParams = args.params();
-    let head = args.head;
+    let (head, w) = (args.head, args.weights[0]);
+    let w: &[f32] = bytemuck::cast_slice(w);
     let [qkv, out] = args.binds();
     let (qkv, out): (&[f32], &mut [f32]) =
         (bytemuck::cast_slice(qkv), bytemuck::cast_slice_mut(out));
@@ -53,7 +61,10 @@ fn attention(args: Args<'_>) {
         for tokens in sequences(head) {
             room.make(tokens.len(), size);
             for h in 0..heads {
-                let one = OneHead { qkv, width: heads * size, at: h * size, size, scale: p.scale };
+                let bias_at = p.bias_at as usize + h * BIAS_SPAN;
+                let bias = (p.bias_at > 0).then(|| &w[bias_at..][..BIAS_SPAN]);
+                let (width, at) = (heads * size, h * size);
+                let one = OneHead { qkv, width, at, size, scale: p.scale, bias };
                 one.run(tokens.clone(), room, out);
             }
         }
@@ -92,6 +103,7 @@ struct OneHead<'a> {
     at: usize,
     size: usize,
     scale: f32,
+    bias: Option<&'a [f32]>,
 }
 
 impl OneHead<'_> {
@@ -121,9 +133,7 @@ impl OneHead<'_> {
                 rows,
                 depth: size,
                 panels: &room.keys[..padded * size],
-                bias: None,
-                activation: Activation::None,
-                residual: None,
+                after: After::NONE,
                 out_stride: padded,
             };
             multiply(&plain, &mut room.scores);
@@ -132,6 +142,7 @@ impl OneHead<'_> {
                 padded,
                 count,
                 scale: self.scale,
+                bias: self.bias.map(|bias| (bias, first - tokens.start)),
             });
             let weighed = Product {
                 a: &room.scores,
@@ -152,15 +163,33 @@ struct Softmax<'a> {
     padded: usize,
     count: usize,
     scale: f32,
+    /// A table, and the number of the first row's query in its sequence.
+    bias: Option<(&'a [f32], usize)>,
+}
+
+/// Scores of a query, scaled, with their bias.
+#[inline(always)]
+fn add_bias(row: &mut [f32], scale: f32, bias: &[f32], query: usize) {
+    let from = query.saturating_sub(BIAS_REACH).min(row.len());
+    let to = (query + BIAS_REACH).min(row.len());
+    row[..from].iter_mut().for_each(|x| *x = *x * scale + bias[0]);
+    row[to..].iter_mut().for_each(|x| *x = *x * scale + bias[BIAS_SPAN - 1]);
+    let near = &bias[from + BIAS_REACH - query..];
+    row[from..to].iter_mut().zip(near).for_each(|(x, bias)| *x = *x * scale + bias);
 }
 
 impl Wide for Softmax<'_> {
     #[inline(always)]
     fn run(self) {
-        for row in self.scores.chunks_exact_mut(self.padded) {
+        for (i, row) in self.scores.chunks_exact_mut(self.padded).enumerate() {
             let row = &mut row[..self.count];
+            let mut scale = self.scale;
+            if let Some((bias, first)) = self.bias {
+                add_bias(row, scale, bias, first + i);
+                scale = 1.0;
+            }
             let most = largest(row);
-            row.iter_mut().for_each(|x| *x = exp_neg((*x - most) * self.scale));
+            row.iter_mut().for_each(|x| *x = exp_neg((*x - most) * scale));
             let share = 1.0 / sum(row, |x| x);
             row.iter_mut().for_each(|x| *x *= share);
         }

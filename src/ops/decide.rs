@@ -3,7 +3,7 @@
 //! Spec, for one event whose distance is `z2`, in the order written here:
 //!
 //! 1. **Level**: `l = ln(1 + z2 / 5)`. Squares make Gaussian tails exponential, the logarithm tames heavy ones. With
-//!    forests it is that of `ops::forest` instead.
+//!    forests it is that of `ops::forest` instead, with half-space trees that of `ops::half_space`.
 //! 2. **Standardiser**: `u = (l - m) / sd` by the key's own mean and deviation of the level, over 2048 events. The
 //!    `n`-th level has a share of `1 / (2048 (1 - exp(-n / 2048)))` in them: that of the latest among all when each
 //!    event is forgotten at that rate.
@@ -17,10 +17,12 @@
 //!    logistic curve through one half at `u = 0` and the share of peaks at 3.
 //!    With forests a peak's surprise is the mean of this one and of 4.6 `l`. That is about what independent values make
 //!    of a level by chance (4.3 to 5.3 at probabilities from 0.01 to 0.0001, measured), so it speaks where a key's own
-//!    past has few peaks; a mean of surprises is a geometric mean of probabilities (Vovk and Wang 2020).
-//! 5. **Rules**: a peak with `p` below the asked rate is a candidate, unless the key warms up (too few events, or fewer
-//!    than ten peaks in four times as many, without forests), the distance has the unwatched sign, or it is below the
-//!    floors.
+//!    past has few peaks; a mean of surprises is a geometric mean of probabilities (Vovk and Wang 2020). With
+//!    half-space trees it is the same, where chance makes more of most levels (3.9 to 11 times, measured): only what is
+//!    rare by any measure alerts.
+//! 5. **Rules**: a peak with `p` below the asked rate is a candidate, unless the key warms up (too few events, or, by
+//!    distances alone, fewer than ten peaks in four times as many), the distance has the unwatched sign, or it is below
+//!    the floors.
 //! 6. **Rest**: after an alert, candidates count as its repetitions for the rest period, unless their surprise is a
 //!    fifth larger than that of the alert.
 //!
@@ -48,7 +50,7 @@ pub const PRIOR: u32 = 10;
 const EXCESS_MAX: f32 = 16.0;
 /// Events after which counts are halved.
 pub const TRIALS_MAX: u32 = 1 << 18;
-/// The surprise of a forest's level by chance.
+/// The surprise by chance of a level of one, of forests and half-space trees.
 const BY_CHANCE: f32 = 4.6;
 /// The share of an event in mean and deviation of the level, after many.
 const SHARE: f32 = 1.0 / 2048.0;
@@ -127,12 +129,12 @@ pub(super) fn decide(
     let mut candidate = false;
     if peak {
         surprise = tail(state, excess, trials(levels));
-        if p.forest > 0 {
+        if p.forest > 0 || p.half_spaces > 0 {
             surprise = 0.5 * (surprise + BY_CHANCE * event.level);
         }
         candidate = surprise > p.asked;
         let (distance, expected) = (event.off.abs(), event.expected.abs());
-        let watched = if event.off > 0.0 { p.up } else { p.down };
+        let watched = p.sides & if event.off > 0.0 { 1 } else { 2 };
         if candidate && (watched == 0 || distance < p.least || distance < p.least_share * expected)
         {
             flags |= RULED_OUT;

@@ -7,21 +7,24 @@
 /// Values that a sum keeps apart, so that a processor adds them side by side.
 pub const LANES: usize = 16;
 
+/// Added to a value of moderate size it rounds it to nearest, ties to even, and leaves the integer in the low bits.
+pub(super) const ROUND: f32 = 12_582_912.0;
+
 /// `e^x` for x that is not positive, or hardly; below -87 it is that of -87.
 #[inline(always)]
 pub fn exp_neg(x: f32) -> f32 {
     let x = if x > -87.0 { x } else { -87.0 };
-    #[allow(clippy::cast_possible_truncation, reason = "from -126 to 1")]
-    let n = (x * std::f32::consts::LOG2_E - 0.5) as i32;
-    #[allow(clippy::cast_precision_loss, reason = "from -126 to 1")]
-    let whole = n as f32;
+    // Rounded to nearest by an addition that leaves no room for a fraction: conversions, which must not overflow, would
+    // be done one by one. Devices convert; they differ where a fraction is a half, and not by more than the error.
+    let shifted = x * std::f32::consts::LOG2_E + ROUND;
+    let whole = shifted - ROUND;
     // The logarithm of 2 in two parts, the first of which has few digits: their products with `whole` are exact.
     let r = (x - whole * 0.693_359_4) + whole * 2.121_944_4e-4;
     let p = 1.0 / 720.0 + r * (1.0 / 5040.0);
     let p = 1.0 / 24.0 + r * (1.0 / 120.0 + r * p);
     let p = 1.0 + r * (1.0 + r * (0.5 + r * (1.0 / 6.0 + r * p)));
     // An infinite x has no power that fits, and must not stop the program: files can make sums overflow.
-    p * f32::from_bits(n.wrapping_add(127).cast_unsigned() << 23)
+    p * f32::from_bits(shifted.to_bits().wrapping_add(127) << 23)
 }
 
 /// Coefficients of `ln(erfc(z) / t) + z²` in `t = 1 / (1 + z / 2)`, for z from 0 to 9: interpolated at ten Chebyshev

@@ -29,7 +29,7 @@
 
 use super::ewma::near_zero;
 use super::math::{inverse, ln};
-use super::score::{BINDS, ScoreParams};
+use super::score::{BINDS, ScoreParams, scores_wgsl};
 use super::walk::score_with_forests;
 use crate::base::limits::word;
 use crate::plan::Kernel;
@@ -41,12 +41,7 @@ pub static FOREST: Kernel = Kernel {
     params: ScoreParams::FIELDS,
     events: true,
     binds: BINDS,
-    wgsl: concat!(
-        include_str!("../../shaders/window.wgsl"),
-        include_str!("../../shaders/isolation.wgsl"),
-        include_str!("../../shaders/scores.wgsl"),
-        include_str!("../../shaders/forest.wgsl")
-    ),
+    wgsl: scores_wgsl!("forest.wgsl"),
     cpu: score_with_forests,
 };
 

@@ -4,12 +4,14 @@
 //! activation, for [`GEMM_NORM`] `LayerNorm(y + residual[t])` over the row.
 //!
 //! Weights lie in *panels* of [`PANEL`] columns: panel `n / 32`, then k, then `n % 32`. A processor's vectors and a
-//! warp's loads both take them so, and they are laid out once. Numbers: `f32`; every sum runs over k in order,
-//! whatever the batch, and is never split: a row's result depends on that row alone.
+//! warp's loads both take them so, and they are laid out once. Numbers: `f32`, or what `ops::low` says of lower
+//! precision; every sum runs over k in order, whatever the batch, and is never split: a row's result depends on that
+//! row alone.
 
 use super::float::layer_norm;
-use super::simd::{Product, Wide, multiply, wide};
-use super::tokens::{TOKENS, encoder_shader, reads, weights, writes};
+use super::low::Precision;
+use super::simd::{After, Low, Product, Wide, multiply, multiply_low, wide};
+use super::tokens::{TOKENS, reads, weights, writes};
 use crate::params;
 use crate::plan::{Args, Kernel};
 
@@ -21,6 +23,17 @@ const ROWS_GROUP: usize = 32;
 const COLUMNS_GROUP: usize = 64;
 /// Columns of [`GEMM_NORM`], at most: a workgroup's threads hold four each.
 pub const NORM_COLUMNS_MAX: usize = 1024;
+
+/// The source of a product's shader: what those of an encoder share, low precision, then its own file.
+macro_rules! product_shader {
+    ($name:literal) => {
+        concat!(
+            include_str!("../../shaders/encoder.wgsl"),
+            include_str!("../../shaders/low.wgsl"),
+            include_str!(concat!("../../shaders/", $name, ".wgsl"))
+        )
+    };
+}
 
 /// What follows a linear layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,12 +64,12 @@ params! {
         bias_at: u32,
         /// An [`Activation`].
         activation: u32,
-        /// Padding.
-        pad0: u32,
-        /// Padding.
-        pad1: u32,
-        /// Padding.
-        pad2: u32,
+        /// A [`Precision`].
+        dtype: u32,
+        /// Where the columns' scales begin, of INT8.
+        scales_at: u32,
+        /// Where the factors of a row's values begin, of INT8.
+        smooth_at: u32,
     }
 }
 
@@ -77,8 +90,16 @@ params! {
         beta_at: u32,
         /// What is added to a variance.
         eps: f32,
+        /// A [`Precision`].
+        dtype: u32,
+        /// Where the columns' scales begin, of INT8.
+        scales_at: u32,
+        /// Where the factors of a row's values begin, of INT8.
+        smooth_at: u32,
         /// Padding.
         pad0: u32,
+        /// Padding.
+        pad1: u32,
     }
 }
 
@@ -88,7 +109,7 @@ pub static GEMM: Kernel = Kernel {
     params: GemmParams::FIELDS,
     events: false,
     binds: &[reads("a"), weights("w"), writes("out")],
-    wgsl: encoder_shader!("gemm"),
+    wgsl: product_shader!("gemm"),
     cpu: gemm,
 };
 
@@ -98,7 +119,7 @@ pub static GEMM_NORM: Kernel = Kernel {
     params: GemmNormParams::FIELDS,
     events: false,
     binds: &[reads("a"), weights("w"), reads("residual"), writes("out")],
-    wgsl: encoder_shader!("gemm_norm"),
+    wgsl: product_shader!("gemm_norm"),
     cpu: gemm_norm,
 };
 
@@ -124,54 +145,78 @@ pub fn pack(w: &[f32], columns: usize, depth: usize) -> Vec<f32> {
     panels
 }
 
+/// A linear layer as its parameters say it.
+struct Linear<'a> {
+    w: &'a [u32],
+    rows: usize,
+    depth: u32,
+    columns: u32,
+    panels_at: u32,
+    dtype: u32,
+    scales_at: u32,
+    smooth_at: u32,
+    after: After<'a>,
+}
+
+impl Linear<'_> {
+    fn run(&self, a: &[u32], out: &mut [f32]) {
+        let (depth, columns) = (self.depth as usize, self.columns as usize);
+        let precision = Precision::from_word(self.dtype);
+        let panels = &self.w[self.panels_at as usize..][..precision.words(columns, depth)];
+        let a: &[f32] = bytemuck::cast_slice(a);
+        let (rows, after) = (self.rows, self.after);
+        if precision == Precision::F32 {
+            let panels = bytemuck::cast_slice(panels);
+            let (a_stride, out_stride) = (depth, columns);
+            return multiply(&Product { a, a_stride, rows, depth, panels, after, out_stride }, out);
+        }
+        let of = |at: u32, values: usize| match precision {
+            Precision::Int8 => bytemuck::cast_slice(&self.w[at as usize..][..values]),
+            _ => &[],
+        };
+        let (scales, smooth) = (of(self.scales_at, columns), of(self.smooth_at, depth));
+        multiply_low(
+            &Low { a, rows, depth, columns, precision, panels, scales, smooth, after },
+            out,
+        );
+    }
+}
+
+/// Values of weights.
+fn values(w: &[u32], at: u32, count: u32) -> &[f32] {
+    bytemuck::cast_slice(&w[at as usize..][..count as usize])
+}
+
 fn gemm(args: Args<'_>) {
     let p: GemmParams = args.params();
-    let (head, w) = (args.head, args.weights[0]);
+    let (rows, w) = (args.head[TOKENS] as usize, args.weights[0]);
     let [a, out] = args.binds();
-    let w: &[f32] = bytemuck::cast_slice(w);
-    let (depth, columns) = (p.depth as usize, p.columns as usize);
-    let product = Product {
-        a: bytemuck::cast_slice(a),
-        a_stride: depth,
-        rows: head[TOKENS] as usize,
-        depth,
-        panels: &w[p.panels_at as usize..][..columns * depth],
-        bias: Some(&w[p.bias_at as usize..][..columns]),
-        activation: match p.activation {
-            1 => Activation::GeluErf,
-            2 => Activation::GeluTanh,
-            3 => Activation::Relu,
-            4 => Activation::Tanh,
-            _ => Activation::None,
-        },
-        residual: None,
-        out_stride: columns,
+    let activation = match p.activation {
+        1 => Activation::GeluErf,
+        2 => Activation::GeluTanh,
+        3 => Activation::Relu,
+        4 => Activation::Tanh,
+        _ => Activation::None,
     };
-    multiply(&product, bytemuck::cast_slice_mut(out));
+    let bias = Some(values(w, p.bias_at, p.columns));
+    let GemmParams { depth, columns, panels_at, dtype, scales_at, smooth_at, .. } = p;
+    let after = After { bias, activation, residual: None };
+    Linear { w, rows, depth, columns, panels_at, dtype, scales_at, smooth_at, after }
+        .run(a, bytemuck::cast_slice_mut(out));
 }
 
 fn gemm_norm(args: Args<'_>) {
     let p: GemmNormParams = args.params();
-    let (head, w) = (args.head, args.weights[0]);
+    let (rows, w) = (args.head[TOKENS] as usize, args.weights[0]);
     let [a, residual, out] = args.binds();
-    let w: &[f32] = bytemuck::cast_slice(w);
-    let (depth, columns) = (p.depth as usize, p.columns as usize);
-    let rows = head[TOKENS] as usize;
-    let of = |at: u32| &w[at as usize..][..columns];
-    let product = Product {
-        a: bytemuck::cast_slice(a),
-        a_stride: depth,
-        rows,
-        depth,
-        panels: &w[p.panels_at as usize..][..columns * depth],
-        bias: Some(of(p.bias_at)),
-        activation: Activation::None,
-        residual: Some(bytemuck::cast_slice(residual)),
-        out_stride: columns,
-    };
     let out: &mut [f32] = bytemuck::cast_slice_mut(out);
-    multiply(&product, out);
-    let out = &mut out[..rows * columns];
+    let bias = Some(values(w, p.bias_at, p.columns));
+    let residual = Some(bytemuck::cast_slice(residual));
+    let GemmNormParams { depth, columns, panels_at, dtype, scales_at, smooth_at, .. } = p;
+    let after = After { bias, activation: Activation::None, residual };
+    Linear { w, rows, depth, columns, panels_at, dtype, scales_at, smooth_at, after }.run(a, out);
+    let of = |at| values(w, at, columns);
+    let out = &mut out[..rows * columns as usize];
     wide(Norm { out, gamma: of(p.gamma_at), beta: of(p.beta_at), eps: p.eps });
 }
 

@@ -28,7 +28,9 @@ pub mod fold;
 pub mod forest;
 pub mod gemm;
 pub mod group;
+pub mod half_space;
 pub mod keys;
+pub mod low;
 pub mod math;
 pub mod merge;
 mod number;
@@ -37,6 +39,7 @@ pub mod pool;
 pub mod row;
 pub mod score;
 pub(crate) mod simd;
+pub mod state;
 pub mod tokens;
 mod walk;
 
@@ -59,6 +62,7 @@ pub const KERNELS: &[&Kernel] = &[
     &fold::FOLD,
     &score::SCORE,
     &forest::FOREST,
+    &half_space::HALF_SPACE,
     &ends::ELECT,
     &ends::ENDS,
     &merge::MERGE,

@@ -3,8 +3,9 @@
 //! Spec, one event at a time: the events of a key are taken in the order of arrival. An event's time moves the key's
 //! clock on by its gap to the latest time before, in units of the key's usual spacing; a time that does not move it on
 //! is a gap of 0. Each of the event's values that is a number has its distance judged and learnt; the largest one goes
-//! to the decision. With forests (`ops::forest`) it is the value of the largest isolation. An event without a number is
-//! *missing*: it moves the clock and nothing else. One row comes out for each event that has an id.
+//! to the decision. With forests (`ops::forest`) it is the value of the largest isolation; with half-space trees
+//! (`ops::half_space`) all values are one point, and the largest distance only says which of them stands out. An event
+//! without a number is *missing*: it moves the clock and nothing else. One row comes out for each event that has an id.
 //!
 //! State lies in the rows of the slot that all events go to (`ops::page`), `state_words` for each key. Of a query with
 //! one value every event changes one line of 64 bytes (clock, the first value's track, level) and reads four words of
@@ -21,6 +22,7 @@ use super::decide::{self, Judged, PRIOR, RING_PEAKS, SLOPE_FIRST, TRIALS_MAX};
 use super::ewma::{self, Distance, Spread, TRACK, Track, VALUE_MAX, held, near_zero};
 use super::forest::{self, Isolation};
 use super::group::{GROUPED, LIST, SEGMENT, SEGMENTS};
+use super::half_space::{self, Cuts, HalfSpaces};
 use super::math::{inverse, ticks};
 use super::number::{Mask, Number};
 use super::row::Kind;
@@ -28,6 +30,21 @@ use super::walk;
 use crate::base::limits::{VALUES_MAX, word};
 use crate::params;
 use crate::plan::{Access, Bind, Kernel};
+
+/// The source of a shader that scores.
+macro_rules! scores_wgsl {
+    ($own:literal) => {
+        concat!(
+            include_str!("../../shaders/window.wgsl"),
+            include_str!("../../shaders/isolation.wgsl"),
+            include_str!("../../shaders/mass.wgsl"),
+            include_str!("../../shaders/decide.wgsl"),
+            include_str!("../../shaders/scores.wgsl"),
+            include_str!(concat!("../../shaders/", $own))
+        )
+    };
+}
+pub(super) use scores_wgsl;
 
 params! {
     /// What the score kernel is told once.
@@ -58,10 +75,8 @@ params! {
         values67: u32,
         /// Events that a key needs before it can alert.
         warm: u32,
-        /// Whether alerts come for values above what was expected.
-        up: u32,
-        /// Whether alerts come for values below.
-        down: u32,
+        /// On which side values alert: 1 above what was expected, 2 below, 3 on both.
+        sides: u32,
         /// 1 on a serial device: the order is that of the batch, and `order` holds ids.
         serial: u32,
         /// One by the longest horizon, in spacings.
@@ -80,22 +95,20 @@ params! {
         zero: u32,
         /// Points of each sample of the forests; 0 when there are none.
         forest: u32,
+        /// The half-space trees, see [`HalfSpaces::packed`]; 0 when there are none.
+        half_spaces: u32,
     }
 }
 
-/// The score kernel, for queries without forests; [`FOREST`](super::forest::FOREST) is for those with. On a serial
-/// device `order` is bound to the ids, and `segments` is not read.
+/// The score kernel, for queries without forests and half-space trees, which have kernels of their own,
+/// [`FOREST`](super::forest::FOREST) and [`HALF_SPACE`](super::half_space::HALF_SPACE). On a serial device `order` is
+/// bound to the ids, and `segments` is not read.
 pub static SCORE: Kernel = Kernel {
     name: "score",
     params: ScoreParams::FIELDS,
     events: true,
     binds: BINDS,
-    wgsl: concat!(
-        include_str!("../../shaders/window.wgsl"),
-        include_str!("../../shaders/isolation.wgsl"),
-        include_str!("../../shaders/scores.wgsl"),
-        include_str!("../../shaders/score.wgsl")
-    ),
+    wgsl: scores_wgsl!("score.wgsl"),
     cpu: walk::score,
 };
 
@@ -140,9 +153,11 @@ pub const fn state_words(values: usize) -> usize {
     (TRACKS + (values - 1) * TRACK).next_multiple_of(16)
 }
 
-/// Words of a key's state with forests of so many points: they stand behind everything else.
-pub const fn state_words_with(values: usize, points: u32) -> usize {
-    state_words(values) + forest::forest_words(values, points).next_multiple_of(16)
+/// Words of a key's state with forests of so many points, or with half-space trees: they stand behind everything else.
+pub const fn state_words_with(values: usize, points: u32, half_spaces: HalfSpaces) -> usize {
+    state_words(values)
+        + forest::forest_words(values, points).next_multiple_of(16)
+        + half_spaces.words()
 }
 
 /// Where a value's track begins.
@@ -270,16 +285,16 @@ fn isolation(state: &mut [u32], p: &ScoreParams, value: usize, x: f32) -> Isolat
     forest::isolation(forest, value, p.forest, [near_zero(x - origin), short, middle])
 }
 
-/// What is decided about an event of this level, which is learnt, and was seen already: its surprise and flags.
+/// What is decided about an event of this level, which is learnt, after so many others: its surprise and flags.
 #[inline(always)]
 fn judge(
     state: &mut [u32],
     p: &ScoreParams,
     far: &Distance<f32>,
     level: f32,
+    levels: u32,
     flags: u32,
 ) -> (f32, u32) {
-    let levels = state[SEEN] - LEVEL_FIRST - 1;
     let mut past = Spread::read(state, LEVEL);
     let u = decide::standardise(&mut past, level, levels as f32);
     past.write(state, LEVEL);
@@ -287,11 +302,69 @@ fn judge(
     decide::decide(state, p, &event, levels, flags)
 }
 
+/// Puts down where a value lies for the half-space trees; in the middle where it is missing.
+fn put_point(state: &mut [u32], p: &ScoreParams, value: usize, x: Option<f32>) {
+    let at = state_words(p.values as usize) + half_space::POINT + value;
+    let Some(x) = x else {
+        state[at] = half_space::MIDDLE;
+        return;
+    };
+    let of = |i: usize| f32::from_bits(state[track(value) + i]);
+    let place = |off| half_space::coordinate(off - of(8), of(9));
+    let point = [place(near_zero(x - of(0))), place(of(2)), place(of(5))];
+    let some = if p.values == 1 { point.len() } else { 1 };
+    state[at..at + some].copy_from_slice(&point[..some]);
+}
+
+/// What the detector makes of an event.
+struct Level {
+    /// Whether there is a past to judge by.
+    known: bool,
+    /// Events that had a level before.
+    levels: u32,
+    /// What the decision is taken by.
+    level: f32,
+    /// The dense score, from 0 to 1.
+    dense: f32,
+}
+
+/// By distances alone.
+#[inline(always)]
+fn by_distance(far: &Distance<f32>, seen: u32) -> Level {
+    let levels = seen.saturating_sub(LEVEL_FIRST + 1);
+    Level { known: seen > LEVEL_FIRST, levels, level: decide::level(far.z2), dense: 0.0 }
+}
+
+/// By whatever was asked for.
+fn level(
+    state: &mut [u32],
+    p: &ScoreParams,
+    far: &Distance<f32>,
+    cuts: Option<&Cuts>,
+    apart: Isolation,
+    seen: u32,
+) -> Level {
+    if let Some(cuts) = cuts {
+        let spaces = &mut state[state_words(p.values as usize)..];
+        let trees = HalfSpaces::unpacked(p.half_spaces);
+        let mass = trees.mass(spaces, cuts);
+        let levels = seen.saturating_sub(trees.window + 1);
+        return Level { known: mass.known, levels, level: mass.level, dense: mass.rarity };
+    }
+    let by_distance = by_distance(far, seen);
+    if p.forest > 0 {
+        let level = apart.fine * p.forest.trailing_zeros() as f32;
+        return Level { level, dense: apart.coarse, ..by_distance };
+    }
+    by_distance
+}
+
 /// Scores one event and learns it. `row` is what comes out, its key aside.
 #[inline(always)]
 pub(super) fn step<const VALUES: usize>(
     state: &mut [u32],
     p: &ScoreParams,
+    cuts: Option<&Cuts>,
     event: &[u32],
     row: &mut [u32; ROW],
 ) {
@@ -299,18 +372,26 @@ pub(super) fn step<const VALUES: usize>(
     let steps = clock(state, p, time);
     let decays = ewma::decays(steps, p.rate);
     let mut far = Distance::<f32>::none();
-    let (mut flags, mut value, mut most) = (MISSING, 0.0, 0);
-    let points = if VALUES == 0 { p.forest } else { 0 };
+    let (mut flags, mut value, mut most) = (MISSING | USUAL, 0.0, 0);
+    let (points, cuts) = if VALUES == 0 { (p.forest, cuts) } else { (0, None) };
     let mut apart = Isolation { fine: -1.0, coarse: 0.0 };
     for i in 0..if VALUES == 0 { p.values as usize } else { VALUES } {
         let (at, kind) = p.value(i);
-        let Some(x) = number(kind, event[at]) else { continue };
+        let Some(x) = number(kind, event[at]) else {
+            if cuts.is_some() {
+                put_point(state, p, i, None);
+            }
+            continue;
+        };
         let clamped = held(x, VALUE_MAX);
         flags |= if clamped == x { 0 } else { CLAMPED };
         let mut past = Track::read(state, track(i), clamped);
         let (found, offs) = past.distance(clamped);
         past.learn(offs, decays);
         past.write(state, track(i));
+        if cuts.is_some() {
+            put_point(state, p, i, Some(clamped));
+        }
         if points > 0 {
             let isolation = isolation(state, p, i, clamped);
             if isolation.fine > apart.fine {
@@ -321,36 +402,30 @@ pub(super) fn step<const VALUES: usize>(
         }
         flags &= !MISSING;
     }
-    let mut surprise = 0.0;
+    let (mut surprise, mut dense) = (0.0, 0.0);
     if flags & MISSING == 0 {
         flags |= word(most) << VALUE_SHIFT;
         let before = state[SEEN];
         let seen = if before == u32::MAX { SEEN_AGAIN } else { before + 1 };
         state[SEEN] = seen;
+        let judged = match VALUES {
+            0 => level(state, p, &far, cuts, apart, seen),
+            _ => by_distance(&far, seen),
+        };
+        dense = judged.dense;
         let middle = f32::from_bits(state[track(most) + 4]);
-        let few = points == 0 && state[PEAKS] < PRIOR && seen / 4 <= p.warm;
-        if seen <= p.warm || few || middle < ewma::SETTLED {
+        let few = points == 0 && cuts.is_none() && state[PEAKS] < PRIOR && seen / 4 <= p.warm;
+        if seen <= p.warm || few || !judged.known || middle < ewma::SETTLED {
             flags |= WARMING;
         }
-        if seen > LEVEL_FIRST {
-            let level = match points {
-                0 => decide::level(far.z2),
-                _ => apart.fine * points.trailing_zeros() as f32,
-            };
-            (surprise, flags) = judge(state, p, &far, level, flags);
-        } else {
-            flags |= USUAL;
+        if judged.known {
+            let Level { level, levels, .. } = judged;
+            (surprise, flags) = judge(state, p, &far, level, levels, flags & !USUAL);
         }
-    } else {
-        flags |= USUAL;
     }
-    if points > 0 {
-        #[allow(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "a half at most"
-        )]
-        let share = (apart.coarse * 65535.0) as u32;
+    if VALUES == 0 {
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "from 0 to 1")]
+        let share = (dense * 65535.0) as u32;
         flags |= share << ISOLATION_SHIFT;
     }
     (row[2], row[3]) = (batch::lo(time), batch::hi(time));

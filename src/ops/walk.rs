@@ -5,6 +5,7 @@
 
 use super::batch::{self, ASIDE, OUT_ASIDE, OUT_FIXED};
 use super::decide::{self, Judged};
+use super::half_space::{self, Cuts, HalfSpaces};
 use super::page::{ALONE, Page, Slot, slot_map};
 use super::row::Kind;
 use super::score::{LEVEL_FIRST, OUT_SCORED, ROW, ScoreParams, key, state_words, step};
@@ -25,26 +26,34 @@ fn slot(head: &[u32]) -> Slot {
 pub(super) fn score(args: Args<'_>) {
     let p: ScoreParams = args.params();
     match p.values {
-        1 => score_as::<1>(args, &p),
-        _ => score_as::<0>(args, &p),
+        1 => score_as::<1>(args, &p, None),
+        _ => score_as::<0>(args, &p, None),
     }
 }
 
 /// The kernel `forest`.
 pub(super) fn score_with_forests(args: Args<'_>) {
     let p: ScoreParams = args.params();
-    score_as::<0>(args, &p);
+    score_as::<0>(args, &p, None);
 }
 
-/// The walk of a serial device; `segments` are not looked at. `VALUES` of them without forests, or 0 for what the
-/// parameters say.
-fn score_as<const VALUES: usize>(args: Args<'_>, p: &ScoreParams) {
+/// The kernel `half_space`.
+pub(super) fn score_with_half_spaces(args: Args<'_>) {
+    let p: ScoreParams = args.params();
+    let spaces = HalfSpaces::unpacked(p.half_spaces);
+    score_as::<0>(args, &p, Some(&Cuts::new(spaces, half_space::dimensions(p.values))));
+}
+
+/// The walk of a serial device; `segments` are not looked at. `VALUES` of them without forests and half-space trees,
+/// or 0 for what the parameters say.
+fn score_as<const VALUES: usize>(args: Args<'_>, p: &ScoreParams, cuts: Option<&Cuts>) {
     debug_assert!(p.serial == 1, "the processor walks batches as they are");
     let (head, events) = (args.head, args.events);
     let [ids, _segments, map, states, out] = args.binds();
     let rows_at = OUT_FIXED + out[OUT_ASIDE] as usize;
     let (fixed, rows) = out.split_at_mut(rows_at);
-    let mut walk = Walk { p, page: Page { first: p.first_block, blocks: p.blocks }, states };
+    let page = Page { first: p.first_block, blocks: p.blocks };
+    let mut walk = Walk { p, cuts, page, states };
     let mut rows = rows.as_chunks_mut::<ROW>().0;
     let room = rows.len();
     let alone = (p.first_block, p.blocks) == (0, ALONE);
@@ -67,6 +76,8 @@ fn score_as<const VALUES: usize>(args: Args<'_>, p: &ScoreParams) {
 /// What a serial device walks with.
 struct Walk<'a> {
     p: &'a ScoreParams,
+    /// With half-space trees.
+    cuts: Option<&'a Cuts>,
     page: Page,
     states: &'a mut [u32],
 }
@@ -88,7 +99,7 @@ impl Walk<'_> {
         ids: &[u32],
         rows: &'r mut [[u32; ROW]],
     ) -> &'r mut [[u32; ROW]] {
-        let p = self.p;
+        let (p, cuts) = (self.p, self.cuts);
         let words = if VALUES == 0 { p.state_words as usize } else { state_words(VALUES.max(1)) };
         let mut rows = rows.iter_mut();
         for (i, (event, &id)) in events.chunks_exact(p.stride as usize).zip(ids).enumerate() {
@@ -103,7 +114,7 @@ impl Walk<'_> {
             let row = rows.next().expect("room for every event");
             let Some(at) = self.page.row_at(map, id, words) else { continue };
             [row[0], row[1]] = key(p, event);
-            step::<VALUES>(&mut self.states[at..at + words], p, event, row);
+            step::<VALUES>(&mut self.states[at..at + words], p, cuts, event, row);
         }
         rows.into_slice()
     }
@@ -152,7 +163,7 @@ impl Walk<'_> {
                 let state = &mut self.states[places[lane] as usize * STATE..][..STATE];
                 let event = &events[lane * stride..];
                 [row[lane][0], row[lane][1]] = key(p, event);
-                step::<1>(state, p, event, &mut row[lane]);
+                step::<1>(state, p, None, event, &mut row[lane]);
             }
         }
         self.events::<1>(map, events.remainder(), rest, rows)

@@ -36,7 +36,8 @@ impl Places {
         Self { slices: BTreeMap::new(), windows: BTreeMap::new(), slots }
     }
 
-    fn slice(&mut self, slice: u64) -> u32 {
+    /// The slot of a slice.
+    pub(super) fn slice(&mut self, slice: u64) -> u32 {
         let slots = &mut self.slots;
         *self.slices.entry(slice).or_insert_with(|| slots.open())
     }

@@ -32,7 +32,7 @@ pub(super) fn measure<E: Pod>(
         ..options.clone()
     };
     let bell = Bell::new();
-    let outbox = Outbox::new(options.outstanding.max(options.in_flight), 0);
+    let outbox = Outbox::new(options.outstanding.max(options.in_flight), 0, 0);
     // Scores come back with every batch, and nobody takes them.
     drop(Results::<E>::new(outbox.clone()));
     let mut engine = Engine::new(query.clone(), options, outbox, bell.clone(), None)?;

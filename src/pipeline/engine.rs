@@ -26,6 +26,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 mod retire;
+mod states;
+
+pub(super) use states::Errand;
 
 /// What is in flight, in order.
 enum Sent {
@@ -261,14 +264,11 @@ impl Engine {
             return Ok(false);
         }
         let room = fits;
-        if let Some(watermark) = self.watermark
-            && self.keys.expiry_due(watermark)
-        {
+        if self.keys.expiry_due(self.watermark) {
             if self.in_flight() {
                 return Ok(false);
             }
-            let Self { keys, queue, programs, places, .. } = self;
-            keys.expire(&mut **queue, programs, &places.slots, watermark)?;
+            self.expire()?;
         }
         let mut progress = self.gather(room);
         if !self.batch.leases.is_empty() {
@@ -285,6 +285,16 @@ impl Engine {
             progress = true;
         }
         Ok(progress)
+    }
+
+    /// Forgets keys. Nothing may be in flight.
+    fn expire(&mut self) -> Result<()> {
+        if self.rules.arrival {
+            return self.forget();
+        }
+        let Self { keys, queue, programs, places, .. } = self;
+        let Some(watermark) = self.watermark else { return Ok(()) };
+        keys.expire(&mut **queue, programs, &places.slots, watermark)
     }
 
     /// Takes committed runs from all lanes into the batch, so many events at most.

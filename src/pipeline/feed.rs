@@ -1,7 +1,7 @@
 //! Producers: typed lanes that know which field is the event's time.
 
+use super::control::Control;
 use super::lanes::{MARK_ADVANCE, MARK_IDLE};
-use super::run::Control;
 use crate::base::error::Result;
 use crate::base::field::Column;
 use crate::ops::simd;

@@ -22,12 +22,16 @@ use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
 use std::ops::Range;
 
+mod records;
+
 /// A probe sequence longer than this calls for another seed.
 const PROBES_MAX: u32 = 512;
 /// How often a table is rebuilt under other seeds before its pages are too full by more than bad luck.
 const REBUILDS_MAX: usize = 16;
 /// How many generations a time to live is told apart in.
 const GENERATIONS: u64 = 8;
+/// A generation before which they begin anew.
+const GENERATION_MAX: u32 = 1 << 31;
 
 /// The ids of a query's keys.
 #[derive(Clone)]
@@ -52,6 +56,11 @@ pub(super) struct Keyspace {
     reseed: bool,
     generation: u32,
     ttl: Option<Ticks>,
+    /// Keys make room for others when there are too many, and events of this generation so far.
+    evict: bool,
+    since: usize,
+    /// Keys are to be forgotten as soon as nothing is in flight.
+    due: bool,
     /// When each of the latest generations began.
     began: VecDeque<(u32, Ticks)>,
     /// How often the table was rebuilt.
@@ -79,6 +88,9 @@ impl Keyspace {
             reseed: false,
             generation: 1,
             ttl: query.ttl,
+            evict: query.evict && query.dense.is_none(),
+            since: 0,
+            due: false,
             began: VecDeque::new(),
             rehashes: 0,
             expired: 0,
@@ -149,6 +161,11 @@ impl Keyspace {
         }
         let bound = (self.bound() + options.batch_events).max(options.keys).min(IDS_MAX);
         self.in_flight += events;
+        self.since += events;
+        if self.evict && self.since >= self.generation_events() {
+            self.generation += 1;
+            self.since = 0;
+        }
         if bound > self.room {
             self.room = (bound + bound / 2).next_multiple_of(1024).min(IDS_MAX);
             programs.provide_records(queue, caps, self.room)?;
@@ -257,8 +274,16 @@ impl Keyspace {
         }
     }
 
-    /// Whether keys may have become old enough to be forgotten, now that the watermark stands here.
-    pub(super) fn expiry_due(&mut self, watermark: Ticks) -> bool {
+    /// Whether keys are to be forgotten, now that the watermark stands here: they may have become old enough, or there
+    /// are too many. It stays so until it is done.
+    pub(super) fn expiry_due(&mut self, watermark: Option<Ticks>) -> bool {
+        let full = self.held() >= self.keys_max || self.generation >= GENERATION_MAX;
+        self.due |= watermark.is_some_and(|watermark| self.ages(watermark)) || self.evict && full;
+        self.due
+    }
+
+    /// Whether keys may have become old enough.
+    fn ages(&mut self, watermark: Ticks) -> bool {
         let Some(ttl) = self.ttl else { return false };
         let Some(&(_, latest)) = self.began.back() else {
             self.began.push_back((self.generation, watermark));
@@ -280,17 +305,12 @@ impl Keyspace {
         slots: &Slots,
         watermark: Ticks,
     ) -> Result<()> {
+        self.due = false;
         let Some(ttl) = self.ttl.filter(|_| !programs.paged.expire.is_empty()) else {
             return Ok(());
         };
-        // A generation is over when the next one begins.
-        let over =
-            |w: &VecDeque<(u32, Ticks)>| w.get(1).is_some_and(|&(_, next)| watermark - next > ttl);
-        while over(&self.began) {
-            self.began.pop_front();
-        }
+        let before = aged_before(&mut self.began, ttl, watermark);
         let live: Vec<u32> = slots.opened().collect();
-        let before = self.began.front().map_or(0, |&(generation, _)| generation);
         if live.len() > EXPIRE_SLOTS_MAX || before <= 1 {
             return Ok(());
         }
@@ -374,6 +394,15 @@ impl Keyspace {
     pub(super) fn bytes(&self, programs: &Programs) -> u64 {
         ((self.slots + self.room) * programs.record_words) as u64 * 4
     }
+}
+
+/// The oldest generation that is not a time to live ago; older ones leave the list.
+fn aged_before(began: &mut VecDeque<(u32, Ticks)>, ttl: Ticks, watermark: Ticks) -> u32 {
+    // A generation is over when the next one begins.
+    while began.get(1).is_some_and(|&(_, next)| watermark - next > ttl) {
+        began.pop_front();
+    }
+    began.front().map_or(0, |&(generation, _)| generation)
 }
 
 /// A table for so many keys there are and so many there can be: at most half full now, a quarter while it stays in a

@@ -1,6 +1,6 @@
 //! What a pipeline's thread, or the user's, keeps going: lanes in, a device, results out, step by step.
 
-use super::engine::Engine;
+use super::engine::{Engine, Errand};
 use super::stats::Stats;
 use crate::base::error::{Error, Result};
 use crate::ring::Tail;
@@ -27,6 +27,12 @@ pub(super) trait Machine: Send + 'static {
 
     /// The lanes' consumer ends, for arming and disarming.
     fn tails(&mut self) -> impl Iterator<Item = &mut Tail>;
+
+    /// Does what was asked between two batches. An error ends the machine.
+    fn errand(&mut self, errand: Errand) -> Result<()> {
+        errand.refuse();
+        Ok(())
+    }
 
     /// What has been counted so far.
     fn stats(&mut self) -> Stats;
@@ -60,6 +66,9 @@ impl Machine for Engine {
     }
     fn tails(&mut self) -> impl Iterator<Item = &mut Tail> {
         self.tails()
+    }
+    fn errand(&mut self, errand: Errand) -> Result<()> {
+        self.run_errand(errand)
     }
     fn stats(&mut self) -> Stats {
         self.stats()

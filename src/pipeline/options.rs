@@ -294,6 +294,8 @@ pub(super) struct Query {
     pub(super) lateness: Ticks,
     pub(super) horizon: Ticks,
     pub(super) ttl: Option<Ticks>,
+    /// Keys make room for others when there are too many.
+    pub(super) evict: bool,
     /// Events are scored, not aggregated: see `pipeline::scores`.
     pub(super) scores: Option<ScoreParams>,
 }
@@ -340,6 +342,7 @@ impl<E: bytemuck::Pod> sealed::Ask for Windows<E> {
             lateness: self.lateness,
             horizon: self.horizon,
             ttl: self.ttl,
+            evict: false,
             scores: None,
         })
     }
@@ -387,12 +390,16 @@ pub struct Options {
     pub wait: Wait,
     /// Keys to make room for at the start.
     pub keys: usize,
-    /// Keys held at a time; events of further keys are set aside. Looked at between batches, so one batch may exceed
+    /// Keys held at a time; events of further keys are set aside, or [`Scores::evict`](super::Scores::evict) makes room
+    /// for them. Looked at between batches, so one batch may exceed
     /// it, and which keys get in depends on the batches: a parallel device does not know which of a batch's new keys
     /// came first. So where the bound is reached, and only there, the size of batches shows in what is set aside.
     pub keys_max: usize,
     /// Set-aside events kept for [`Results::asides`](super::Results::asides); more are counted and lost.
     pub asides: usize,
+    /// Bytes of the states of forgotten keys kept for [`Results::forgotten`](super::Results::forgotten); more are
+    /// counted and lost.
+    pub forgotten_bytes: usize,
     /// The seed of the key table; `None` takes one from the system, which is what hostile keys call for.
     pub seed: Option<u64>,
 }
@@ -420,6 +427,7 @@ impl Options {
             keys: 1 << 10,
             keys_max: 1 << 26,
             asides: 1 << 16,
+            forgotten_bytes: 1 << 26,
             seed: None,
         }
     }

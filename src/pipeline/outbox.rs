@@ -2,6 +2,7 @@
 //! sleep at its end.
 
 use super::results::{Aside, Reason, Rows};
+use super::states::States;
 use crate::base::clock;
 use crate::base::error::{Error, Result};
 use crate::base::hist::Latency;
@@ -31,6 +32,9 @@ pub(super) struct Outbox<R = Rows> {
     rows: ArrayQueue<R>,
     asides: Mutex<VecDeque<(Reason, Box<[u32]>)>>,
     asides_max: usize,
+    /// States of forgotten keys, and how many bytes of them may wait.
+    states: Mutex<Option<States>>,
+    states_max: usize,
     /// Set once, after the last result.
     over: AtomicBool,
     /// Nobody takes results any more.
@@ -53,11 +57,13 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl<R: Handed> Outbox<R> {
-    pub(super) fn new(outstanding: usize, asides_max: usize) -> Arc<Self> {
+    pub(super) fn new(outstanding: usize, asides_max: usize, states_max: usize) -> Arc<Self> {
         Arc::new(Self {
             rows: ArrayQueue::new(outstanding),
             asides: Mutex::default(),
             asides_max,
+            states: Mutex::default(),
+            states_max,
             over: AtomicBool::new(false),
             unwanted: AtomicBool::new(false),
             error: Mutex::default(),
@@ -90,6 +96,20 @@ impl<R: Handed> Outbox<R> {
             asides.push_back((reason, event.into()));
         }
         room
+    }
+
+    /// Bytes of states that there is room for.
+    pub(super) fn room_for_states(&self) -> usize {
+        let waiting = lock(&self.states).as_ref().map_or(0, States::bytes);
+        self.states_max.saturating_sub(waiting)
+    }
+
+    /// Hands over states of forgotten keys, for which there is room.
+    pub(super) fn put_states(&self, states: States) {
+        match &mut *lock(&self.states) {
+            Some(waiting) => waiting.extend(&states).expect("one query has states of one kind"),
+            none => *none = Some(states),
+        }
     }
 
     /// Nothing comes any more.
@@ -204,6 +224,12 @@ impl<E: bytemuck::Pod> Results<E> {
             reason,
         };
         asides.into_iter().map(event).collect()
+    }
+
+    /// What [`Scores`](super::Scores) had learnt of the keys forgotten since the last call; `None` when there are none.
+    /// `restore` brings them back.
+    pub fn forgotten(&mut self) -> Option<States> {
+        lock(&self.outbox.states).take().filter(|states| !states.is_empty())
     }
 }
 

@@ -15,6 +15,7 @@ use crate::ops::fire::{FIRE, FireParams};
 use crate::ops::fold::{FOLD, RowParams};
 use crate::ops::forest::FOREST;
 use crate::ops::group::{self, GroupOptions};
+use crate::ops::half_space::HALF_SPACE;
 use crate::ops::keys::{DENSE, KEYS, KeysParams, REHASH, RESOLVE, SETTLE, WALK_GROUPS};
 use crate::ops::merge::WALK_WORDS;
 use crate::ops::page::{ALONE, Page};
@@ -89,6 +90,11 @@ fn pages(group: &Group, blocks: usize) -> impl Iterator<Item = (Page, BufId)> + 
 }
 
 impl Plans {
+    /// Whether keys are forgotten.
+    pub(super) const fn expires(&self) -> bool {
+        !self.dense && self.keys.expires != 0
+    }
+
     /// The parameters of the row kernels: one for each value and page, with its rows.
     fn steps<'a>(&'a self, groups: &'a [Group]) -> impl Iterator<Item = (RowParams, BufId)> + 'a {
         groups.iter().zip(&self.rows).flat_map(|(group, row)| {
@@ -148,7 +154,11 @@ impl Plans {
             let params =
                 ScoreParams { first_block: page.first, blocks: page.blocks, ..scoring.params };
             let binds = [scoring.order, scoring.segments, b.map.id, states, b.ingested.id];
-            let kernel = if params.forest > 0 { &FOREST } else { &SCORE };
+            let kernel = match (params.forest, params.half_spaces) {
+                (0, 0) => &SCORE,
+                (_, 0) => &FOREST,
+                _ => &HALF_SPACE,
+            };
             plan.step(kernel, PER_CHUNK, params, &binds);
         }
     }
@@ -241,7 +251,7 @@ pub(super) fn key_params(
         key_words: u(key_words),
         record_words: u(record_words),
         filtered: u32::from(query.filter.is_some()),
-        expires: u32::from(query.ttl.is_some()),
+        expires: u32::from(query.ttl.is_some() || query.evict),
         first_slot: 0,
         page_slots: u(page_slots),
         first_id: 0,

@@ -70,7 +70,7 @@ pub(super) struct Paged {
     pub(super) merge: ProgramId,
     pub(super) clear: ProgramId,
     pub(super) fire: Vec<ProgramId>,
-    /// None for keys that stay.
+    /// None for keys that stay, and for scores, whose states leave the device by the host's hand.
     pub(super) expire: Vec<ProgramId>,
     /// None for dense keys.
     pub(super) rehash: Vec<ProgramId>,
@@ -83,7 +83,7 @@ impl Paged {
         plans: &Plans,
         (b, groups): (&Buffers, &[Group]),
     ) -> Result<Self> {
-        let expires = !plans.dense && plans.keys.expires != 0;
+        let expires = plans.expires() && plans.scoring.is_none();
         let mut compile = |plan: Plan| queue.compile(&plan, memory);
         let (ingest, merge, clear) = (
             compile(plans.ingest(b, groups))?,
@@ -292,7 +292,7 @@ impl Programs {
         let words = ids * self.record_words;
         let page = self.page_ids() * self.record_words;
         self.provide_keys(queue, caps, ("keys", |b| &mut b.records), (words, page))?;
-        if !self.paged.expire.is_empty() {
+        if self.plans.expires() {
             // Keys that find no place on the list are forgotten another time.
             let words = (COUNTS_LIST + ids).min(caps.bind_words_max / 4 * 4);
             self.resize(queue, caps, self.buffers.counts.id, words)?;

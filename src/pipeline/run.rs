@@ -1,23 +1,22 @@
 //! Keeps an engine going: on a thread of its own, or on the user's.
 
 use super::calibrate;
-use super::engine::Engine;
+use super::control::Control;
+use super::engine::{Engine, Errand};
 use super::feed::{Feed, Feeds, SharedFeed};
 use super::machine::Machine;
 use super::options::{Options, Query};
-use super::outbox::{Outbox, Results, lock};
+use super::outbox::{Outbox, Results};
 use super::results::Rows;
 use super::scores::Ask;
+use super::states::States;
 use super::stats::Stats;
 use crate::base::error::{Error, Result};
-use crate::base::hist::Latency;
 use crate::device::Device;
 use crate::ring::{Bell, Tail, Wait};
 use bytemuck::Pod;
 use crossbeam::utils::Backoff;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc::{Sender, channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::Poll;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -29,117 +28,6 @@ const NAP: Duration = Duration::from_millis(100);
 /// How long it sleeps while events wait but nothing can be dispatched: a producer that asks for the oldest to be
 /// dropped does not ring.
 const SHORT_NAP: Duration = Duration::from_millis(1);
-
-/// What producers and handles tell the engine.
-pub(super) struct Control {
-    bell: Bell,
-    /// Handles that may still open lanes.
-    holders: AtomicUsize,
-    /// Something is in the inbox.
-    mail: AtomicBool,
-    inbox: Mutex<Inbox>,
-    /// How long results took to the consumer's hand, which goes on when the engine has ended.
-    result: Arc<Mutex<Latency>>,
-}
-
-#[derive(Default)]
-struct Inbox {
-    tails: Vec<Tail>,
-    asked: Vec<Sender<Stats>>,
-    /// The last word, once the engine has ended.
-    ended: Option<Stats>,
-}
-
-impl Control {
-    pub(super) fn new(bell: Bell, result: Arc<Mutex<Latency>>) -> Arc<Self> {
-        let (holders, mail) = (AtomicUsize::new(0), AtomicBool::new(false));
-        Arc::new(Self { bell, holders, mail, inbox: Mutex::default(), result })
-    }
-
-    fn inbox(&self) -> MutexGuard<'_, Inbox> {
-        // Pushes and takes leave nothing half done.
-        self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(super) fn bell(&self) -> &Bell {
-        &self.bell
-    }
-
-    pub(super) fn hold(&self) {
-        self.holders.fetch_add(1, Ordering::AcqRel);
-    }
-
-    pub(super) fn release(&self) {
-        if self.holders.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.mail.store(true, Ordering::Release);
-            self.bell.ring_always();
-        }
-    }
-
-    pub(super) fn open(&self, tail: Tail) -> Result<()> {
-        let mut inbox = self.inbox();
-        if inbox.ended.is_some() {
-            return Err(Error::source("pipeline", "it has ended; its results say why"));
-        }
-        inbox.tails.push(tail);
-        self.mail.store(true, Ordering::Release);
-        self.bell.ring_always();
-        Ok(())
-    }
-
-    pub(super) fn stats(&self) -> Stats {
-        let counted = self.counted();
-        // Behind the engine's answer: it looks at the same histogram for it.
-        let result = lock(&self.result).clone();
-        Stats { result, ..counted }
-    }
-
-    /// As the engine counted.
-    fn counted(&self) -> Stats {
-        let (sender, receiver) = channel();
-        {
-            let mut inbox = self.inbox();
-            if let Some(stats) = &inbox.ended {
-                return stats.clone();
-            }
-            inbox.asked.push(sender);
-            self.mail.store(true, Ordering::Release);
-        }
-        self.bell.ring_always();
-        receiver.recv().unwrap_or_else(|_| self.inbox().ended.clone().unwrap_or_default())
-    }
-
-    /// Lets the engine read its mail.
-    pub(super) fn deliver(&self, engine: &mut impl Machine) -> Result<()> {
-        if !self.mail.swap(false, Ordering::AcqRel) {
-            return Ok(());
-        }
-        let (tails, asked) = {
-            let mut inbox = self.inbox();
-            (std::mem::take(&mut inbox.tails), std::mem::take(&mut inbox.asked))
-        };
-        for tail in tails {
-            engine.open(tail)?;
-        }
-        for sender in asked {
-            // Who asked may have gone.
-            let _ = sender.send(engine.stats());
-        }
-        engine.closing(self.holders.load(Ordering::Acquire) == 0);
-        Ok(())
-    }
-
-    /// The engine has ended: nothing is taken any more.
-    pub(super) fn end(&self, engine: &mut impl Machine, error: Option<Error>) {
-        let mut inbox = self.inbox();
-        inbox.ended = Some(engine.stats());
-        inbox.asked.clear();
-        // Dropping the tails tells waiting producers.
-        inbox.tails.clear();
-        drop(inbox);
-        engine.finish(error);
-    }
-}
 
 /// A running query, [`Windows`](super::Windows) or [`Scores`](super::Scores), on a thread of its own.
 ///
@@ -179,7 +67,8 @@ fn parts<E: Pod>(
     ask: &impl Ask<E>,
     options: &Options,
 ) -> Result<(Query, Arc<Outbox>, Arc<Control>)> {
-    let outbox = Outbox::new(options.outstanding.max(options.in_flight), options.asides);
+    let outstanding = options.outstanding.max(options.in_flight);
+    let outbox = Outbox::new(outstanding, options.asides, options.forgotten_bytes);
     let control = Control::new(Bell::new(), outbox.latencies());
     Ok((ask.query()?, outbox, control))
 }
@@ -206,7 +95,7 @@ impl<E: Pod> Pipeline<E> {
     pub fn start(ask: impl Ask<E>, options: Options) -> Result<Self> {
         let (query, outbox, control) = parts(&ask, &options)?;
         let feeds = Feeds::new(control.clone(), query.time, options.lane.clone());
-        let (wait, bell) = (options.wait, control.bell.clone());
+        let (wait, bell) = (options.wait, control.bell().clone());
         let engine = engine::<E>(query, options, outbox.clone(), bell)?;
         let thread = spawn(engine, control.clone(), wait)?;
         Ok(Self { feeds, results: Results::new(outbox), control, thread })
@@ -261,7 +150,7 @@ impl<E: Pod> std::fmt::Debug for Pipeline<E> {
     }
 }
 
-/// Asks a pipeline how it is doing, from anywhere.
+/// Asks a pipeline how it is doing and what it knows, from anywhere.
 #[derive(Clone)]
 pub struct Monitor(pub(super) Arc<Control>);
 
@@ -269,6 +158,24 @@ impl Monitor {
     /// What the pipeline has counted so far, or in all when it has ended.
     pub fn stats(&self) -> Stats {
         self.0.stats()
+    }
+
+    /// Copies what [`Scores`](super::Scores) have learnt of all keys, between two batches. The events before it are
+    /// those that the pipeline has taken from its lanes.
+    ///
+    /// # Errors
+    /// `Invalid` when the query has no states, `Source` when the pipeline has ended.
+    pub fn states(&self) -> Result<States> {
+        self.0.errand(Errand::States)
+    }
+
+    /// Gives keys what is known of them from elsewhere, between two batches: instead of what was learnt of them here.
+    ///
+    /// # Errors
+    /// `Invalid` when the query has no states or others, when a key is not one of its keys, or they are too many;
+    /// nothing has changed then. `Source` when the pipeline has ended.
+    pub fn restore(&self, states: States) -> Result<()> {
+        self.0.errand(|answer| Errand::Restore(states, answer))
     }
 }
 
@@ -334,14 +241,14 @@ fn cycle(engine: &mut impl Machine, control: &Control, wait: Wait) -> Result<()>
             Wait::Yield => backoff.snooze(),
             Wait::Park if !backoff.is_completed() => backoff.snooze(),
             // Events wait, but the device or the consumer of results must move first: both ring the bell.
-            Wait::Park if engine.is_blocked() => control.bell.wait(SHORT_NAP),
+            Wait::Park if engine.is_blocked() => control.bell().wait(SHORT_NAP),
             Wait::Park => {
                 let mut quiet = true;
                 for tail in engine.tails() {
                     quiet &= tail.arm();
                 }
                 if quiet {
-                    control.bell.wait(NAP);
+                    control.bell().wait(NAP);
                 }
                 engine.tails().for_each(Tail::disarm);
             }
@@ -407,7 +314,7 @@ impl<E: Pod> Inline<E> {
     pub fn new(ask: impl Ask<E>, options: Options) -> Result<Self> {
         let (query, outbox, control) = parts(&ask, &options)?;
         let feeds = Feeds::new(control.clone(), query.time, options.lane.clone());
-        let engine = engine::<E>(query, options, outbox.clone(), control.bell.clone())?;
+        let engine = engine::<E>(query, options, outbox.clone(), control.bell().clone())?;
         let results = Results::new(outbox);
         Ok(Self { own: Own::new(engine, control), feeds: Some(feeds), results })
     }
@@ -456,11 +363,36 @@ impl<E: Pod> Inline<E> {
     /// # Errors
     /// What a device reports. The query goes on where it was, unless that device itself was lost.
     pub fn move_to(&mut self, device: Device) -> Result<()> {
+        self.between_batches(|engine| engine.move_to(device))
+    }
+
+    /// Copies what [`Scores`](super::Scores) have learnt of all keys.
+    ///
+    /// # Errors
+    /// As for [`Monitor::states`].
+    pub fn states(&mut self) -> Result<States> {
+        self.between_batches(|engine| engine.states())
+    }
+
+    /// Gives keys what is known of them from elsewhere, instead of what was learnt of them here.
+    ///
+    /// # Errors
+    /// As for [`Monitor::restore`].
+    pub fn restore(&mut self, states: &States) -> Result<()> {
+        self.between_batches(|engine| engine.restore(states))
+    }
+
+    fn between_batches<T>(&mut self, act: impl FnOnce(&mut Engine) -> Result<T>) -> Result<T> {
         if self.own.failed {
             return Err(Error::source("pipeline", "it has ended"));
         }
         self.own.attempt(Engine::quiet)?;
-        self.own.engine.move_to(device)
+        act(&mut self.own.engine)
+    }
+
+    /// What was learnt of the keys forgotten since the last call; see [`Results::forgotten`].
+    pub fn forgotten(&mut self) -> Option<States> {
+        self.results.forgotten()
     }
 
     /// The events set aside since the last call.

@@ -9,6 +9,7 @@ use crate::base::time::{Shape, Ticks};
 use crate::ops::batch::join;
 use crate::ops::expr::Filter;
 use crate::ops::forest::{POINTS_MAX, POINTS_MIN};
+use crate::ops::half_space::{HalfSpaces, MASSES_MAX, TREES_MAX};
 use crate::ops::page::ALONE;
 use crate::ops::row::Kind;
 use crate::ops::score::{
@@ -29,7 +30,9 @@ use std::fmt;
 /// the same bits, WGSL the same where the device divides correctly rounded, else scores within 1e-5.
 ///
 /// State takes 256 bytes a key with one value, 40 more for each further one, in whole lines of 64; a forest adds 64
-/// bytes a key and 12 a point and value. Keys are kept for good.
+/// bytes a key and 12 a point and value, half-space trees 64 bytes and 4 times trees times 2^(height + 1). Keys stay
+/// unless [`Scores::ttl`] or [`Scores::evict`] says otherwise; what was learnt of a forgotten key can be fetched
+/// ([`Results::forgotten`](super::Results::forgotten)) and brought back ([`States`](super::States)).
 ///
 /// ```
 /// use pelton::{Device, Inline, Key, Options, Pod, Scores, Zeroable, field};
@@ -89,6 +92,17 @@ pub struct Scores<E> {
     /// [`Score::isolation`]. Mesa's software adapter for WGSL ends a thread after 65,535 turns of its loops, in
     /// silence; there batches may have 64 events at most (`Options::batch_events`), or rows are wrong.
     pub forest: u32,
+    /// Half-space trees (`ops::half_space`) that judge all values of an event together, as one point; not beside a
+    /// forest. They find what is unusual in combination, each value being usual by itself, and know of the latest one
+    /// or two windows only. [`HalfSpaces::default`] takes 20 KB a key, and less than a microsecond an event. It also
+    /// gives [`Score::isolation`]. On Mesa's software adapter (see above) batches may have 256 events at most.
+    pub half_spaces: Option<HalfSpaces>,
+    /// Keys not seen for this long in event time are forgotten, an eighth of it later at most; `None` keeps them. Dense
+    /// keys stay.
+    pub ttl: Option<Ticks>,
+    /// When [`Options::keys_max`](super::Options::keys_max) keys are held: forget an eighth of them, those not seen for
+    /// the longest, rather than set the events of new keys aside. That bounds the bytes of state. Dense keys stay.
+    pub evict: bool,
 }
 
 /// On which side of the expected value events alert.
@@ -120,6 +134,9 @@ impl<E> Scores<E> {
             least: 0.0,
             least_share: 0.0,
             forest: 0,
+            half_spaces: None,
+            ttl: None,
+            evict: false,
         }
     }
 }
@@ -142,21 +159,53 @@ fn out_of_range(name: &str, value: impl fmt::Display, accepted: &str) -> Error {
     Error::invalid(format!("{name}: {value}; accepted are {accepted}"))
 }
 
+fn check_half_spaces(trees: HalfSpaces) -> Result<()> {
+    let ranges = [
+        ("half_spaces.trees", trees.trees, 1..=word(TREES_MAX)),
+        ("half_spaces.height", trees.height, 1..=10),
+        ("half_spaces.window", trees.window, 16..=32_768),
+    ];
+    for (name, value, accepted) in ranges {
+        if !accepted.contains(&value) {
+            let accepted = format!("{} to {}", accepted.start(), accepted.end());
+            return Err(out_of_range(name, value, &accepted));
+        }
+    }
+    if trees.masses() > MASSES_MAX {
+        let accepted = "fewer trees, or lower ones: trees x 2^(height + 1) up to 32,768";
+        return Err(out_of_range("half_spaces.trees", trees.trees, accepted));
+    }
+    Ok(())
+}
+
+/// Checks what decides how a state is laid out.
+pub(super) fn check_detectors(
+    values: usize,
+    forest: u32,
+    half_spaces: Option<HalfSpaces>,
+) -> Result<()> {
+    if !(1..=VALUES_MAX).contains(&values) {
+        return Err(out_of_range("values", values, "1 to 8 fields"));
+    }
+    if forest != 0 && !(forest.is_power_of_two() && (POINTS_MIN..=POINTS_MAX).contains(&forest)) {
+        return Err(out_of_range("forest", forest, "0, or 64, 128, 256, 512, 1024 points"));
+    }
+    if half_spaces.is_some() && forest != 0 {
+        return Err(Error::invalid(
+            "half_spaces: beside a forest; accepted are half spaces or a forest, or a query for each",
+        ));
+    }
+    half_spaces.map_or(Ok(()), check_half_spaces)
+}
+
 impl<E: bytemuck::Pod> Scores<E> {
     fn check(&self) -> Result<()> {
-        if !(1..=VALUES_MAX).contains(&self.values.len()) {
-            return Err(out_of_range("values", self.values.len(), "1 to 8 fields"));
-        }
+        check_detectors(self.values.len(), self.forest, self.half_spaces)?;
         if !(16.0..=1_048_576.0).contains(&self.horizon) {
             return Err(out_of_range("horizon", self.horizon, "16 to 2^20 spacings"));
         }
-        let accepted = POINTS_MIN..=POINTS_MAX;
-        if self.forest != 0 && !(self.forest.is_power_of_two() && accepted.contains(&self.forest)) {
-            return Err(out_of_range(
-                "forest",
-                self.forest,
-                "0, or 64, 128, 256, 512, 1024 points",
-            ));
+        if self.ttl == Some(0) {
+            return Err(out_of_range("ttl", 0, "ticks, or None to keep keys"));
         }
         if self.spacing == Some(0) {
             return Err(out_of_range("spacing", 0, "ticks, or None to learn it"));
@@ -191,7 +240,11 @@ impl<E: bytemuck::Pod> sealed::Ask for Scores<E> {
             key_word: word(self.key.column.map_or(0, |c| c.word())),
             key_words: word(self.key.column.map_or(0, |c| c.dtype.bytes() / 4)),
             values: word(values.len()),
-            state_words: word(state_words_with(values.len(), self.forest)),
+            state_words: word(state_words_with(
+                values.len(),
+                self.forest,
+                self.half_spaces.unwrap_or(HalfSpaces::NONE),
+            )),
             first_block: 0,
             blocks: ALONE,
             values01: pair(0),
@@ -199,8 +252,11 @@ impl<E: bytemuck::Pod> sealed::Ask for Scores<E> {
             values45: pair(4),
             values67: pair(6),
             warm: self.warm_up,
-            up: u32::from(self.side != Side::Below),
-            down: u32::from(self.side != Side::Above),
+            sides: match self.side {
+                Side::Above => 1,
+                Side::Below => 2,
+                Side::Both => 3,
+            },
             serial: 0,
             rate: 1.0 / self.horizon,
             spacing: self.spacing.map_or(0.0, crate::ops::math::ticks),
@@ -210,6 +266,7 @@ impl<E: bytemuck::Pod> sealed::Ask for Scores<E> {
             least_share: self.least_share,
             zero: 0,
             forest: self.forest,
+            half_spaces: self.half_spaces.map_or(0, HalfSpaces::packed),
         };
         Ok(Query {
             stride,
@@ -223,7 +280,8 @@ impl<E: bytemuck::Pod> sealed::Ask for Scores<E> {
             disorder: 0,
             lateness: 0,
             horizon: Ticks::MAX,
-            ttl: None,
+            ttl: self.ttl,
+            evict: self.evict,
             scores: Some(params),
         })
     }
@@ -276,9 +334,10 @@ impl Score<'_> {
         (-self.surprise()).exp()
     }
 
-    /// How soon random cuts set the event apart from its key's past, from 0 to a half: 1 / (1 + depth). Only with
-    /// [`Scores::forest`]; 0 else, and for a key's first eight events. It varies little from event to event and stays
-    /// up while an anomaly lasts: the score to rank events of a key by, where [`Score::score`] is the one to alert by.
+    /// The dense score, from 0 to 1. With [`Scores::forest`] how soon random cuts set the event apart from its key's
+    /// past, 1 / (1 + depth), at most a half; with [`Scores::half_spaces`] how few events were around it, 1 where none
+    /// was. 0 without either, and before there is a past. It varies little from event to event and stays up while an
+    /// anomaly lasts: the score to rank events of a key by, where [`Score::score`] is the one to alert by.
     pub fn isolation(&self) -> f64 {
         f64::from(self.words[4] >> ISOLATION_SHIFT) / 65535.0
     }

@@ -173,6 +173,12 @@ impl Slots {
         [word(s.part.at), word(s.blocks.len())]
     }
 
+    /// The block of a slot that has the rows of these ids, by id / `BLOCK_IDS`.
+    pub(super) fn block(&self, slot: u32, column: usize) -> Option<u32> {
+        let block = self.slots[slot as usize].blocks.get(column).copied();
+        block.filter(|&block| block != NO_BLOCK)
+    }
+
     /// The events, `room` at most, that a batch may have so that rows for the keys it could bring, of which `new` are
     /// not known yet, fit one binding for as many slots as a batch is known to name.
     pub(super) fn largest(

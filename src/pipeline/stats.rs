@@ -58,6 +58,8 @@ pub struct Stats {
     pub keys: u64,
     /// Keys forgotten.
     pub expired: u64,
+    /// States of forgotten keys that nobody fetched in time.
+    pub states_lost: u64,
     /// Times the key table was rebuilt.
     pub rehashes: u64,
     /// Bytes of state on the device.

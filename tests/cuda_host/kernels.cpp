@@ -24,6 +24,7 @@ constexpr HostKernel KERNELS[] = {
     KERNEL(fold),
     KERNEL(score),
     KERNEL(forest),
+    KERNEL(half_space),
     KERNEL(elect),
     KERNEL(ends),
     KERNEL(merge),

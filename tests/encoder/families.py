@@ -1,6 +1,6 @@
 """Makes tests/encoder/families.json: what the reference library computes, in float64, for small random models.
 
-    pip install torch==2.15.0 transformers==4.57.1 && python tests/encoder/families.py
+    pip install torch==2.15.0 transformers==4.57.1 && python -P tests/encoder/families.py
 
 Weights are drawn from the generator that tests/encoder/family.rs has, in the order of the tensors' names, so none is
 kept: shapes and recorded results are all there is.
@@ -14,6 +14,8 @@ import transformers as tf
 
 MASK = (1 << 64) - 1
 IDS = [[0, 5, 9, 2], [0, 2], [0, 63, 17, 40, 41, 42, 8, 9, 33, 21, 4, 2], [0, *range(3, 60), 2], [7]]
+# Past the farthest distance that MPNet's bias tells apart, to both sides.
+FAR = [[0, *((7 * i + 3) % 60 + 4 for i in range(198)), 2]]
 
 
 class SplitMix:
@@ -60,6 +62,8 @@ def main():
     bert = dict(common, type_vocab_size=2, layer_norm_eps=1e-12)
     labels = dict(id2label={0: "calm", 1: "angry", 2: "sad"}, label2id={"calm": 0, "angry": 1, "sad": 2})
     many = dict(num_labels=37)
+    mpnet = dict(common, max_position_embeddings=202, layer_norm_eps=1e-5, pad_token_id=1, bos_token_id=0)
+    mpnet.update(eos_token_id=2, relative_attention_num_buckets=32)
     models = [
         tf.RobertaModel(tf.RobertaConfig(**roberta), add_pooling_layer=False),
         tf.XLMRobertaModel(tf.XLMRobertaConfig(**roberta)),
@@ -69,6 +73,8 @@ def main():
         tf.RobertaForSequenceClassification(tf.RobertaConfig(**roberta, **many)),
         tf.XLMRobertaForSequenceClassification(tf.XLMRobertaConfig(**roberta, **labels)),
         tf.DistilBertForSequenceClassification(tf.DistilBertConfig(**distil, **labels)),
+        tf.MPNetModel(tf.MPNetConfig(**mpnet)),
+        tf.MPNetForSequenceClassification(tf.MPNetConfig(**mpnet, **labels)),
     ]
     out = []
     for seed, model in enumerate(models, 1):
@@ -77,8 +83,8 @@ def main():
         config = model.config.to_dict()
         config["architectures"] = [type(model).__name__]
         with torch.no_grad():
-            results = []
-            for ids in IDS:
+            results, all_ids = [], IDS + (FAR if config["model_type"] == "mpnet" else [])
+            for ids in all_ids:
                 found = model(torch.tensor([ids]), attention_mask=torch.ones(1, len(ids), dtype=torch.long))
                 scores = hasattr(found, "logits")
                 row = found.logits[0] if scores else found.last_hidden_state[0].mean(0)
@@ -88,8 +94,11 @@ def main():
         # What the library writes for every kind of model; the rest is what save_pretrained keeps.
         keep = model.config.to_diff_dict() | {key: config[key] for key in config if key in
                {"architectures", "model_type", *common, *distil, "type_vocab_size", "layer_norm_eps", "pad_token_id",
-                "activation", "id2label", "label2id"}}
-        out.append(dict(name=type(model).__name__, seed=seed, config=keep, tensors=shapes, ids=IDS, results=results))
+                "activation", "id2label", "label2id", "relative_attention_num_buckets"}}
+        # Every other one with all that the library knows of any model.
+        keep = keep if seed % 2 else config
+        name = type(model).__name__
+        out.append(dict(name=name, seed=seed, config=keep, tensors=shapes, ids=all_ids, results=results))
     path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "families.json")
     with open(path, "w") as file:
         file.write("[\n" + ",\n".join(json.dumps(item, separators=(",", ":")) for item in out) + "\n]\n")

@@ -4,10 +4,12 @@
 
 #[path = "../spec/scores.rs"]
 pub mod spec;
+pub mod states;
 
 use pelton::base::rng::SplitMix;
 use pelton::{
-    Device, Inline, Key, LaneOptions, Options, Pod, Rows, Scores, Stats, Zeroable, field,
+    Device, HalfSpaces, Inline, Key, LaneOptions, Options, Pod, Rows, Scores, Stats, Zeroable,
+    field,
 };
 use std::collections::BTreeMap;
 
@@ -141,6 +143,19 @@ pub fn same_forests(device: &Device, seed: u64, setup: &Setup, n: usize) {
     same_of([forest(64), Scores { forest: 256, ..dense(40) }], device, seed, setup, n);
 }
 
+/// As [`wide`], judged by half-space trees, too.
+pub fn half_spaces(trees: HalfSpaces) -> Scores<Reading> {
+    Scores { half_spaces: Some(trees), ..wide() }
+}
+
+/// The same for queries with half-space trees, of three values and of one.
+pub fn same_half_spaces(device: &Device, seed: u64, setup: &Setup, n: usize) {
+    let small = HalfSpaces { trees: 5, height: 5, window: 50 };
+    let fine = HalfSpaces { trees: 8, height: 8, window: 100 };
+    let one = Scores { half_spaces: Some(fine), ..dense(40) };
+    same_of([half_spaces(small), one], device, seed, setup, n);
+}
+
 fn same_of<const N: usize>(
     queries: [Scores<Reading>; N],
     device: &Device,
@@ -161,7 +176,7 @@ fn same_of<const N: usize>(
     }
 }
 
-fn settle(engine: &mut Inline<Reading>, scored: &mut Scored) {
+pub fn settle(engine: &mut Inline<Reading>, scored: &mut Scored) {
     let mut take = |rows: Rows| {
         assert_eq!((rows.iter().len(), rows.scores().len()), (0, rows.len()));
         for score in rows.scores() {

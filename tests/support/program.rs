@@ -1,5 +1,6 @@
 //! Runs the example programs that `cargo test` has built, on files of the test's own.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -31,6 +32,25 @@ pub(crate) fn run(name: &str, args: &[&str]) -> Ran {
     Ran { code: status.code(), out: text(stdout), err: text(stderr) }
 }
 
+/// Runs an example to its end, with this on its standard input.
+pub(crate) fn run_on(name: &str, args: &[&str], input: &[u8]) -> Ran {
+    let mut child = Command::new(example(name))
+        .args(args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the example starts");
+    let mut stdin = child.stdin.take().expect("piped");
+    let input = input.to_vec();
+    // It may leave before it has read everything.
+    let writer = std::thread::spawn(move || _ = stdin.write_all(&input));
+    let ran = child.wait_with_output().expect("it ends");
+    writer.join().expect("no panic");
+    let text = |bytes| String::from_utf8(bytes).expect("programs print UTF-8");
+    Ran { code: ran.status.code(), out: text(ran.stdout), err: text(ran.stderr) }
+}
+
 /// A file that is gone when the test is over.
 pub(crate) struct Temporary(PathBuf);
 
@@ -59,7 +79,6 @@ impl Drop for Temporary {
 
 /// Reports that a test could not run.
 pub(crate) fn skip(test: &str, why: &str) {
-    use std::io::Write;
     let line = format!("SKIP {test}: {why}");
     println!("{line}");
     if let Some(path) = std::env::var_os("PELTON_SKIPS") {

@@ -155,7 +155,7 @@ impl CudaQueue {
         self.write(BufId(0), 0, words)?;
         self.work.synchronize()?;
         match self.homes.pop() {
-            Some(Home::Store { memory, .. }) => Ok(Weights::new(len, Arc::new(memory))),
+            Some(Home::Store { memory, .. }) => Ok(Weights::new("cuda", len, Arc::new(memory))),
             _ => Err(Error::invalid("no weights")),
         }
     }
@@ -326,8 +326,7 @@ impl Queue for CudaQueue {
 
     fn attach(&mut self, weights: &[Weights]) -> Result<()> {
         self.enter()?;
-        let name = &self.gpu.caps.name;
-        let held = weights.iter().map(|weights| weights.held::<Memory>(name));
+        let held = weights.iter().map(|weights| weights.held::<Memory>("cuda"));
         let held = held.collect::<Result<Vec<_>>>()?;
         let words = weights.iter().map(Weights::words);
         let home = |(words, memory)| Home::Shared { words, memory };

@@ -191,7 +191,11 @@ impl Backend for Wgpu {
         self.0.health.check()?;
         let buffer = self.0.buffer(name, words.len(), memory::DEVICE, false)?;
         self.0.fill(name, &buffer, 0, words)?;
-        Ok(Weights::new(words.len(), Arc::new(Resident { buffer, gpu: Arc::clone(&self.0) })))
+        Ok(Weights::new(
+            "wgpu",
+            words.len(),
+            Arc::new(Resident { buffer, gpu: Arc::clone(&self.0) }),
+        ))
     }
 
     fn queue(&self, options: QueueOptions) -> Result<Box<dyn Queue>> {

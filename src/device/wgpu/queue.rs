@@ -222,7 +222,7 @@ impl Queue for GpuQueue {
     fn attach(&mut self, weights: &[Weights]) -> Result<()> {
         self.gpu.health.check()?;
         let held = weights.iter().map(|weights| {
-            let held = weights.held::<super::Resident>(&self.gpu.caps.name)?;
+            let held = weights.held::<super::Resident>("wgpu")?;
             if Arc::ptr_eq(&held.gpu, &self.gpu) { Ok(held) } else { Err(weights.strange("wgpu")) }
         });
         let held = held.collect::<Result<Vec<_>>>()?;

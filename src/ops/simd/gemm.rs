@@ -22,11 +22,47 @@ pub(in crate::ops) struct Product<'a> {
     pub(in crate::ops) depth: usize,
     /// See `ops::gemm`.
     pub(in crate::ops) panels: &'a [f32],
+    pub(in crate::ops) after: After<'a>,
+    pub(in crate::ops) out_stride: usize,
+}
+
+/// What follows the sums, in this order.
+#[derive(Clone, Copy)]
+pub(in crate::ops) struct After<'a> {
     pub(in crate::ops) bias: Option<&'a [f32]>,
     pub(in crate::ops) activation: Activation,
-    /// Added last; rows lie as those of the result.
+    /// Rows lie as those of the result.
     pub(in crate::ops) residual: Option<&'a [f32]>,
-    pub(in crate::ops) out_stride: usize,
+}
+
+impl After<'_> {
+    /// Nothing.
+    pub(in crate::ops) const NONE: Self =
+        Self { bias: None, activation: Activation::None, residual: None };
+
+    /// Finishes 32 sums of a row: those from `column` on, which go to `at` of the result. All that is read is taken
+    /// into arrays first: a compiler that does not know what overlaps would take one value at a time.
+    #[inline(always)]
+    pub(super) fn finish(&self, column: usize, at: usize, sums: &[f32; PANEL]) -> [f32; PANEL] {
+        let of = |values: &[f32], at: usize| *values[at..].first_chunk::<PANEL>().expect("a panel");
+        let mut values = *sums;
+        if let Some(bias) = self.bias {
+            let bias = of(bias, column);
+            values.iter_mut().zip(&bias).for_each(|(x, b)| *x += b);
+        }
+        match self.activation {
+            Activation::None => {}
+            Activation::GeluErf => values.iter_mut().for_each(|x| *x = gelu_erf(*x)),
+            Activation::GeluTanh => values.iter_mut().for_each(|x| *x = gelu_tanh(*x)),
+            Activation::Relu => values.iter_mut().for_each(|x| *x = relu(*x)),
+            Activation::Tanh => values.iter_mut().for_each(|x| *x = tanh(*x)),
+        }
+        if let Some(residual) = self.residual {
+            let residual = of(residual, at);
+            values.iter_mut().zip(&residual).for_each(|(x, r)| *x += r);
+        }
+        values
+    }
 }
 
 type Tile = [[f32; PANEL]; TILE];
@@ -73,32 +109,13 @@ impl Multiply<'_, '_> {
                 for row in (block..end).step_by(TILE) {
                     let rows = TILE.min(end - row);
                     tile_of(p, row, rows, panel, &mut tile);
-                    for (j, values) in tile[..rows].iter_mut().enumerate() {
+                    for (j, sums) in tile[..rows].iter().enumerate() {
                         let at = (row + j) * p.out_stride + i * PANEL;
-                        finish(p, i * PANEL, at, values);
-                        out[at..at + PANEL].copy_from_slice(values);
+                        out[at..at + PANEL].copy_from_slice(&p.after.finish(i * PANEL, at, sums));
                     }
                 }
             }
         }
-    }
-}
-
-/// What follows the sums of one row and panel.
-#[inline(always)]
-fn finish(p: &Product<'_>, column: usize, at: usize, values: &mut [f32; PANEL]) {
-    if let Some(bias) = p.bias {
-        values.iter_mut().zip(&bias[column..column + PANEL]).for_each(|(x, b)| *x += b);
-    }
-    match p.activation {
-        Activation::None => {}
-        Activation::GeluErf => values.iter_mut().for_each(|x| *x = gelu_erf(*x)),
-        Activation::GeluTanh => values.iter_mut().for_each(|x| *x = gelu_tanh(*x)),
-        Activation::Relu => values.iter_mut().for_each(|x| *x = relu(*x)),
-        Activation::Tanh => values.iter_mut().for_each(|x| *x = tanh(*x)),
-    }
-    if let Some(residual) = p.residual {
-        values.iter_mut().zip(&residual[at..at + PANEL]).for_each(|(x, r)| *x += r);
     }
 }
 
@@ -205,9 +222,7 @@ mod tests {
                 rows,
                 depth,
                 panels: &panels,
-                bias: Some(&bias),
-                activation,
-                residual: Some(&residual),
+                after: After { bias: Some(&bias), activation, residual: Some(&residual) },
                 out_stride: columns,
             };
             let (mut plain, mut best) = (vec![0.0; rows * columns], vec![0.0; rows * columns]);
@@ -226,10 +241,8 @@ mod tests {
             }
             let last = rows - 1;
             let mut alone = vec![0.0; columns];
-            let of_last = Product {
-                residual: Some(&residual[last * columns..]),
-                ..product(&a[last * depth..], 1, Activation::None)
-            };
+            let mut of_last = product(&a[last * depth..], 1, Activation::None);
+            of_last.after.residual = Some(&residual[last * columns..]);
             multiply(&of_last, &mut alone);
             assert_eq!(alone, plain[last * columns..], "a row alone is the row among others");
         }

@@ -15,6 +15,7 @@ mod add;
 mod gemm;
 #[cfg(target_arch = "x86_64")]
 mod lookup;
+mod low;
 #[cfg(target_arch = "x86_64")]
 mod place;
 #[cfg(target_arch = "x86_64")]
@@ -27,7 +28,8 @@ mod wide;
 #[cfg(target_arch = "x86_64")]
 mod words;
 
-pub(super) use gemm::{Product, multiply};
+pub(super) use gemm::{After, Product, multiply};
+pub(super) use low::{Low, Tier, multiply_low, tier};
 pub(super) use wide::{Wide, wide};
 
 #[cfg(target_arch = "x86_64")]

@@ -2,7 +2,7 @@
 //!
 //! The same operations in the same order everywhere, so the same results: nothing is fused or reordered, only done side
 //! by side. What is generic over [`Wide`] must be inlined to be compiled for the width: `#[inline(always)]` all the
-//! way.
+//! way. Iterators of slices are; `map` of arrays and their own iterators may not be.
 
 /// Work to be run at the widest.
 pub(in crate::ops) trait Wide: Sized {

@@ -2,7 +2,8 @@
 //!
 //! Texts are read where their producers wrote them and given back at once: what goes on are tokens, in the header of a
 //! batch. So that a full device shows in the lanes, whose policies then decide, only as many events wait here as make
-//! the next two batches. Everything that a batch needs goes round; none allocates once it is warm.
+//! the next two batches, or as are done in half of the time to their deadline. Everything that a batch needs goes
+//! round; none allocates once it is warm.
 
 use super::super::machine::Machine;
 use super::super::options::Options;
@@ -96,7 +97,8 @@ impl TextEngine {
         let sequences = encoder.batch_sequences().min(options.batch_events);
         let (dim, stride) = encoder.widths();
         Ok(Self {
-            packing: Packing::new(encoder.batch_tokens(), sequences, deadline_ns),
+            packing: Packing::new(encoder.batch_tokens(), sequences, deadline_ns)
+                .serial(options.device.caps().serial),
             model: texts.model,
             encoder,
             in_flight,
@@ -123,11 +125,13 @@ impl TextEngine {
         self.outbox.free() > self.sent.len()
     }
 
-    /// Takes events from lanes until there are enough for two batches.
+    /// Takes events from lanes until as many wait as may.
     fn take(&mut self) -> bool {
         let (tokens_max, sequences_max) =
-            (2 * self.encoder.batch_tokens(), 2 * self.encoder.batch_sequences());
+            (self.packing.admitted(), 2 * self.encoder.batch_sequences());
         let mut progress = false;
+        // First, for what a producer asks to be dropped is older than what it waits with.
+        self.lanes.shed();
         while self.waiting_tokens < tokens_max
             && self.waiting.len() < sequences_max
             && self.refused.len() < REFUSED_MAX

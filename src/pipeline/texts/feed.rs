@@ -1,6 +1,6 @@
 //! Producers of texts: lanes whose events have lengths of their own.
 
-use super::super::run::Control;
+use super::super::control::Control;
 use crate::base::error::Result;
 use crate::ring::{Full, LaneOptions, LaneStats, PayloadLane, PayloadRun, payload_lane};
 use std::fmt;

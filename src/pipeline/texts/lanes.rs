@@ -79,11 +79,16 @@ impl TextLanes {
         false
     }
 
-    /// Gives the memory of events taken back to their producers, and drops the oldest runs of lanes whose producers ask
-    /// for that.
+    /// Gives the memory of events taken back to their producers.
     pub(super) fn reclaim(&mut self) {
         for lane in &mut self.lanes {
             lane.tail.reclaim();
+        }
+    }
+
+    /// Drops the oldest runs of lanes whose producers ask for that.
+    pub(super) fn shed(&mut self) {
+        for lane in &mut self.lanes {
             if lane.tail.asked() {
                 if let Some(rest) = lane.rest.take() {
                     lane.tail.drop_taken(rest);

@@ -14,10 +14,11 @@ mod results;
 pub use feed::{TextFeed, TextFeeds};
 pub use results::{TextError, TextResults, Vector, Vectors};
 
+use super::control::Control;
 use super::machine::Machine;
 use super::options::Options;
 use super::outbox::Outbox;
-use super::run::{Control, Monitor, Own, drain, spawn};
+use super::run::{Monitor, Own, drain, spawn};
 use super::stats::Stats;
 use crate::base::error::{Error, Result};
 use crate::model::{EncoderOptions, Model};
@@ -105,7 +106,7 @@ fn parts(
     options: &Options,
 ) -> Result<(TextFeeds, TextResults, Arc<Control>, TextEngine)> {
     options.check()?;
-    let outbox = Outbox::new(options.outstanding.max(options.in_flight), 0);
+    let outbox = Outbox::new(options.outstanding.max(options.in_flight), 0, 0);
     let control = Control::new(Bell::new(), outbox.latencies());
     let feeds = TextFeeds::new(control.clone(), options.lane.clone(), texts.bytes_max);
     let engine = TextEngine::new(texts, options, outbox.clone(), control.bell().clone())?;

@@ -6,10 +6,17 @@
 //! When not even the first can be in time any more, the budget alone counts: smaller batches would only make the device
 //! slower.
 //!
+//! A serial device does a batch's tokens one after another, and all results come at its end. So there a batch is no
+//! larger than what makes its fixed time small: the first results come sooner, and none later.
+//!
 //! Nothing of this shows in an event's result: kernels add up each sequence for itself.
 
 /// Share of the time to the deadline that a batch may be planned to take: what is estimated is not certain.
 const PLANNED: f64 = 0.75;
+/// On a serial device, tokens that a batch may have in any case: a matrix product takes a few dozen at its best.
+const SERIAL_TOKENS: usize = 64;
+/// On a serial device, how many times its fixed time a batch may take.
+const SERIAL_FIXED: f64 = 20.0;
 /// What a batch leaves of the weight of those before it: about thirty count.
 const KEEP: f64 = 0.97;
 
@@ -59,12 +66,34 @@ pub(super) struct Packing {
     tokens_max: usize,
     sequences_max: usize,
     deadline_ns: Option<u64>,
+    serial: bool,
     cost: Cost,
 }
 
 impl Packing {
     pub(super) fn new(tokens_max: usize, sequences_max: usize, deadline_ns: Option<u64>) -> Self {
-        Self { tokens_max, sequences_max, deadline_ns, cost: Cost::default() }
+        Self { tokens_max, sequences_max, deadline_ns, serial: false, cost: Cost::default() }
+    }
+
+    /// For a device that does one token after another.
+    pub(super) fn serial(self, serial: bool) -> Self {
+        Self { serial, ..self }
+    }
+
+    /// Tokens of a batch beyond which more gain nothing.
+    #[allow(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "an estimate, clamped"
+    )]
+    fn budget(&self) -> usize {
+        if !self.serial {
+            return self.tokens_max;
+        }
+        let (fixed, each) = self.cost.line();
+        let worth = SERIAL_FIXED * fixed / each.max(1e-9);
+        (worth.min(self.tokens_max as f64) as usize).max(SERIAL_TOKENS.min(self.tokens_max))
     }
 
     /// A batch of so many tokens took so long on the device, by itself.
@@ -77,6 +106,23 @@ impl Packing {
         self.deadline_ns.map_or(u64::MAX, |ns| stamp_ns.saturating_add(ns))
     }
 
+    /// Tokens of events that may wait for batches: those of two batches, and no more than take half of the time to a
+    /// deadline. What does not wait here waits in a lane, whose policy knows what to do with it.
+    #[allow(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "an estimate, clamped"
+    )]
+    pub(super) fn admitted(&self) -> usize {
+        let most = 2 * self.tokens_max;
+        let Some(deadline_ns) = self.deadline_ns else { return most };
+        let (fixed, each) = self.cost.line();
+        let fits = (deadline_ns as f64 / 2.0 - fixed) / each.max(1e-9);
+        // One event is taken in any case.
+        fits.clamp(1.0, most as f64) as usize
+    }
+
     /// Room for the batch that begins with a sequence of so many tokens, whose deadline is the earliest. `left_ns` is
     /// the time to that deadline, `ahead` the tokens of batches that the device does before.
     #[allow(
@@ -86,7 +132,7 @@ impl Packing {
         reason = "an estimate, clamped"
     )]
     pub(super) fn room(&self, first: usize, left_ns: u64, ahead: (usize, usize)) -> Room {
-        let mut tokens = self.tokens_max;
+        let mut tokens = self.budget();
         if self.deadline_ns.is_some() {
             let (fixed, each) = self.cost.line();
             let (batches, before) = ahead;
@@ -94,7 +140,7 @@ impl Packing {
             let time = left_ns as f64 * PLANNED - before - fixed;
             let fits = (time / each.max(1e-9)).clamp(0.0, self.tokens_max as f64) as usize;
             if fits >= first {
-                tokens = fits;
+                tokens = tokens.min(fits);
             }
         }
         Room { tokens: tokens.max(first), sequences: self.sequences_max }
@@ -165,6 +211,39 @@ mod tests {
         assert_eq!(first(&packing, 20 * MS, (0, 0)), 1000);
         assert_eq!(first(&packing, MS, (0, 0)), 1000, "it is late in any case");
         assert_eq!(Packing::new(50, 9, Some(0)).room(50, 0, (0, 0)).tokens, 50);
+    }
+
+    #[test]
+    fn a_serial_device_gets_batches_that_are_worth_their_fixed_time() {
+        let taught = |fixed_ns: u64, serial: bool| {
+            let mut packing = Packing::new(1000, 1000, None).serial(serial);
+            for tokens in (10..1000).step_by(10) {
+                packing.learn(tokens, fixed_ns + 10_000 * tokens as u64);
+            }
+            packing.room(10, u64::MAX, (0, 0)).tokens
+        };
+        assert_eq!(taught(100_000, false), 1000);
+        assert!((190..210).contains(&taught(100_000, true)), "{}", taught(100_000, true));
+        assert_eq!((taught(0, true), taught(MS, true)), (SERIAL_TOKENS, 1000));
+        let packing = Packing::new(1000, 9, None).serial(true);
+        assert_eq!(packing.room(500, 0, (0, 0)).tokens, 500, "the first goes in any case");
+        assert_eq!(Packing::new(20, 9, None).serial(true).room(1, 0, (0, 0)).tokens, 20);
+    }
+
+    #[test]
+    fn what_waits_is_done_in_half_of_the_deadline() {
+        let mut packing = Packing::new(1000, 1000, Some(20 * MS));
+        assert_eq!(packing.admitted(), 2000, "nothing is known yet");
+        for tokens in (10..1000).step_by(10) {
+            packing.learn(tokens, MS + 10_000 * tokens as u64);
+        }
+        let found = packing.admitted();
+        assert!((860..940).contains(&found), "9 of 10 ms at 10 us a token: {found}");
+        for _ in 0..500 {
+            packing.learn(10, 100 * MS);
+        }
+        assert_eq!(packing.admitted(), 1, "one is taken in any case");
+        assert_eq!(Packing::new(1000, 9, None).admitted(), 2000);
     }
 
     #[test]

@@ -1,30 +1,39 @@
 //! Encoders beside their rivals, one JSON line for each claim, and the tokenizer beside its oracle.
 //!
 //! `encoder T3-f32-1x32` and `encoder T3-f32-32x128` time MiniLM on one core against candle, in turns; results are
-//! compared before anything is timed. `encoder tokens N [SEED]` compares token ids with the library `tokenizers`, of
-//! the model and of the tests' small tokenizers: every
+//! compared before anything is timed. `encoder T3-int8-...` and `T3-bf16-...` do the same at low precision, against
+//! candle, ONNX Runtime and PyTorch (`low.rs`). `encoder tokens N [SEED]` compares token ids with the library
+//! `tokenizers`, of the model and of the tests' small tokenizers: every
 //! character of Unicode alone and between letters, then N random texts. `encoder record` writes the texts and ids that
 //! `tests/wordpiece.rs` reads. PELTON_MINILM names the model's folder.
 
 mod candle;
+mod low;
 #[path = "../../windows/src/measure.rs"]
 #[allow(dead_code, reason = "shared with the other peers")]
 mod measure;
 #[path = "../../../../tests/encoder/model.rs"]
 #[allow(dead_code, reason = "shared with the tests")]
 mod model;
+#[path = "../../windows/src/python.rs"]
+mod python;
 mod tokens;
 
 use candle::Rival;
 use measure::{Line, median, timed};
 use pelton::Device;
-use pelton::model::{Encoder, EncoderOptions, Model};
+use pelton::model::{Encoder, EncoderOptions, Model, Precision};
 use std::path::PathBuf;
 
 /// Rounds, in each of which both have their turn.
 const ROUNDS: usize = 11;
 /// CPU seconds of a turn, about.
 const TURN_SECONDS: f64 = 0.15;
+
+/// Token ids of so many texts, all of one length.
+fn ids(batch: usize, length: usize) -> Vec<u32> {
+    (0..batch * length).map(|i| 1000 + (i * 37 % 20_000) as u32).collect()
+}
 
 fn folder() -> PathBuf {
     let folder = std::env::var_os("PELTON_MINILM").map(PathBuf::from);
@@ -38,7 +47,7 @@ fn t3(id: &'static str, batch: usize, length: usize) {
     let options = EncoderOptions::default();
     let mut encoder = Encoder::new(&model, &Device::cpu(), options).expect("it fits");
     let rival = Rival::load(&folder);
-    let ids: Vec<u32> = (0..batch * length).map(|i| 1000 + (i * 37 % 20_000) as u32).collect();
+    let ids = ids(batch, length);
     let sequences: Vec<&[u32]> = ids.chunks(length).collect();
     let (found, theirs) = (encoder.embed_tokens(&sequences).expect("in range"), rival.embed(&ids, length));
     let off = found.values().iter().zip(&theirs).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
@@ -78,8 +87,12 @@ fn main() {
     match args.first().map_or("", String::as_str) {
         "T3-f32-1x32" => t3("T3-f32-1x32", 1, 32),
         "T3-f32-32x128" => t3("T3-f32-32x128", 32, 128),
+        "T3-int8-1x32" => low::t3("T3-int8-1x32", Precision::Int8, (1, 32), 1.0),
+        "T3-int8-32x128" => low::t3("T3-int8-32x128", Precision::Int8, (32, 128), 3.0),
+        "T3-bf16-1x32" => low::t3("T3-bf16-1x32", Precision::Bf16, (1, 32), 2.0),
+        "T3-bf16-32x128" => low::t3("T3-bf16-32x128", Precision::Bf16, (32, 128), 2.5),
         "tokens" => tokens::compare(number(1, 100_000), number(2, 1)),
         "record" => tokens::record(),
-        _ => eprintln!("encoder T3-f32-1x32 | T3-f32-32x128 | tokens N [SEED] | record"),
+        _ => eprintln!("encoder T3-{{f32,bf16,int8}}-{{1x32,32x128}} | tokens N [SEED] | record"),
     }
 }

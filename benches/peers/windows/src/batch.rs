@@ -1,11 +1,10 @@
-//! Batch engines through Python, in processes of their own: a virtual environment with exact versions is made
-//! when there is none yet.
+//! Batch engines through Python, in processes of their own.
 
 use crate::events::Columns;
 use crate::measure::median;
 use crate::peers::Digest;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use crate::python::{output, package, python};
+use std::process::Command;
 
 /// Each engine, and each way to run it.
 const ENGINES: [&str; 4] = ["duckdb", "polars-streaming", "polars-memory", "datafusion"];
@@ -21,38 +20,6 @@ pub struct Score {
     pub version: String,
     /// Million events a CPU second.
     pub value: f64,
-}
-
-/// What a command prints; its errors go where ours go.
-fn output(command: &mut Command) -> Result<String, String> {
-    let name = command.get_program().to_string_lossy().into_owned();
-    let out = command.stderr(Stdio::inherit()).output().map_err(|e| format!("{name}: {e}"))?;
-    if !out.status.success() {
-        return Err(format!("{name} ended with {}", out.status));
-    }
-    Ok(String::from_utf8_lossy(&out.stdout).into_owned())
-}
-
-fn package() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-/// The interpreter that has the engines.
-fn python() -> Result<PathBuf, String> {
-    let venv = package().join("target/venv");
-    let python = venv.join(if cfg!(windows) { "Scripts/python.exe" } else { "bin/python" });
-    let wanted = package().join("requirements.txt");
-    let made = venv.join("made-from");
-    let list = std::fs::read(&wanted).map_err(|e| e.to_string())?;
-    if std::fs::read(&made).is_ok_and(|had| had == list) {
-        return Ok(python);
-    }
-    eprintln!("making {}", venv.display());
-    output(Command::new("python3").args(["-m", "venv"]).arg(&venv))?;
-    let install = ["-m", "pip", "install", "-q", "--disable-pip-version-check", "-r"];
-    output(Command::new(&python).args(install).arg(&wanted))?;
-    std::fs::write(&made, list).map_err(|e| e.to_string())?;
-    Ok(python)
 }
 
 fn score(line: &str, engine: &str, threads: &str, events: usize, want: &Digest) -> Option<Score> {

@@ -11,6 +11,7 @@ mod measure;
 #[path = "../../../common/peers.rs"]
 #[allow(dead_code, reason = "shared with tests that use the rest")]
 mod peers;
+mod python;
 mod rival;
 
 use batch::Score;

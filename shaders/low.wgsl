@@ -1,0 +1,112 @@
+// What both products share at low precision: rows are rounded and packed as they are read. Spec: src/ops/low.rs.
+//
+// A word is four codes or two of BF16, the first lowest; sixteen words of a row are taken at a time.
+
+const BF16: u32 = 1u;
+const INT8: u32 = 2u;
+// The bits of 2^-100, below which a row counts as zeros.
+const LEAST: u32 = 0x0d800000u;
+// Words of a row that are taken at a time.
+const STEPS: u32 = 16u;
+
+// Bits of the largest sizes of up to 128 rows, then their scales and the inverses.
+var<workgroup> most: array<atomic<u32>, 128>;
+var<workgroup> scales: array<f32, 128>;
+var<workgroup> inverses: array<f32, 128>;
+
+// Words of a row, those that fill its last step included.
+fn row_words() -> u32 {
+    if (p.dtype == INT8) {
+        return (p.depth + 63u) / 64u * STEPS;
+    }
+    return (p.depth + 31u) / 32u * STEPS;
+}
+
+// Where a column's weights begin: of each step of a panel a word, then for INT8 a row that this device has no use for.
+fn column_at(column: u32) -> u32 {
+    var steps = row_words();
+    if (p.dtype == INT8) {
+        steps += 1u;
+    }
+    return p.panels_at + column / PANEL * PANEL * steps + column % PANEL;
+}
+
+fn scaled(t: u32, k: u32) -> f32 {
+    let at = p.smooth_at + k;
+    return a[t * p.depth + k] * bitcast<f32>(w[at / 4u][at % 4u]);
+}
+
+// Finds the scales of `count` rows from `first` on; those beyond the batch are its last.
+fn scale_rows(first: u32, count: u32, last: u32, k: u32) {
+    if (k < 128u) {
+        atomicStore(&most[k], 0u);
+    }
+    workgroupBarrier();
+    let threads = 256u / count;
+    let row = k / threads;
+    if (row < count) {
+        var bits = 0u;
+        for (var i = k % threads; i < p.depth; i += threads) {
+            bits = max(bits, bitcast<u32>(scaled(min(first + row, last), i)) & 0x7fffffffu);
+        }
+        atomicMax(&most[row], bits);
+    }
+    workgroupBarrier();
+    if (k < count) {
+        let bits = atomicLoad(&most[k]);
+        let size = bitcast<f32>(bits);
+        scales[k] = size / 127.0;
+        inverses[k] = 127.0 / size;
+        if (bits < LEAST || bits >= 0x7f800000u) {
+            inverses[k] = 0.0;
+            // A quiet NaN where there is an infinity or a NaN.
+            scales[k] = select(bitcast<f32>(bits | 0x00400000u), 0.0, bits < LEAST);
+        }
+    }
+    workgroupBarrier();
+}
+
+fn code(x: f32, inverse: f32) -> u32 {
+    return bitcast<u32>(i32(round(x * inverse))) & 0xffu;
+}
+
+fn bf16(x: f32) -> u32 {
+    let bits = bitcast<u32>(x);
+    let nan = (bits & 0x7fffffffu) > 0x7f800000u;
+    return select(bits + 0x7fffu + ((bits >> 16u) & 1u), bits | 0x00400000u, nan) >> 16u;
+}
+
+// A word of token t, which is a workgroup's given row.
+fn word_of(t: u32, row: u32, at: u32) -> u32 {
+    if (p.dtype == BF16) {
+        let k = at * 2u;
+        if (k >= p.depth) {
+            return 0u;
+        }
+        return bf16(a[t * p.depth + k]) | (bf16(a[t * p.depth + k + 1u]) << 16u);
+    }
+    let k = at * 4u;
+    let inverse = inverses[row];
+    if (k >= p.depth || inverse == 0.0) {
+        return 0u;
+    }
+    return code(scaled(t, k), inverse) | (code(scaled(t, k + 1u), inverse) << 8u)
+        | (code(scaled(t, k + 2u), inverse) << 16u) | (code(scaled(t, k + 3u), inverse) << 24u);
+}
+
+// The products of a word and four of weights, added to sums.
+fn dots(sum: vec4<i32>, x: u32, v: vec4<u32>) -> vec4<i32> {
+    return sum + vec4<i32>(
+        dot4I8Packed(x, v.x), dot4I8Packed(x, v.y), dot4I8Packed(x, v.z), dot4I8Packed(x, v.w),
+    );
+}
+
+fn pairs(sum: vec4<f32>, x: u32, v: vec4<u32>) -> vec4<f32> {
+    let low = sum + bitcast<f32>(x << 16u) * bitcast<vec4<f32>>(v << vec4<u32>(16u));
+    return low + bitcast<f32>(x & 0xffff0000u) * bitcast<vec4<f32>>(v & vec4<u32>(0xffff0000u));
+}
+
+// Sums of codes as what they stand for.
+fn valued(sum: vec4<i32>, row: u32, column: u32) -> vec4<f32> {
+    return vec4<f32>(sum) * (scales[row] * bitcast<vec4<f32>>(w[(p.scales_at + column) / 4u]));
+}

@@ -1,0 +1,260 @@
+//! Encoders at low precision: how far off they are, the same bytes on every tier, and no neighbours there either.
+
+use super::cuda_host::driver::{self, cuda};
+use super::model::{SHAPES, Shape, TOKENS_MAX, files, sequences, tensors};
+use super::{borrowed, knows_no_neighbours_at, open, open_at, real, small, software, spec};
+use pelton::base::rng::SplitMix;
+use pelton::device::QueueOptions;
+use pelton::model::{Encoder, EncoderOptions, Model, Precision};
+use pelton::ops::gemm::{self, GemmParams};
+use pelton::ops::tokens::{Grids, token_grid, write_head};
+use pelton::plan::{Grid, Memory, Plan, Role};
+use pelton::{Device, ops};
+use std::process::Command;
+
+/// Precisions under test, and how far off their directions may be: at most, and on average. Of the real model.
+const GATES: [(Precision, f64, f64); 2] =
+    [(Precision::Bf16, 5e-4, 5e-4), (Precision::Int8, 1e-2, 2.5e-3)];
+
+/// Random models of some shapes against the spec, which rounds nothing.
+fn is_about_what_the_spec_says(device: &Device, shapes: &[Shape], more: usize) {
+    for (seed, shape) in (1..).zip(shapes) {
+        let model = Model::from_files(files(shape, seed)).expect("a good folder");
+        let ids = sequences(&[1, 2, 16, 33, TOKENS_MAX], more, seed);
+        let tensors = tensors(shape, seed);
+        let want: Vec<Vec<f32>> = ids
+            .iter()
+            .map(|ids| spec::embed(shape, &tensors, ids).iter().map(|x| *x as f32).collect())
+            .collect();
+        for (precision, most, _) in GATES {
+            let mut encoder = open_at(&model, device, TOKENS_MAX + 20, precision);
+            let found = encoder.embed_tokens(&borrowed(&ids)).expect("ids in range");
+            let mut worst: f64 = 0.0;
+            for (found, want) in found.rows().zip(&want) {
+                worst = worst.max(real::gap(found, want));
+            }
+            println!("{precision} {shape:?}: gap {worst:.2e}");
+            // Random weights have no outliers, so the gate is narrower than the real model's.
+            assert!(worst <= most / 10.0, "{precision} {shape:?}: {worst:e}");
+            let exact = open(&model, device, 0).embed_tokens(&borrowed(&ids)).expect("in range");
+            assert_ne!(exact, found, "low precision is not what F32 is");
+        }
+    }
+}
+
+/// The products of rows and columns of whole numbers that are their own codes: what a device makes of INT8 is exact.
+fn sums(device: &Device, (rows, depth, columns): (usize, usize, usize)) -> Vec<f32> {
+    let mut rng = SplitMix::new(11);
+    let mut codes = |n: usize| -> Vec<i8> {
+        let mut all: Vec<i8> =
+            (0..n * depth).map(|_| (rng.below(255) as i32 - 127) as i8).collect();
+        // The largest of each row is 127, so that its scale is 1.
+        all.chunks_mut(depth).for_each(|row| row[rng.below(depth as u64) as usize] = -127);
+        all
+    };
+    let (a, w) = (codes(rows), codes(columns));
+    let mut words = ops::low::pack_int8(&w, columns, depth);
+    let scales_at = words.len();
+    words.resize(scales_at + columns + depth, 1f32.to_bits());
+    let bias_at = words.len();
+    words.resize(bias_at + columns, 0);
+    let weights = device.weights("weights", &words).expect("they can be had");
+    let mut queue = device.queue(QueueOptions { in_flight: 1, outputs: 1 }).expect("a queue");
+    let mut memory = Memory::default();
+    let w = memory.buffer::<u32>("w", Role::Weights, words.len());
+    let inputs = memory.buffer::<f32>("a", Role::Scratch, rows * depth);
+    let out = memory.buffer::<f32>("out", Role::Scratch, rows * columns);
+    queue.attach(&[weights]).expect("of this device");
+    queue.alloc(&memory.buffers[1..]).expect("few words");
+    let a: Vec<u32> = a.iter().map(|&code| f32::from(code).to_bits()).collect();
+    queue.write(inputs.id, 0, &a).expect("in range");
+    let params = GemmParams {
+        depth: depth as u32,
+        columns: columns as u32,
+        panels_at: 0,
+        bias_at: bias_at as u32,
+        activation: 0,
+        dtype: Precision::Int8 as u32,
+        scales_at: scales_at as u32,
+        smooth_at: (scales_at + columns) as u32,
+    };
+    let (row, groups) = gemm::gemm_grid(columns);
+    let grids = Grids { by_tokens: [(row, groups); 6], by_tile: 1 };
+    let mut head = Vec::new();
+    write_head(&[vec![0; rows]], &grids, &mut head);
+    let mut plan = Plan::new("sums", head.len());
+    plan.step(&gemm::GEMM, Grid::Head(token_grid(0)), params, &[inputs.id, w.id, out.id]);
+    let program = queue.compile(&plan, &memory).expect("a good plan");
+    queue.submit(program, &head, Vec::new()).expect("there is room");
+    let mut found = vec![0; rows * columns];
+    queue.read(out.id, 0, &mut found).expect("in range");
+    found.into_iter().map(f32::from_bits).collect()
+}
+
+/// Whole sums, on a device and on the processor.
+fn sums_are_exact(device: &Device) {
+    for shape in [(1, 32, 32), (33, 96, 64), (70, 1024, 96)] {
+        let (rows, depth, columns) = shape;
+        let found = sums(device, shape);
+        assert!(found.iter().all(|sum| sum.fract() == 0.0) && found.iter().any(|sum| *sum > 9e4));
+        assert_eq!(found, sums(&Device::cpu(), shape), "{rows} {depth} {columns}");
+    }
+}
+
+/// INT8 embeddings of a device beside those of the processor.
+fn agrees_with_the_processor(device: &Device, shapes: &[Shape]) {
+    for (seed, shape) in (1..).zip(shapes) {
+        let model = Model::from_files(files(shape, seed)).expect("a good folder");
+        let ids = sequences(&[1, 2, 17, 40], 2, seed);
+        for (precision, ..) in GATES {
+            let run = |device: &Device| {
+                let mut encoder = open_at(&model, device, 0, precision);
+                encoder.embed_tokens(&borrowed(&ids)).expect("ids in range")
+            };
+            for (found, want) in run(device).rows().zip(run(&Device::cpu()).rows()) {
+                let gap = real::gap(found, want);
+                assert!(gap <= 1e-4, "{precision} {shape:?}: {gap:e}");
+            }
+        }
+    }
+}
+
+#[test]
+fn wgsl_is_about_what_the_spec_says() {
+    let Some(gpu) = software("wgsl_is_about_what_the_spec_says") else { return };
+    is_about_what_the_spec_says(&gpu, &SHAPES, 1);
+    agrees_with_the_processor(&gpu, &SHAPES);
+}
+
+#[test]
+fn wgsl_sums_are_exact() {
+    let Some(gpu) = software("wgsl_sums_are_exact") else { return };
+    sums_are_exact(&gpu);
+}
+
+#[test]
+fn wgsl_knows_no_neighbours_at_low_precision() {
+    let Some(gpu) = software("wgsl_knows_no_neighbours_at_low_precision") else { return };
+    let (model, ids) = small();
+    for (precision, ..) in GATES {
+        knows_no_neighbours_at(&gpu, (&model, precision), &ids[..16], &[131, 8192]);
+    }
+}
+
+#[test]
+fn wgsl_runs_the_real_model_within_its_gates_at_low_precision() {
+    let test = "wgsl_runs_the_real_model_within_its_gates_at_low_precision";
+    let Some(gpu) = software(test) else { return };
+    for gate in GATES {
+        real::check_low(&gpu, test, usize::MAX, gate);
+    }
+}
+
+#[test]
+fn cuda_is_about_what_the_spec_says() {
+    let Some(gpu) = cuda("cuda_is_about_what_the_spec_says") else { return };
+    is_about_what_the_spec_says(&gpu, &SHAPES, 0);
+    agrees_with_the_processor(&gpu, &SHAPES[..1]);
+}
+
+#[test]
+fn cuda_sums_are_exact() {
+    let Some(gpu) = cuda("cuda_sums_are_exact") else { return };
+    sums_are_exact(&gpu);
+}
+
+#[test]
+fn cuda_knows_no_neighbours_at_low_precision() {
+    let Some(gpu) = cuda("cuda_knows_no_neighbours_at_low_precision") else { return };
+    let (model, ids) = small();
+    for (precision, ..) in GATES {
+        knows_no_neighbours_at(&gpu, (&model, precision), &ids[..6], &[TOKENS_MAX, 1024]);
+    }
+}
+
+#[test]
+fn cuda_runs_the_real_model_within_its_gates_at_low_precision() {
+    let test = "cuda_runs_the_real_model_within_its_gates_at_low_precision";
+    let Some(gpu) = cuda(test) else { return };
+    for gate in GATES {
+        // The stand-in takes a second for a few tokens.
+        real::check_low(&gpu, test, if driver::is_real() { usize::MAX } else { 20 }, gate);
+    }
+}
+
+#[test]
+fn the_processor_is_about_what_the_spec_says() {
+    is_about_what_the_spec_says(&Device::cpu(), &SHAPES, 20);
+}
+
+#[test]
+fn the_processor_knows_no_neighbours_at_low_precision() {
+    let (model, ids) = small();
+    for (precision, ..) in GATES {
+        let batches = [TOKENS_MAX, 131, 8192];
+        knows_no_neighbours_at(&Device::cpu(), (&model, precision), &ids, &batches);
+    }
+}
+
+#[test]
+fn workers_have_the_precision_of_the_first() {
+    let (model, ids) = small();
+    let mut first = open_at(&model, &Device::cpu(), 512, Precision::Int8);
+    let mut worker = first.worker().expect("it fits");
+    let ids = borrowed(&ids);
+    assert_eq!(first.embed_tokens(&ids), worker.embed_tokens(&ids));
+}
+
+#[test]
+fn the_real_model_is_within_its_gates_at_low_precision() {
+    let test = "the_real_model_is_within_its_gates_at_low_precision";
+    for gate in GATES {
+        real::check_low(&Device::cpu(), test, usize::MAX, gate);
+    }
+}
+
+/// What runs in a process of its own, since a tier is chosen once: prints the bits of INT8 embeddings, or the error.
+#[test]
+fn child_prints_embeddings() {
+    if std::env::var_os("PELTON_CPU_TIER").is_none() {
+        return;
+    }
+    let (model, ids) = small();
+    let options = EncoderOptions { precision: Some(Precision::Int8), ..EncoderOptions::default() };
+    match Encoder::new(&model, &Device::cpu(), options) {
+        Ok(mut encoder) => {
+            let found = encoder.embed_tokens(&borrowed(&ids)).expect("ids in range");
+            let bits: Vec<u32> = found.values().iter().map(|x| x.to_bits()).collect();
+            println!("tier {}: {bits:x?}", ops::low::tier().expect("it is there"));
+        }
+        Err(error) => println!("tier none: {error}"),
+    }
+}
+
+/// What the child prints behind `tier`.
+fn on_tier(tier: &str) -> String {
+    let out = Command::new(std::env::current_exe().expect("a program"))
+        .args(["--exact", "low::child_prints_embeddings", "--nocapture"])
+        .env("PELTON_CPU_TIER", tier)
+        .output()
+        .expect("it runs");
+    let text = String::from_utf8_lossy(&out.stdout).into_owned();
+    let found = text.split("tier ").nth(1).and_then(|line| line.lines().next());
+    found.unwrap_or_else(|| panic!("{text}")).to_owned()
+}
+
+#[test]
+fn int8_is_the_same_on_every_tier() {
+    let (best, plain) = (ops::low::tier().expect("one is there"), on_tier("plain"));
+    let (found, want) = (on_tier(best), plain.strip_prefix("plain: ").expect("as asked for"));
+    assert!(want.len() > 1000);
+    assert_eq!(found.strip_prefix(&format!("{best}: ")), Some(want));
+}
+
+#[test]
+fn a_tier_that_is_not_there_is_an_error() {
+    let found = on_tier("magic");
+    let says =
+        "none: invalid: PELTON_CPU_TIER: \"magic\" is none of what this processor has: plain";
+    assert!(found.starts_with(says), "{found}");
+}
