@@ -28,8 +28,7 @@ fn params(rng: &mut SplitMix, stride: usize, key_words: u32) -> ScoreParams {
         values45: packed(words),
         values67: packed(words),
         warm: [0, 20, 300][pick(rng, 3) as usize],
-        up: 1,
-        down: pick(rng, 2),
+        sides: 1 + 2 * pick(rng, 2),
         serial: 1,
         rate: [1.0 / 16.0, 1.0 / 2048.0][pick(rng, 2) as usize],
         spacing,
@@ -39,6 +38,7 @@ fn params(rng: &mut SplitMix, stride: usize, key_words: u32) -> ScoreParams {
         least_share: 0.0,
         zero: 0,
         forest: 0,
+        half_spaces: 0,
     }
 }
 
@@ -103,9 +103,9 @@ fn side_by_side_is_one_by_one() {
                 other.copy_from_slice(&one);
             }
             let (mut rows, mut other_rows) = (vec![[0; ROW]; n], vec![[0; ROW]; n]);
-            let mut walk = Walk { p: &p, page, states: &mut one };
+            let mut walk = Walk { p: &p, cuts: None, page, states: &mut one };
             let left = walk.events::<1>(&map, &events, &ids, &mut rows).len();
-            let mut walk = Walk { p: &p, page, states: &mut other };
+            let mut walk = Walk { p: &p, cuts: None, page, states: &mut other };
             let other_left = walk.side_by_side(&map, &events, &ids, &mut other_rows).len();
             assert_eq!(left, other_left, "as many rows");
             for (i, (row, other)) in rows.iter().zip(&other_rows).enumerate() {
