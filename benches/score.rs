@@ -1,8 +1,11 @@
 //! A2 and A3: what scores cost beside a plain loop on one core, and whether their probabilities hold in control.
 //!
 //! A3-ewma: keyed events through the whole engine on the processor (lanes, batches, detector, decision, a row for each
-//! event), against a loop over the same events that keeps one exponentially weighted mean and variance for each key.
-//! Both on this thread. Rounds take turns; the median of each counts.
+//! event), against a plain loop over the same events: a table of 16 bytes a key (mean, variance, events, alerts), from
+//! which it takes each event's distance in deviations, writes that to an array, counts it as an alert beyond five, and
+//! learns the value with a fixed weight of one in a hundred. Nothing is checked, batched or copied. Both are compiled
+//! for any processor of the kind and run on this thread; what they wrote is taken for read. Rounds take turns; the
+//! median of each counts.
 //!
 //! A3-trees: events of three values through the whole engine, judged by half-space trees, against those of River with
 //! as many trees of the same height and window, one key, one core each. `PELTON_RIVER` names a Python that has River
@@ -15,6 +18,7 @@ use pelton::base::rng::SplitMix;
 use pelton::{
     Device, HalfSpaces, Inline, Key, LaneOptions, Options, Pod, Result, Scores, Zeroable, field,
 };
+use std::hint::black_box;
 use std::process::Command;
 use std::time::Instant;
 
@@ -62,19 +66,17 @@ struct Plain {
     alerts: u32,
 }
 
-fn plain(states: &mut [Plain], events: &[Reading]) -> f32 {
-    let mut sum = 0.0;
-    for event in events {
+fn plain(states: &mut [Plain], events: &[Reading], distances: &mut [f32]) {
+    for (event, distance) in events.iter().zip(distances) {
         let state = &mut states[event.key as usize];
         let off = event.value - state.mean;
-        let z2 = off * off / (state.variance + 1e-12);
-        state.alerts += u32::from(z2 > 25.0 && state.seen > 100);
+        let z = off / (state.variance + 1e-12).sqrt();
+        state.alerts += u32::from(z.abs() > 5.0 && state.seen > 100);
         state.seen += 1;
         state.mean += 0.01 * off;
         state.variance = 0.99 * (state.variance + 0.01 * off * off);
-        sum += z2.min(100.0);
+        *distance = z;
     }
-    sum
 }
 
 fn query(keys: u32) -> Scores<Reading> {
@@ -98,10 +100,11 @@ fn median(mut all: Vec<f64>) -> f64 {
 fn cost(keys: u32) -> Result<(f64, f64)> {
     let events = events(keys);
     let mut states = vec![Plain::default(); keys as usize];
+    let mut distances = vec![0.0; EVENTS];
     let mut engine = Inline::new(query(keys), options())?;
     let mut lane = engine.lane()?;
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
-    let (mut scored, mut sum) = (0, 0.0);
+    let mut scored = 0;
     for round in 0..=ROUNDS {
         let begin = Instant::now();
         for part in events.chunks(1 << 14) {
@@ -110,7 +113,8 @@ fn cost(keys: u32) -> Result<(f64, f64)> {
         }
         let took = begin.elapsed().as_secs_f64();
         let begin = Instant::now();
-        sum += plain(&mut states, &events);
+        plain(&mut states, black_box(&events), &mut distances);
+        black_box((&mut states, &mut distances));
         let loop_took = begin.elapsed().as_secs_f64();
         // The first round meets memory that nobody has touched.
         if round > 0 {
@@ -118,7 +122,7 @@ fn cost(keys: u32) -> Result<(f64, f64)> {
             theirs.push(loop_took);
         }
     }
-    assert!(scored == EVENTS * (ROUNDS + 1) && std::hint::black_box(sum) > 0.0);
+    assert!(scored == EVENTS * (ROUNDS + 1));
     Ok((median(ours), median(theirs)))
 }
 
@@ -135,8 +139,9 @@ fn print_cost(id: &str, keys: u32) -> Result<()> {
     println!(
         "{{\"id\":\"{id}\",\"value\":{:.2},\"unit\":\"M events/s\",\"peer\":\"plain loop, one EWMA a key\",\
          \"version\":null,\"peer_value\":{:.2},\"ratio\":{ratio:.3},\"bound\":{GOAL},\"ok\":{},\"why\":\"lane to \
-         row on one core, {keys} uniform keys, three horizons and decision; 256 bytes of state a key, 96 touched an \
-         event, 16 read and 40 written\",\"rounds\":{ROUNDS},\"machine\":\"{}\"}}",
+         row on one core, {keys} uniform keys, three horizons and decision; 256 bytes of state a key, \
+         of them an event changes 64 and reads 16 more; 16 bytes of event read and 40 of row written\",\
+         \"rounds\":{ROUNDS},\"machine\":\"{}\"}}",
         rate(ours),
         rate(theirs),
         ratio >= GOAL,

@@ -27,7 +27,7 @@ static __device__ __forceinline__ float real(uint32_t n) { return float(n >> 16)
 
 // Where a number `off` the origin of the track at `own` lies, by the track's longest horizon.
 static __device__ __forceinline__ uint32_t place_of(const State& state, uint32_t own, float off) {
-    const float deviation = __fsqrt_rn(state.get(own + 9) * inverse(state.get(own + 7)));
+    const float deviation = __fsqrt_rn(state.get(own + 9));
     const float z = held((off - state.get(own + 8)) * inverse(deviation + 1e-12f), 1e6f);
     const float size = z < 0.0f ? -z : z;
     return uint32_t(z * inverse(4.0f + size) * 32767.0f + 32768.0f);

@@ -1,10 +1,10 @@
 // Scores each event by the past of its key: the kernels score, forest (isolation.cuh) and half_space (mass.cuh).
 //
 // Twin of src/ops/score.rs with ewma.rs, decide.rs and math.rs. A thread takes a key and walks its events in order. Per
-// event: 4 bytes of order, its time and values, 40 bytes of row written; per key and batch its first line and a half of
-// state, which then stays in the cache, and 160 bytes more for peaks. Neighbouring threads touch lines of their own, so
-// the latency of memory and the busiest key of a batch bound it, not bytes. The order of float operations is that of
-// the Rust source; nothing is contracted, inverse and root are rounded correctly.
+// event: 4 bytes of order, its time and values, 40 bytes of row written; per key and batch its first line of state and
+// 16 bytes of the next, which then stay in the cache, and 160 bytes more for peaks. Neighbouring threads touch lines of
+// their own, so the latency of memory and the busiest key of a batch bound it, not bytes. The order of float operations
+// is that of the Rust source; nothing is contracted, inverse and root are rounded correctly.
 #pragma once
 
 #include "window.cuh"
@@ -51,16 +51,15 @@ constexpr uint32_t SEGMENT = 2;
 constexpr uint32_t SEEN = 0;
 constexpr uint32_t TIME = 1;
 constexpr uint32_t SPACING = 3;
-constexpr uint32_t REST = 4;
-constexpr uint32_t PEAK = 5;
-constexpr uint32_t TRACK_FIRST = 6;
-constexpr uint32_t LEVEL = 16;
-constexpr uint32_t TRIALS = 19;
-constexpr uint32_t PEAKS = 20;
-constexpr uint32_t EXCESS = 21;
-constexpr uint32_t LEAST = 22;
-constexpr uint32_t SLOPE = 23;
-constexpr uint32_t RING = 24;
+constexpr uint32_t TRACK_FIRST = 4;
+constexpr uint32_t LEVEL = 14;
+constexpr uint32_t REST = 16;
+constexpr uint32_t PEAK = 17;
+constexpr uint32_t PEAKS = 18;
+constexpr uint32_t SLOPE = 19;
+constexpr uint32_t EXCESS = 20;
+constexpr uint32_t LEAST = 21;
+constexpr uint32_t RING = 22;
 constexpr uint32_t RING_PEAKS = 32;
 constexpr uint32_t TRACKS = RING + RING_PEAKS;
 constexpr uint32_t TRACK = 10;
@@ -165,23 +164,22 @@ static __device__ __forceinline__ float eighth(float x) {
     return positive(b * b);
 }
 
-// Adds a distance to weight, mean and squares.
-static __device__ __forceinline__ void add(const State& state, uint32_t at, float off, float decay) {
-    const float w = state.get(at) * decay + 1.0f;
-    const float step = off * inverse(w);
-    state.put(at, w);
-    state.put(at + 1, state.get(at + 1) + step);
-    state.put(at + 2, positive(state.get(at + 2) * decay + off * (off - step)));
+// Mean and variance at `at` learn what lies `off` from the mean, with this share of the whole.
+static __device__ __forceinline__ void learn_spread(const State& state, uint32_t at, float off, float share) {
+    const float step = off * share;
+    const float variance = state.get(at + 1);
+    const float square = off * (off - step);
+    state.put(at, state.get(at) + step);
+    state.put(at + 1, positive(variance + (square - variance) * share));
 }
 
 // One horizon's distance of a value, which is then learnt; the largest so far is `far`.
-static __device__ __forceinline__ void horizon(const State& state, uint32_t at, float origin, float x, float decay,
+static __device__ __forceinline__ void horizon(const State& state, uint32_t at, float x, float decay,
                                                Distance& far) {
     const float w = state.get(at);
     const float m = state.get(at + 1);
-    const float s = state.get(at + 2);
+    const float variance = state.get(at + 2);
     float off = near_zero(x - m);
-    const float variance = s * inverse(w < 1.0f ? 1.0f : w);
     const float square = off * off;
     const float least = variance + 1e-24f;
     float z2 = 0.0f;
@@ -189,12 +187,14 @@ static __device__ __forceinline__ void horizon(const State& state, uint32_t at, 
         z2 = square >= 1e8f * least ? 1e8f : square * inverse(least);
     }
     if (z2 > far.z2) {
-        far = Distance{z2, off, origin + m, variance};
+        far = Distance{z2, off, m, variance};
     }
-    if (z2 > 64.0f && s > 0.0f && w >= 16.0f) {
+    if (z2 > 64.0f && variance > 0.0f && w >= 16.0f) {
         off = held(off, 8.0f * __fsqrt_rn(variance));
     }
-    add(state, at, off, decay);
+    const float weight = w * decay + 1.0f;
+    state.put(at, weight);
+    learn_spread(state, at + 1, off, inverse(weight));
 }
 
 struct Decays {
@@ -210,19 +210,33 @@ static __device__ __forceinline__ Distance distance_of(const State& state, uint3
     const float origin = state.get(at);
     const float x = near_zero(value - origin);
     Distance far{-1.0f, 0.0f, 0.0f, 0.0f};
-    horizon(state, at + 1, origin, x, decays.short_one, far);
-    horizon(state, at + 4, origin, x, decays.middle, far);
-    horizon(state, at + 7, origin, x, decays.long_one, far);
+    horizon(state, at + 1, x, decays.short_one, far);
+    horizon(state, at + 4, x, decays.middle, far);
+    horizon(state, at + 7, x, decays.long_one, far);
+    // From here on it counts from zero; until now it counted from the origin.
+    far.expected = state.get(at) + far.expected;
     return far;
 }
 
+// Levels of the key before that of the event, which is counted as seen.
+template <Detector D>
+static __device__ __forceinline__ uint32_t levels_of(const State& state, const ScoreParams& p) {
+    const uint32_t first = D == HALF_SPACES ? (p.half_spaces >> 16) + 1 : 9;
+    return state[SEEN] - min(state[SEEN], first);
+}
+
+// Events that the share of peaks counts, of so many that had a level.
+static __device__ __forceinline__ uint32_t trials_of(uint32_t levels) {
+    return levels < 0x40000 ? levels : 0x20000 + (levels & 0x1ffff);
+}
+
 // The share of peaks among all events.
-static __device__ __forceinline__ float share_of_peaks(const State& state) {
-    return (float(state[PEAKS]) + 0.5f) * inverse(float(state[TRIALS]) + 20.0f);
+static __device__ __forceinline__ float share_of_peaks(uint32_t peaks, uint32_t trials) {
+    return (float(peaks) + 0.5f) * inverse(float(trials) + 20.0f);
 }
 
 // Minus the logarithm of the probability of this excess or a larger one.
-static __device__ __forceinline__ float tail(const State& state, float excess) {
+static __device__ __forceinline__ float tail(const State& state, float excess, uint32_t trials) {
     const float n = float(state[PEAKS]);
     const float scale = inverse(n + 10.0f);
     const float mean = (state.get(EXCESS) * n + 5.0f) * scale;
@@ -241,10 +255,10 @@ static __device__ __forceinline__ float tail(const State& state, float excess) {
         const float per = inverse(xi);
         beyond = at >= 0.25f ? own_ln(at) * per : -1.3862944f * per + (y + 0.75f * per) * 4.0f;
     }
-    return beyond - own_ln(share_of_peaks(state));
+    return beyond - own_ln(share_of_peaks(state[PEAKS], trials));
 }
 
-static __device__ __forceinline__ void learn_peak(const State& state, float excess) {
+static __device__ __forceinline__ void learn_peak(const State& state, float excess, uint32_t trials) {
     const uint32_t peaks = state[PEAKS];
     const uint32_t compared = min(peaks, 8u);
     float sum = 0.0f;
@@ -262,42 +276,43 @@ static __device__ __forceinline__ void learn_peak(const State& state, float exce
     }
     state.put(RING + peaks % RING_PEAKS, excess);
     state[PEAKS] = peaks + 1;
-    const float odds = inverse(share_of_peaks(state)) - 1.0f;
+    const float odds = inverse(share_of_peaks(peaks + 1, trials)) - 1.0f;
     state.put(SLOPE, own_ln(odds) * (1.0f / 3.0f));
 }
 
-static __device__ __forceinline__ void learn(const State& state, float excess) {
-    const uint32_t trials = state[TRIALS] + 1;
-    state[TRIALS] = trials;
+static __device__ __forceinline__ void learn(const State& state, float excess, uint32_t trials) {
     if (excess > 0.0f) {
-        learn_peak(state, excess > 16.0f ? 16.0f : excess);
+        learn_peak(state, excess > 16.0f ? 16.0f : excess, trials);
     }
-    if (trials >= 0x40000) {
-        const uint32_t peaks = state[PEAKS];
-        state[PEAKS] = peaks >= 64 ? peaks / 2 : peaks;
-        state[TRIALS] = trials / 2;
+    if (trials >= 0x40000 && state[PEAKS] >= 64) {
+        state[PEAKS] /= 2;
     }
+}
+
+// How far a level lies from those before it, `count` of them, in deviations; it is then learnt.
+static __device__ __forceinline__ float standardise(const State& state, float level, float count) {
+    const float off = near_zero(level - state.get(LEVEL));
+    const float deviation = __fsqrt_rn(state.get(LEVEL + 1));
+    const float u = held(off * inverse(deviation + 1e-6f), 1e6f);
+    const float limit = 8.0f * deviation + 1e-3f;
+    const float age = (count + 1.0f) * (1.0f / 2048.0f);
+    const float share = 1.0f / 2048.0f * inverse(1.0f - own_exp(-(age > 16.0f ? 16.0f : age)));
+    const bool known = count >= 8.0f;
+    learn_spread(state, LEVEL, known ? held(off, limit) : off, share);
+    return known ? u : 0.0f;
 }
 
 // How surprising an event is; its flags are added to.
 template <Detector D>
 static __device__ __forceinline__ float decide(const State& state, const ScoreParams& p, const Distance& far,
                                                float level, uint32_t& flags) {
-    float off = near_zero(level - state.get(LEVEL + 1));
-    const float weight = state.get(LEVEL);
-    float u = 0.0f;
-    if (weight >= 8.0f) {
-        const float deviation = __fsqrt_rn(state.get(LEVEL + 2) * inverse(weight));
-        u = held(off * inverse(deviation + 1e-6f), 1e6f);
-        off = held(off, 8.0f * deviation + 1e-3f);
-    }
-    add(state, LEVEL, off, 0.99951171875f);
+    const float u = standardise(state, level, float(levels_of<D>(state, p)));
     const float excess = u - 3.0f;
     float surprise = state.get(SLOPE) * u;
     const bool peak = excess > 0.0f;
     bool candidate = false;
     if (peak) {
-        surprise = tail(state, excess);
+        surprise = tail(state, excess, trials_of(levels_of<D>(state, p)));
         if (D != DISTANCES) {
             surprise = 0.5f * (surprise + 4.6f * level);
         }
@@ -319,7 +334,7 @@ static __device__ __forceinline__ float decide(const State& state, const ScorePa
         state.put(REST, p.rest);
         state.put(PEAK, surprise);
     }
-    learn(state, excess);
+    learn(state, excess, trials_of(levels_of<D>(state, p)) + 1);
     return surprise;
 }
 
@@ -385,7 +400,10 @@ static __device__ __forceinline__ void step(const State& state, const ScoreParam
     const Decays decays{eighth(middle), middle, longest};
     Distance far{-1.0f, 0.0f, 0.0f, 0.0f};
     uint32_t flags = MISSING;
-    float value = 0.0f;
+    // Written as soon as it is known, which saves registers.
+    out[row + 6] = 0;
+    out[row + 7] = 0;
+    out[row + 8] = 0;
     uint32_t most = 0;
     const uint32_t forest = (TRACKS + (p.values - 1) * TRACK + 15) / 16 * 16;
     Isolation apart{-1.0f, 0.0f};
@@ -419,7 +437,9 @@ static __device__ __forceinline__ void step(const State& state, const ScoreParam
         }
         if (further) {
             far = found;
-            value = x;
+            out[row + 6] = bits_of(x);
+            out[row + 7] = bits_of(far.expected);
+            out[row + 8] = bits_of(far.variance);
             most = i;
         }
         flags &= ~MISSING;
@@ -427,7 +447,7 @@ static __device__ __forceinline__ void step(const State& state, const ScoreParam
     float surprise = 0.0f;
     if ((flags & MISSING) == 0) {
         flags |= most << 8;
-        const uint32_t seen = state[SEEN] + (state[SEEN] == 0xffffffffu ? 0 : 1);
+        const uint32_t seen = state[SEEN] == 0xffffffffu ? 0xfffe0000u : state[SEEN] + 1;
         state[SEEN] = seen;
         const bool few = D == DISTANCES && state[PEAKS] < 10 && seen / 4 <= p.warm;
         bool known = seen > 8;
@@ -452,9 +472,6 @@ static __device__ __forceinline__ void step(const State& state, const ScoreParam
     flags |= uint32_t(apart.coarse * 65535.0f) << 16;
     out[row + 4] = flags;
     out[row + 5] = bits_of(surprise);
-    out[row + 6] = bits_of(value);
-    out[row + 7] = bits_of(far.expected);
-    out[row + 8] = bits_of(far.variance);
     out[row + 9] = state[SEEN];
 }
 

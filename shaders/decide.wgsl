@@ -1,12 +1,17 @@
 // From distances to probabilities and alerts. Twin of src/ops/decide.rs, part of scores.wgsl.
 
+// Events that the share of peaks counts, of so many that had a level.
+fn trials_of(levels: u32) -> u32 {
+    return select(0x20000u + (levels & 0x1ffffu), levels, levels < 0x40000u);
+}
+
 // The share of peaks among all events.
-fn share_of_peaks(state: u32) -> f32 {
-    return mul(f32(states[state + PEAKS]) + 0.5, inverse(f32(states[state + TRIALS]) + 20.0));
+fn share_of_peaks(peaks: u32, trials: u32) -> f32 {
+    return mul(f32(peaks) + 0.5, inverse(f32(trials) + 20.0));
 }
 
 // Minus the logarithm of the probability of this excess or a larger one.
-fn tail(state: u32, excess: f32) -> f32 {
+fn tail(state: u32, excess: f32, trials: u32) -> f32 {
     let n = f32(states[state + PEAKS]);
     let scale = inverse(n + 10.0);
     let mean = mul(mul(state_of(state + EXCESS), n) + 5.0, scale);
@@ -29,10 +34,10 @@ fn tail(state: u32, excess: f32) -> f32 {
             beyond = mul(-1.3862944, per) + mul(y + mul(0.75, per), 4.0);
         }
     }
-    return rounded(beyond) - own_ln(share_of_peaks(state));
+    return rounded(beyond) - own_ln(share_of_peaks(states[state + PEAKS], trials));
 }
 
-fn learn_peak(state: u32, excess: f32) {
+fn learn_peak(state: u32, excess: f32, trials: u32) {
     let peaks = states[state + PEAKS];
     let compared = min(peaks, 8u);
     var sum = 0.0;
@@ -51,20 +56,30 @@ fn learn_peak(state: u32, excess: f32) {
     }
     put(state + RING + peaks % RING_PEAKS, excess);
     states[state + PEAKS] = peaks + 1u;
-    let odds = inverse(share_of_peaks(state)) - 1.0;
+    let odds = inverse(share_of_peaks(peaks + 1u, trials)) - 1.0;
     put(state + SLOPE, mul(own_ln(odds), 1.0 / 3.0));
 }
 
-fn learn(state: u32, excess: f32) {
-    states[state + TRIALS] += 1u;
+fn learn(state: u32, excess: f32, trials: u32) {
     if (excess > 0.0) {
-        learn_peak(state, select(excess, 16.0, excess > 16.0));
+        learn_peak(state, select(excess, 16.0, excess > 16.0), trials);
     }
-    if (states[state + TRIALS] >= 0x40000u) {
-        let peaks = states[state + PEAKS];
-        states[state + PEAKS] = select(peaks, peaks / 2u, peaks >= 64u);
-        states[state + TRIALS] /= 2u;
+    if (trials >= 0x40000u && states[state + PEAKS] >= 64u) {
+        states[state + PEAKS] /= 2u;
     }
+}
+
+// How far a level lies from those before it, in deviations; it is then learnt.
+fn standardise(at: u32, level: f32, count: f32) -> f32 {
+    let off = near_zero(rounded(level - state_of(at)));
+    let deviation = rounded(sqrt(state_of(at + 1u)));
+    let u = held(mul(off, inverse(deviation + 1e-6)), 1e6);
+    let limit = mul(8.0, deviation) + 1e-3;
+    let age = min(mul(count + 1.0, 1.0 / 2048.0), 16.0);
+    let share = mul(1.0 / 2048.0, inverse(1.0 - own_exp(-age)));
+    let known = count >= 8.0;
+    learn_spread(at, select(off, held(off, limit), known), share);
+    return select(0.0, u, known);
 }
 
 struct Decision {
@@ -72,23 +87,15 @@ struct Decision {
     flags: u32,
 }
 
-fn decide(state: u32, far: Distance, level: f32, given: u32) -> Decision {
+fn decide(state: u32, far: Distance, level: f32, levels: u32, given: u32) -> Decision {
     var flags = given;
-    var off = near_zero(rounded(level - state_of(state + LEVEL + 1u)));
-    let weight = state_of(state + LEVEL);
-    var u = 0.0;
-    if (weight >= 8.0) {
-        let deviation = rounded(sqrt(mul(state_of(state + LEVEL + 2u), inverse(weight))));
-        u = held(mul(off, inverse(deviation + 1e-6)), 1e6);
-        off = held(off, mul(8.0, deviation) + 1e-3);
-    }
-    add(state + LEVEL, off, 0.99951171875);
+    let u = standardise(state + LEVEL, level, f32(levels));
     let excess = rounded(u - 3.0);
     var surprise = mul(state_of(state + SLOPE), u);
     let peak = excess > 0.0;
     var candidate = false;
     if (peak) {
-        surprise = tail(state, excess);
+        surprise = tail(state, excess, trials_of(levels));
         if (FORESTS || HALF_SPACES) {
             surprise = mul(0.5, rounded(surprise) + mul(4.6, level));
         }
@@ -110,6 +117,6 @@ fn decide(state: u32, far: Distance, level: f32, given: u32) -> Decision {
         put(state + REST, p.rest);
         put(state + PEAK, surprise);
     }
-    learn(state, excess);
+    learn(state, excess, trials_of(levels) + 1u);
     return Decision(surprise, flags);
 }

@@ -25,7 +25,7 @@ fn real(n: u32) -> f32 {
 
 // Where a number `off` the origin of the track at `own` lies, by the track's longest horizon.
 fn place_of(own: u32, off: f32) -> u32 {
-    let deviation = rounded(sqrt(mul(state_of(own + 9u), inverse(state_of(own + 7u)))));
+    let deviation = rounded(sqrt(state_of(own + 9u)));
     let z = held(mul(rounded(off - state_of(own + 8u)), inverse(deviation + 1e-12)), 1e6);
     let size = select(z, -z, z < 0.0);
     return u32(mul(mul(z, inverse(4.0 + size)), 32767.0) + 32768.0);

@@ -2,7 +2,7 @@
 // mass.wgsl), or without: what the kernels that score share. Twin of src/ops/score.rs with ewma.rs and math.rs.
 //
 // A thread takes a key and walks its events in order: per event 4 bytes of order, its time and values, 40 bytes of row;
-// per key 96 bytes of state read and written, and 160 more for peaks. The busiest key of a batch bounds it.
+// per key 64 bytes of state read and written, 16 read, and 160 more for peaks. The busiest key of a batch bounds it.
 // The order of float operations is that of the Rust source; no built-in but inverse and square root.
 
 struct ScoreParams {
@@ -50,18 +50,17 @@ const SEGMENT: u32 = 2u;
 const SEEN: u32 = 0u;
 const TIME: u32 = 1u;
 const SPACING: u32 = 3u;
-const REST: u32 = 4u;
-const PEAK: u32 = 5u;
-const TRACK_FIRST: u32 = 6u;
-const LEVEL: u32 = 16u;
-const TRIALS: u32 = 19u;
-const PEAKS: u32 = 20u;
-const EXCESS: u32 = 21u;
-const LEAST: u32 = 22u;
-const SLOPE: u32 = 23u;
-const RING: u32 = 24u;
+const TRACK_FIRST: u32 = 4u;
+const LEVEL: u32 = 14u;
+const REST: u32 = 16u;
+const PEAK: u32 = 17u;
+const PEAKS: u32 = 18u;
+const SLOPE: u32 = 19u;
+const EXCESS: u32 = 20u;
+const LEAST: u32 = 21u;
+const RING: u32 = 22u;
 const RING_PEAKS: u32 = 32u;
-const TRACKS: u32 = 56u;
+const TRACKS: u32 = 54u;
 const TRACK: u32 = 10u;
 const ROW: u32 = 10u;
 const OUT_SCORED: u32 = 5u;
@@ -159,13 +158,13 @@ fn eighth(x: f32) -> f32 {
     return positive(mul(b, b));
 }
 
-// Adds a distance to weight, mean and squares.
-fn add(at: u32, off: f32, decay: f32) {
-    let w = mul(state_of(at), decay) + 1.0;
-    let step = mul(off, inverse(w));
-    put(at, w);
-    put(at + 1u, state_of(at + 1u) + step);
-    put(at + 2u, positive(mul(state_of(at + 2u), decay) + mul(off, off - step)));
+// Mean and variance at `at` learn what lies `off` from the mean, with this share of the whole.
+fn learn_spread(at: u32, off: f32, share: f32) {
+    let step = mul(off, share);
+    let variance = state_of(at + 1u);
+    let square = mul(off, rounded(off - step));
+    put(at, state_of(at) + step);
+    put(at + 1u, positive(variance + mul(rounded(square - variance), share)));
 }
 
 // The distance of a value, which is then learnt.
@@ -180,9 +179,8 @@ fn distance(at: u32, value: f32, decays: vec3<f32>) -> Distance {
         let h = at + 1u + 3u * i;
         let w = state_of(h);
         let m = state_of(h + 1u);
-        let s = state_of(h + 2u);
+        let variance = state_of(h + 2u);
         var off = near_zero(rounded(x - m));
-        let variance = mul(s, inverse(select(w, 1.0, w < 1.0)));
         let square = mul(off, off);
         let least = variance + 1e-24;
         var z2 = 0.0;
@@ -196,10 +194,12 @@ fn distance(at: u32, value: f32, decays: vec3<f32>) -> Distance {
         if (z2 > far.z2) {
             far = Distance(z2, off, origin + m, variance);
         }
-        if (z2 > 64.0 && s > 0.0 && w >= 16.0) {
+        if (z2 > 64.0 && variance > 0.0 && w >= 16.0) {
             off = held(off, mul(8.0, sqrt(variance)));
         }
-        add(h, off, decays[i]);
+        let weight = mul(w, decays[i]) + 1.0;
+        put(h, weight);
+        learn_spread(h + 1u, off, inverse(weight));
     }
     return far;
 }
@@ -289,6 +289,8 @@ fn put_row(row: u32, event: u32, time: vec2<u32>, flags: u32, surprise: f32, val
 // What the detector makes of an event.
 struct Level {
     known: bool,
+    // Those before it.
+    levels: u32,
     level: f32,
     dense: f32,
 }
@@ -296,12 +298,13 @@ struct Level {
 fn level_of(z2: f32, apart: Isolation, seen: u32, spaces: u32) -> Level {
     if (HALF_SPACES) {
         let mass = mass_of(spaces);
-        return Level(mass.known, mass.level, mass.rarity);
+        return Level(mass.known, seen - min(seen, (p.half_spaces >> 16u) + 1u), mass.level, mass.rarity);
     }
+    let levels = seen - min(seen, 9u);
     if (FORESTS) {
-        return Level(seen > 8u, mul(apart.fine, f32(firstTrailingBit(p.forest))), apart.coarse);
+        return Level(seen > 8u, levels, mul(apart.fine, f32(firstTrailingBit(p.forest))), apart.coarse);
     }
-    return Level(seen > 8u, own_ln(1.0 + mul(z2, 0.2)), 0.0);
+    return Level(seen > 8u, levels, own_ln(1.0 + mul(z2, 0.2)), 0.0);
 }
 
 // Scores one event and learns it; its row begins at `row`, what it had learnt at `state`.
@@ -351,7 +354,7 @@ fn step_event(state: u32, event: u32, row: u32) {
     if ((flags & MISSING) == 0u) {
         flags |= most << 8u;
         var seen = states[state + SEEN];
-        seen += select(1u, 0u, seen == 0xffffffffu);
+        seen = select(seen + 1u, 0xfffe0000u, seen == 0xffffffffu);
         states[state + SEEN] = seen;
         let weight = state_of(state + track(most) + 4u);
         let few = !FORESTS && !HALF_SPACES && states[state + PEAKS] < 10u && seen / 4u <= p.warm;
@@ -361,7 +364,7 @@ fn step_event(state: u32, event: u32, row: u32) {
             flags |= WARMING;
         }
         if (judged.known) {
-            let decision = decide(state, far, judged.level, flags);
+            let decision = decide(state, far, judged.level, judged.levels, flags);
             surprise = decision.surprise;
             flags = decision.flags;
         } else {

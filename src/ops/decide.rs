@@ -4,7 +4,9 @@
 //!
 //! 1. **Level**: `l = ln(1 + z2 / 5)`. Squares make Gaussian tails exponential, the logarithm tames heavy ones. With
 //!    forests it is that of `ops::forest` instead, with half-space trees that of `ops::half_space`.
-//! 2. **Standardiser**: `u = (l - m) / sd` by the key's own mean and deviation of the level, over 2048 events.
+//! 2. **Standardiser**: `u = (l - m) / sd` by the key's own mean and deviation of the level, over 2048 events. The
+//!    `n`-th level has a share of `1 / (2048 (1 - exp(-n / 2048)))` in them: that of the latest among all when each
+//!    event is forgotten at that rate.
 //! 3. **Tail**: an event with `u > 3` is a *peak*. Excesses of peaks over 3 follow a generalised Pareto distribution
 //!    (Pickands 1975; SPOT, Siffer et al. 2017), fitted by probability-weighted moments (Hosking and Wallis 1987):
 //!    `a0 = E[y]` is their mean, `a1 = E[min(y, y')] / 2` that of the lesser of two peaks. Each peak is compared with
@@ -24,13 +26,16 @@
 //! 6. **Rest**: after an alert, candidates count as its repetitions for the rest period, unless their surprise is a
 //!    fifth larger than that of the alert.
 //!
-//! Then level and peak are learnt. Counts are halved at 2^18 events, so that the tail follows a slow change.
+//! Then level and peak are learnt. The share of peaks is one among *trials*, the events that had a level. There are
+//! 2^18 at most: both counts are halved then, so that the tail follows a slow change. So trials follow from the number
+//! of events seen, and are kept nowhere.
 
-use super::ewma::{self, add, held, near_zero};
-use super::math::{inverse, ln};
+use super::ewma::{Spread, held, near_zero};
+use super::math::{exp, inverse, ln};
+use super::number::Number;
 use super::score::{
-    AGAIN, ALERT, EXCESS, LEAST, LEVEL, PEAK, PEAKS, REST, RESTING, RING, RULED_OUT, SLOPE,
-    ScoreParams, TRIALS, USUAL, WARMING,
+    AGAIN, ALERT, EXCESS, LEAST, PEAK, PEAKS, REST, RESTING, RING, RULED_OUT, SLOPE, ScoreParams,
+    USUAL, WARMING,
 };
 
 /// Standard deviations of the level from which an event is a peak.
@@ -47,56 +52,89 @@ const EXCESS_MAX: f32 = 16.0;
 pub const TRIALS_MAX: u32 = 1 << 18;
 /// The surprise by chance of a level of one, of forests and half-space trees.
 const BY_CHANCE: f32 = 4.6;
-/// Remains of the level's past after an event: 1 - 1/2048.
-const MEMORY: f32 = 1.0 - 1.0 / 2048.0;
+/// The share of an event in mean and deviation of the level, after many.
+const SHARE: f32 = 1.0 / 2048.0;
+/// Levels before the first that is judged by them.
+const LEVELS_FIRST: f32 = 8.0;
 
 #[inline(always)]
 fn get(state: &[u32], at: usize) -> f32 {
     f32::from_bits(state[at])
 }
 
+/// Events that the share of peaks counts, of so many that had a level.
+#[inline(always)]
+pub(super) const fn trials(levels: u32) -> u32 {
+    const HALF: u32 = TRIALS_MAX / 2;
+    if levels < TRIALS_MAX { levels } else { HALF + levels % HALF }
+}
+
 /// The share of peaks among all events, one in forty before there were any.
 #[inline(always)]
-fn share(state: &[u32]) -> f32 {
-    (state[PEAKS] as f32 + 0.5) * inverse(state[TRIALS] as f32 + 20.0)
+fn share(peaks: u32, trials: u32) -> f32 {
+    (peaks as f32 + 0.5) * inverse(trials as f32 + 20.0)
 }
 
 /// The slope of the logistic curve before there was a peak: ln(39) / 3.
 pub const SLOPE_FIRST: f32 = 1.221_187_2;
 
-/// How surprising an event is, as minus the logarithm of a probability for a peak, else as the exponent of the
-/// logistic curve; with its flags.
+/// What is decided about.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Judged {
+    /// The level.
+    pub(super) level: f32,
+    /// How far it lies from those before it, in deviations.
+    pub(super) u: f32,
+    /// How far the value lies from what was expected.
+    pub(super) off: f32,
+    /// What was expected.
+    pub(super) expected: f32,
+}
+
+/// The level of a distance.
 #[inline(always)]
-pub fn decide(
+pub(super) fn level<N: Number>(z2: N) -> N {
+    ln(N::from(1.0) + z2 * N::from(0.2))
+}
+
+/// How far a level lies from those before it, `count` of them, in deviations; it is then learnt.
+#[inline(always)]
+pub(super) fn standardise<N: Number>(past: &mut Spread<N>, level: N, count: N) -> N {
+    let k = N::from;
+    let off = near_zero(level - past.mean);
+    let deviation = past.variance.sqrt();
+    let u = held(off * inverse(deviation + k(1e-6)), k(1e6));
+    let known = count.at_least(k(LEVELS_FIRST));
+    let limit = k(8.0) * deviation + k(1e-3);
+    let age = ((count + k(1.0)) * k(SHARE)).up_to(k(16.0));
+    let share = k(SHARE) * inverse(k(1.0) - exp(-age));
+    past.learn(N::pick(known, held(off, limit), off), share);
+    N::pick(known, u, k(0.0))
+}
+
+/// How surprising an event is whose level lies `u` deviations off, as minus the logarithm of a probability for a peak,
+/// else as the exponent of the logistic curve; with its flags. `levels` of its key came before.
+#[inline(always)]
+pub(super) fn decide(
     state: &mut [u32],
     p: &ScoreParams,
-    far: &ewma::Distance,
-    level: f32,
+    event: &Judged,
+    levels: u32,
     flags: u32,
 ) -> (f32, u32) {
     let mut flags = flags;
-    let mut off = near_zero(level - get(state, LEVEL + 1));
-    let weight = get(state, LEVEL);
-    let mut u = 0.0;
-    if weight >= ewma::READY {
-        let deviation = (get(state, LEVEL + 2) * inverse(weight)).sqrt();
-        u = held(off * inverse(deviation + 1e-6), 1e6);
-        off = held(off, 8.0 * deviation + 1e-3);
-    }
-    add(state, LEVEL, off, MEMORY);
-    let excess = u - THRESHOLD;
-    let mut surprise = get(state, SLOPE) * u;
+    let excess = event.u - THRESHOLD;
+    let mut surprise = get(state, SLOPE) * event.u;
     let peak = excess > 0.0;
     let mut candidate = false;
     if peak {
-        surprise = tail(state, excess);
+        surprise = tail(state, excess, trials(levels));
         if p.forest > 0 || p.half_spaces > 0 {
-            surprise = 0.5 * (surprise + BY_CHANCE * level);
+            surprise = 0.5 * (surprise + BY_CHANCE * event.level);
         }
         candidate = surprise > p.asked;
-        let distance = if far.off < 0.0 { -far.off } else { far.off };
-        let expected = if far.expected < 0.0 { -far.expected } else { far.expected };
-        let watched = p.sides & if far.off > 0.0 { 1 } else { 2 };
+        let (distance, expected) = (event.off.abs(), event.expected.abs());
+        let watched = p.sides & if event.off > 0.0 { 1 } else { 2 };
         if candidate && (watched == 0 || distance < p.least || distance < p.least_share * expected)
         {
             flags |= RULED_OUT;
@@ -112,13 +150,13 @@ pub fn decide(
         state[REST] = p.rest.to_bits();
         state[PEAK] = surprise.to_bits();
     }
-    learn(state, excess);
+    learn(state, excess, trials(levels) + 1);
     (surprise, flags)
 }
 
 /// Minus the logarithm of the probability of this excess or a larger one.
 #[inline(always)]
-fn tail(state: &[u32], excess: f32) -> f32 {
+fn tail(state: &[u32], excess: f32, trials: u32) -> f32 {
     let n = state[PEAKS] as f32;
     let scale = inverse(n + PRIOR as f32);
     let mean = (get(state, EXCESS) * n + 5.0) * scale;
@@ -139,24 +177,21 @@ fn tail(state: &[u32], excess: f32) -> f32 {
         beyond =
             if at >= 0.25 { ln(at) * per } else { -1.386_294_4 * per + (y + 0.75 * per) * 4.0 };
     }
-    beyond - ln(share(state))
+    beyond - ln(share(state[PEAKS], trials))
 }
 
 #[inline(always)]
-fn learn(state: &mut [u32], excess: f32) {
-    state[TRIALS] += 1;
+fn learn(state: &mut [u32], excess: f32, trials: u32) {
     if excess > 0.0 {
-        learn_peak(state, if excess > EXCESS_MAX { EXCESS_MAX } else { excess });
+        learn_peak(state, if excess > EXCESS_MAX { EXCESS_MAX } else { excess }, trials);
     }
-    if state[TRIALS] >= TRIALS_MAX {
-        // Never so few peaks that the ring were looked at as if it were not full.
-        let peaks = state[PEAKS];
-        state[PEAKS] = if peaks >= 64 { peaks / 2 } else { peaks };
-        state[TRIALS] /= 2;
+    // Never so few peaks that the ring were looked at as if it were not full.
+    if trials >= TRIALS_MAX && state[PEAKS] >= 64 {
+        state[PEAKS] /= 2;
     }
 }
 
-fn learn_peak(state: &mut [u32], excess: f32) {
+fn learn_peak(state: &mut [u32], excess: f32, trials: u32) {
     let peaks = state[PEAKS];
     let compared = if peaks < COMPARED { peaks } else { COMPARED };
     let mut sum = 0.0;
@@ -175,6 +210,6 @@ fn learn_peak(state: &mut [u32], excess: f32) {
     }
     state[RING + (peaks % RING_PEAKS) as usize] = excess.to_bits();
     state[PEAKS] = peaks + 1;
-    let odds = inverse(share(state)) - 1.0;
+    let odds = inverse(share(peaks + 1, trials)) - 1.0;
     state[SLOPE] = (ln(odds) * (1.0 / THRESHOLD)).to_bits();
 }

@@ -29,7 +29,8 @@
 
 use super::ewma::near_zero;
 use super::math::{inverse, ln};
-use super::score::{BINDS, ScoreParams, score_with_forests, scores_wgsl};
+use super::score::{BINDS, ScoreParams, scores_wgsl};
+use super::walk::score_with_forests;
 use crate::base::limits::word;
 use crate::plan::Kernel;
 

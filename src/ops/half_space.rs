@@ -29,7 +29,8 @@
 
 use super::ewma::held;
 use super::math::{inverse, ln};
-use super::score::{BINDS, ScoreParams, score_with_half_spaces, scores_wgsl};
+use super::score::{BINDS, ScoreParams, scores_wgsl};
+use super::walk::score_with_half_spaces;
 use crate::base::limits::VALUES_MAX;
 use crate::plan::Kernel;
 use std::array::from_fn;

@@ -334,19 +334,30 @@ fn dense(args: Args<'_>) {
     let keys = head[batch::DENSE_KEYS];
     out[0] += OUT_FIXED_WORDS;
     out[OUT_KEYS] = keys;
+    let side_by_side = p.filtered == 0 && p.key_words == 1 && simd::available();
     for chunk in batch::chunks(head) {
         let words = batch::event_words(events, &chunk, stride);
         let ids = &mut ids[chunk.first as usize..][..chunk.events as usize];
-        for (i, (event, id)) in words.chunks_exact(stride).zip(ids.iter_mut()).enumerate() {
-            if p.filtered != 0 && *id == DROPPED {
-                continue;
+        let mut done = 0;
+        while done < ids.len() {
+            if side_by_side {
+                done +=
+                    simd::below(&words[done * stride..], stride, key_word, keys, &mut ids[done..]);
             }
-            let low = if p.key_words == 0 { 0 } else { event[key_word] };
-            let high = if p.key_words == 2 { event[key_word + 1] } else { 0 };
-            *id = if high == 0 && low < keys { low } else { ASIDE };
-            if *id == ASIDE {
-                set_aside(out, chunk.first + u32::try_from(i).expect("a chunk's events fit"));
+            let to = if side_by_side { ids.len().min(done + simd::TOGETHER) } else { ids.len() };
+            for i in done..to {
+                if p.filtered != 0 && ids[i] == DROPPED {
+                    continue;
+                }
+                let event = &words[i * stride..][..stride];
+                let low = if p.key_words == 0 { 0 } else { event[key_word] };
+                let high = if p.key_words == 2 { event[key_word + 1] } else { 0 };
+                ids[i] = if high == 0 && low < keys { low } else { ASIDE };
+                if ids[i] == ASIDE {
+                    set_aside(out, chunk.first + u32::try_from(i).expect("a chunk's events fit"));
+                }
             }
+            done = to;
         }
     }
 }

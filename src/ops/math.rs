@@ -5,51 +5,51 @@
 //! tested over all magnitudes: 2 ulp, near 1 that of the logarithm's argument. Arguments are in range, so that no
 //! infinity, no NaN and no subnormal number comes up: devices treat those differently.
 
+use super::number::Number;
+
 /// The natural logarithm of a positive normal number.
 #[inline(always)]
-pub fn ln(x: f32) -> f32 {
-    // x = m * 2^e with m from sqrt(1/2) to sqrt(2).
-    let bits = x.to_bits().wrapping_sub(0x3F35_04F3);
-    let e = (bits.cast_signed() >> 23) as f32;
-    let m = f32::from_bits((bits & 0x007F_FFFF).wrapping_add(0x3F35_04F3));
-    let f = m - 1.0;
+pub(super) fn ln<N: Number>(x: N) -> N {
+    let k = N::from;
+    let (m, e) = x.split();
+    let f = m - k(1.0);
     let z = f * f;
-    let mut y = 7.037_683_6e-2 * f - 1.151_461e-1;
-    y = y * f + 1.167_699_9e-1;
-    y = y * f - 1.242_014_1e-1;
-    y = y * f + 1.424_932_3e-1;
-    y = y * f - 1.666_805_8e-1;
-    y = y * f + 2.000_071_5e-1;
-    y = y * f - 2.499_999_4e-1;
-    y = y * f + 3.333_333e-1;
+    let mut y = k(7.037_683_6e-2) * f - k(1.151_461e-1);
+    y = y * f + k(1.167_699_9e-1);
+    y = y * f - k(1.242_014_1e-1);
+    y = y * f + k(1.424_932_3e-1);
+    y = y * f - k(1.666_805_8e-1);
+    y = y * f + k(2.000_071_5e-1);
+    y = y * f - k(2.499_999_4e-1);
+    y = y * f + k(3.333_333e-1);
     y = y * f * z;
-    y += e * -2.121_944_4e-4;
-    y += z * -0.5;
-    f + y + e * 0.693_359_4
+    y = y + e * k(-2.121_944_4e-4);
+    y = y + z * k(-0.5);
+    f + y + e * k(0.693_359_4)
 }
 
 /// `e` to the power of a number from -87 to 0.
 #[inline(always)]
-pub fn exp(x: f32) -> f32 {
+pub(super) fn exp<N: Number>(x: N) -> N {
+    let k = N::from;
     // x = n ln 2 + r, with n counted from -126 so that what is cut off to a whole number is positive.
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "from 0 to 127")]
-    let n = (x * std::f32::consts::LOG2_E + 126.5) as u32;
-    let k = n as f32 - 126.0;
-    let r = x - k * 0.693_359_4 - k * -2.121_944_4e-4;
+    let (n, power) = (x * k(std::f32::consts::LOG2_E) + k(126.5)).whole();
+    let n = n - k(126.0);
+    let r = x - n * k(0.693_359_4) - n * k(-2.121_944_4e-4);
     let z = r * r;
-    let mut y = 1.987_569_1e-4 * r + 1.398_2e-3;
-    y = y * r + 8.333_452e-3;
-    y = y * r + 4.166_579_6e-2;
-    y = y * r + 1.666_666_6e-1;
-    y = y * r + 5e-1;
-    y = y * z + r + 1.0;
-    y * f32::from_bits((n + 1) << 23)
+    let mut y = k(1.987_569_1e-4) * r + k(1.398_2e-3);
+    y = y * r + k(8.333_452e-3);
+    y = y * r + k(4.166_579_6e-2);
+    y = y * r + k(1.666_666_6e-1);
+    y = y * r + k(5e-1);
+    y = y * z + r + k(1.0);
+    y * power
 }
 
 /// One by `x`, which is not 0. Quotients are products with this, because devices divide differently.
 #[inline(always)]
-pub fn inverse(x: f32) -> f32 {
-    1.0 / x
+pub(super) fn inverse<N: Number>(x: N) -> N {
+    x.inverse()
 }
 
 /// A whole number of ticks, rounded.

@@ -33,6 +33,7 @@ pub mod keys;
 pub mod low;
 pub mod math;
 pub mod merge;
+mod number;
 pub mod page;
 pub mod pool;
 pub mod row;
@@ -40,6 +41,7 @@ pub mod score;
 pub(crate) mod simd;
 pub mod state;
 pub mod tokens;
+mod walk;
 
 use crate::plan::Kernel;
 

@@ -7,9 +7,9 @@
 //! (`ops::half_space`) all values are one point, and the largest distance only says which of them stands out. An event
 //! without a number is *missing*: it moves the clock and nothing else. One row comes out for each event that has an id.
 //!
-//! State lies in the rows of the slot that all events go to (`ops::page`), `state_words` for each key. Two lines of 64
-//! bytes are touched for every event of a query with one value: the detector's (clock, rest, the first value's track)
-//! and half of the next (level, counts); what follows only by peaks.
+//! State lies in the rows of the slot that all events go to (`ops::page`), `state_words` for each key. Of a query with
+//! one value every event changes one line of 64 bytes (clock, the first value's track, level) and reads four words of
+//! the next (rest, peaks); what follows is touched by peaks and alerts alone.
 //!
 //! A serial device walks the batch as it is. A parallel one needs the events grouped (`ops::group`): a thread takes a
 //! key and walks its events, so a batch takes as long as its busiest key. Rows come in the order of the walk.
@@ -17,19 +17,19 @@
 //! Cost per event: its time and values, 8 bytes of order, the state read and written once per key and batch on a
 //! parallel device, 40 bytes of row. About 200 operations.
 
-use super::batch::{self, ASIDE, OUT_ASIDE, OUT_FIXED};
-use super::decide::{self, PRIOR, RING_PEAKS, SLOPE_FIRST};
-use super::ewma::{self, Distance, TRACK, VALUE_MAX, held, near_zero};
+use super::batch;
+use super::decide::{self, Judged, PRIOR, RING_PEAKS, SLOPE_FIRST, TRIALS_MAX};
+use super::ewma::{self, Distance, Spread, TRACK, Track, VALUE_MAX, held, near_zero};
 use super::forest::{self, Isolation};
 use super::group::{GROUPED, LIST, SEGMENT, SEGMENTS};
 use super::half_space::{self, Cuts, HalfSpaces};
-use super::math::{inverse, ln, ticks};
-use super::page::{Page, Slot, slot_map};
+use super::math::{inverse, ticks};
+use super::number::{Mask, Number};
 use super::row::Kind;
-use super::simd;
+use super::walk;
 use crate::base::limits::{VALUES_MAX, word};
 use crate::params;
-use crate::plan::{Access, Args, Bind, Kernel};
+use crate::plan::{Access, Bind, Kernel};
 
 /// The source of a shader that scores.
 macro_rules! scores_wgsl {
@@ -109,7 +109,7 @@ pub static SCORE: Kernel = Kernel {
     events: true,
     binds: BINDS,
     wgsl: scores_wgsl!("score.wgsl"),
-    cpu: score,
+    cpu: walk::score,
 };
 
 /// What the kernels that score bind.
@@ -121,32 +121,30 @@ pub(super) const BINDS: &[Bind] = &[
     Bind { name: "out", access: Access::Write },
 ];
 
-/// State: events with a number seen.
+/// State: events with a number seen; from 2^32 on it goes back by 2^17 each time, as trials do (`ops::decide`).
 pub const SEEN: usize = 0;
 /// State: the latest time, low word first.
 pub const TIME: usize = 1;
 /// State: the usual gap between two events, in ticks.
 pub const SPACING: usize = 3;
-/// State: spacings that alerts still rest.
-pub const REST: usize = 4;
-/// State: the surprise of the latest alert.
-pub const PEAK: usize = 5;
 /// State: the first value's track.
-pub const TRACK_FIRST: usize = 6;
-/// State: weight, mean and squares of the level.
-pub const LEVEL: usize = 16;
-/// State: events that the share of peaks counts.
-pub const TRIALS: usize = 19;
-/// State: peaks among them.
-pub const PEAKS: usize = 20;
-/// State: mean excess of peaks.
-pub const EXCESS: usize = 21;
-/// State: mean of half the lesser excess of two.
-pub const LEAST: usize = 22;
+pub const TRACK_FIRST: usize = 4;
+/// State: mean and variance of the level.
+pub const LEVEL: usize = 14;
+/// State: spacings that alerts still rest.
+pub const REST: usize = 16;
+/// State: the surprise of the latest alert.
+pub const PEAK: usize = 17;
+/// State: peaks that the share of peaks counts.
+pub const PEAKS: usize = 18;
 /// State: slope of the logistic curve.
-pub const SLOPE: usize = 23;
+pub const SLOPE: usize = 19;
+/// State: mean excess of peaks.
+pub const EXCESS: usize = 20;
+/// State: mean of half the lesser excess of two.
+pub const LEAST: usize = 21;
 /// State: excesses of the latest peaks.
-pub const RING: usize = 24;
+pub const RING: usize = 22;
 /// State: tracks of further values.
 pub const TRACKS: usize = RING + RING_PEAKS as usize;
 
@@ -196,10 +194,10 @@ pub const ISOLATION_SHIFT: u32 = 16;
 pub const AGAIN: f32 = 1.2;
 /// Spacings that a gap counts for, at most.
 const STEPS_MAX: f32 = 4096.0;
-/// Events ahead of the one being scored whose states are fetched.
-const AHEAD: usize = 12;
+/// What follows upon the highest number of events seen.
+const SEEN_AGAIN: u32 = u32::MAX - TRIALS_MAX / 2 + 1;
 /// Events that a key needs before it has a level.
-const LEVEL_FIRST: u32 = 8;
+pub(super) const LEVEL_FIRST: u32 = 8;
 
 /// Two values' words and kinds as one parameter: 12 bits of word, 4 of kind.
 pub fn packed(values: [Option<(usize, Kind)>; 2]) -> u32 {
@@ -210,7 +208,7 @@ pub fn packed(values: [Option<(usize, Kind)>; 2]) -> u32 {
 impl ScoreParams {
     /// The word and kind of a value.
     #[inline(always)]
-    fn value(&self, i: usize) -> (usize, Kind) {
+    pub(super) fn value(&self, i: usize) -> (usize, Kind) {
         let pairs = [self.values01, self.values23, self.values45, self.values67];
         let packed = pairs[i / 2] >> (16 * (i % 2));
         ((packed & 0xFFF) as usize, Kind::from_u32(packed >> 12 & 15))
@@ -230,33 +228,52 @@ fn number(kind: Kind, word: u32) -> Option<f32> {
     Some(f32::from_bits(if bits & 0x7F80_0000 == 0 { 0 } else { bits }))
 }
 
+/// Moves a key's clock on by `gap` ticks, which are more than 0 where `moves` says so, after `seen` events; returns by
+/// how many spacings.
+#[inline(always)]
+pub(super) fn advance<N: Number>(
+    spacing: &mut N,
+    p: &ScoreParams,
+    seen: N,
+    gap: N,
+    moves: N::Mask,
+) -> N {
+    let k = N::from;
+    if !moves.any() {
+        return k(0.0);
+    }
+    let old = *spacing;
+    let share = inverse(seen).no_less(k(1.0 / 64.0));
+    let heard = N::pick(old.above(k(0.0)), gap.up_to(k(8.0) * old), gap);
+    *spacing = N::pick(moves, old + (heard - old) * share, old);
+    let usual = if p.spacing > 0.0 { k(p.spacing) } else { *spacing };
+    N::pick(moves, (gap * inverse(usual)).up_to(k(STEPS_MAX)), k(0.0))
+}
+
+/// What is left of a rest.
+#[inline(always)]
+pub(super) fn rested<N: Number>(rest: N, steps: N) -> N {
+    let left = rest - steps;
+    N::pick(left.above(N::from(0.0)), left, N::from(0.0))
+}
+
 /// Moves a key's clock on; returns by how many spacings.
 #[inline(always)]
-fn advance(state: &mut [u32], p: &ScoreParams, time: u64) -> f32 {
+fn clock(state: &mut [u32], p: &ScoreParams, time: u64) -> f32 {
     let seen = state[SEEN];
     let last = batch::join(state[TIME], state[TIME + 1]);
     if seen == 0 {
         state[SLOPE] = SLOPE_FIRST.to_bits();
     }
-    let mut spacing = f32::from_bits(state[SPACING]);
-    let mut steps = 0.0;
-    if seen == 0 || time > last {
+    let later = time > last;
+    if seen == 0 || later {
         (state[TIME], state[TIME + 1]) = (batch::lo(time), batch::hi(time));
-        if seen != 0 {
-            let gap = ticks(time - last);
-            let share = inverse(seen as f32);
-            let share = if share < 1.0 / 64.0 { 1.0 / 64.0 } else { share };
-            let most = 8.0 * spacing;
-            let heard = if spacing > 0.0 && gap > most { most } else { gap };
-            spacing += (heard - spacing) * share;
-            state[SPACING] = spacing.to_bits();
-            let spacing = if p.spacing > 0.0 { p.spacing } else { spacing };
-            steps = gap * inverse(spacing);
-            steps = if steps > STEPS_MAX { STEPS_MAX } else { steps };
-        }
     }
-    let rest = f32::from_bits(state[REST]) - steps;
-    state[REST] = (if rest > 0.0 { rest } else { 0.0 }).to_bits();
+    let moves = seen != 0 && later;
+    let gap = if moves { ticks(time - last) } else { 0.0 };
+    let [mut spacing, rest] = [SPACING, REST].map(|at| f32::from_bits(state[at]));
+    let steps = advance(&mut spacing, p, seen as f32, gap, moves);
+    (state[SPACING], state[REST]) = (spacing.to_bits(), rested(rest, steps).to_bits());
     steps
 }
 
@@ -268,6 +285,23 @@ fn isolation(state: &mut [u32], p: &ScoreParams, value: usize, x: f32) -> Isolat
     forest::isolation(forest, value, p.forest, [near_zero(x - origin), short, middle])
 }
 
+/// What is decided about an event of this level, which is learnt, after so many others: its surprise and flags.
+#[inline(always)]
+fn judge(
+    state: &mut [u32],
+    p: &ScoreParams,
+    far: &Distance<f32>,
+    level: f32,
+    levels: u32,
+    flags: u32,
+) -> (f32, u32) {
+    let mut past = Spread::read(state, LEVEL);
+    let u = decide::standardise(&mut past, level, levels as f32);
+    past.write(state, LEVEL);
+    let event = Judged { level, u, off: far.off, expected: far.expected };
+    decide::decide(state, p, &event, levels, flags)
+}
+
 /// Puts down where a value lies for the half-space trees; in the middle where it is missing.
 fn put_point(state: &mut [u32], p: &ScoreParams, value: usize, x: Option<f32>) {
     let at = state_words(p.values as usize) + half_space::POINT + value;
@@ -276,7 +310,7 @@ fn put_point(state: &mut [u32], p: &ScoreParams, value: usize, x: Option<f32>) {
         return;
     };
     let of = |i: usize| f32::from_bits(state[track(value) + i]);
-    let place = |off| half_space::coordinate(off - of(8), of(9) * inverse(of(7)));
+    let place = |off| half_space::coordinate(off - of(8), of(9));
     let point = [place(near_zero(x - of(0))), place(of(2)), place(of(5))];
     let some = if p.values == 1 { point.len() } else { 1 };
     state[at..at + some].copy_from_slice(&point[..some]);
@@ -286,6 +320,8 @@ fn put_point(state: &mut [u32], p: &ScoreParams, value: usize, x: Option<f32>) {
 struct Level {
     /// Whether there is a past to judge by.
     known: bool,
+    /// Events that had a level before.
+    levels: u32,
     /// What the decision is taken by.
     level: f32,
     /// The dense score, from 0 to 1.
@@ -294,34 +330,38 @@ struct Level {
 
 /// By distances alone.
 #[inline(always)]
-fn by_distance(far: &Distance, seen: u32) -> Level {
-    Level { known: seen > LEVEL_FIRST, level: ln(1.0 + far.z2 * 0.2), dense: 0.0 }
+fn by_distance(far: &Distance<f32>, seen: u32) -> Level {
+    let levels = seen.saturating_sub(LEVEL_FIRST + 1);
+    Level { known: seen > LEVEL_FIRST, levels, level: decide::level(far.z2), dense: 0.0 }
 }
 
 /// By whatever was asked for.
 fn level(
     state: &mut [u32],
     p: &ScoreParams,
-    far: &Distance,
+    far: &Distance<f32>,
     cuts: Option<&Cuts>,
     apart: Isolation,
     seen: u32,
 ) -> Level {
     if let Some(cuts) = cuts {
         let spaces = &mut state[state_words(p.values as usize)..];
-        let mass = HalfSpaces::unpacked(p.half_spaces).mass(spaces, cuts);
-        return Level { known: mass.known, level: mass.level, dense: mass.rarity };
+        let trees = HalfSpaces::unpacked(p.half_spaces);
+        let mass = trees.mass(spaces, cuts);
+        let levels = seen.saturating_sub(trees.window + 1);
+        return Level { known: mass.known, levels, level: mass.level, dense: mass.rarity };
     }
+    let by_distance = by_distance(far, seen);
     if p.forest > 0 {
         let level = apart.fine * p.forest.trailing_zeros() as f32;
-        return Level { known: seen > LEVEL_FIRST, level, dense: apart.coarse };
+        return Level { level, dense: apart.coarse, ..by_distance };
     }
-    by_distance(far, seen)
+    by_distance
 }
 
 /// Scores one event and learns it. `row` is what comes out, its key aside.
 #[inline(always)]
-fn step<const VALUES: usize>(
+pub(super) fn step<const VALUES: usize>(
     state: &mut [u32],
     p: &ScoreParams,
     cuts: Option<&Cuts>,
@@ -329,9 +369,9 @@ fn step<const VALUES: usize>(
     row: &mut [u32; ROW],
 ) {
     let time = batch::join(event[p.time_word as usize], event[p.time_word as usize + 1]);
-    let steps = advance(state, p, time);
+    let steps = clock(state, p, time);
     let decays = ewma::decays(steps, p.rate);
-    let mut far = Distance { z2: -1.0, off: 0.0, expected: 0.0, variance: 0.0 };
+    let mut far = Distance::<f32>::none();
     let (mut flags, mut value, mut most) = (MISSING | USUAL, 0.0, 0);
     let (points, cuts) = if VALUES == 0 { (p.forest, cuts) } else { (0, None) };
     let mut apart = Isolation { fine: -1.0, coarse: 0.0 };
@@ -345,7 +385,10 @@ fn step<const VALUES: usize>(
         };
         let clamped = held(x, VALUE_MAX);
         flags |= if clamped == x { 0 } else { CLAMPED };
-        let found = ewma::distance(state, track(i), clamped, decays);
+        let mut past = Track::read(state, track(i), clamped);
+        let (found, offs) = past.distance(clamped);
+        past.learn(offs, decays);
+        past.write(state, track(i));
         if cuts.is_some() {
             put_point(state, p, i, Some(clamped));
         }
@@ -362,7 +405,8 @@ fn step<const VALUES: usize>(
     let (mut surprise, mut dense) = (0.0, 0.0);
     if flags & MISSING == 0 {
         flags |= word(most) << VALUE_SHIFT;
-        let seen = state[SEEN].saturating_add(1);
+        let before = state[SEEN];
+        let seen = if before == u32::MAX { SEEN_AGAIN } else { before + 1 };
         state[SEEN] = seen;
         let judged = match VALUES {
             0 => level(state, p, &far, cuts, apart, seen),
@@ -375,7 +419,8 @@ fn step<const VALUES: usize>(
             flags |= WARMING;
         }
         if judged.known {
-            (surprise, flags) = decide::decide(state, p, &far, judged.level, flags & !USUAL);
+            let Level { level, levels, .. } = judged;
+            (surprise, flags) = judge(state, p, &far, level, levels, flags & !USUAL);
         }
     }
     if VALUES == 0 {
@@ -389,79 +434,14 @@ fn step<const VALUES: usize>(
     row[9] = state[SEEN];
 }
 
-/// The slot that all events of the batch go to.
-fn slot(head: &[u32]) -> Slot {
-    let at = head[batch::SPANS_AT] as usize;
-    [head[at + 2], head[at + 3]]
-}
-
 /// One event's key.
 #[inline(always)]
-fn key(p: &ScoreParams, event: &[u32]) -> [u32; 2] {
+pub(super) fn key(p: &ScoreParams, event: &[u32]) -> [u32; 2] {
     let at = p.key_word as usize;
     [if p.key_words == 0 { 0 } else { event[at] }, if p.key_words == 2 { event[at + 1] } else { 0 }]
-}
-
-fn score(args: Args<'_>) {
-    let p: ScoreParams = args.params();
-    match p.values {
-        1 => score_as::<1>(args, &p, None),
-        _ => score_as::<0>(args, &p, None),
-    }
-}
-
-/// The kernel `forest`.
-pub(super) fn score_with_forests(args: Args<'_>) {
-    let p: ScoreParams = args.params();
-    score_as::<0>(args, &p, None);
-}
-
-/// The kernel `half_space`.
-pub(super) fn score_with_half_spaces(args: Args<'_>) {
-    let p: ScoreParams = args.params();
-    let spaces = HalfSpaces::unpacked(p.half_spaces);
-    score_as::<0>(args, &p, Some(&Cuts::new(spaces, half_space::dimensions(p.values))));
-}
-
-/// The walk of a serial device; `segments` are not looked at. `VALUES` of them without forests and half-space trees,
-/// or 0 for what the parameters say.
-fn score_as<const VALUES: usize>(args: Args<'_>, p: &ScoreParams, cuts: Option<&Cuts>) {
-    debug_assert!(p.serial == 1, "the processor walks batches as they are");
-    let (head, events) = (args.head, args.events);
-    let [ids, _segments, map, states, out] = args.binds();
-    let rows_at = OUT_FIXED + out[OUT_ASIDE] as usize;
-    let (fixed, rows) = out.split_at_mut(rows_at);
-    let mut rows = rows.as_chunks_mut::<ROW>().0.iter_mut();
-    let page = Page { first: p.first_block, blocks: p.blocks };
-    let stride = p.stride as usize;
-    let words = if VALUES == 0 { p.state_words as usize } else { state_words(VALUES.max(1)) };
-    let mut count = 0;
-    for chunk in batch::chunks(head) {
-        let map = slot_map(map, slot(head));
-        let events = batch::event_words(events, &chunk, stride);
-        let ids = &ids[chunk.first as usize..][..chunk.events as usize];
-        for (i, (event, &id)) in events.chunks_exact(stride).zip(ids).enumerate() {
-            if let Some(&ahead) = ids.get(i + AHEAD)
-                && let Some(at) = page.row_at(map, ahead, words)
-            {
-                simd::prefetch(states, at);
-                simd::prefetch(states, at + 16);
-            }
-            if id >= ASIDE {
-                continue;
-            }
-            let row = rows.next().expect("room for every event");
-            count += 1;
-            let Some(at) = page.row_at(map, id, words) else { continue };
-            [row[0], row[1]] = key(p, event);
-            step::<VALUES>(&mut states[at..at + words], p, cuts, event, row);
-        }
-    }
-    fixed[OUT_SCORED] = count;
-    fixed[0] = word(rows_at) + count * word(ROW);
 }
 
 const _: () =
     assert!(SEGMENTS == 0 && GROUPED == 1 && LIST == 4 && SEGMENT == 2, "as the twins say");
 const _: () = assert!(VALUES_MAX == 8, "as many as the parameters hold");
-const _: () = assert!(TRACK_FIRST + TRACK == LEVEL, "one line");
+const _: () = assert!(TRACK_FIRST + TRACK == LEVEL && REST == 16, "one line");

@@ -9,11 +9,11 @@ use super::ewma::{HORIZONS, VALUE_MAX};
 use super::forest::{COUNTS, SAMPLES, forest_words};
 use super::half_space::{COUNT, HalfSpaces, KNOWN, MASSES, POINT};
 use super::score::{
-    EXCESS, LEAST, LEVEL, PEAK, PEAKS, REST, RING, SLOPE, SPACING, TRIALS, state_words, track,
+    EXCESS, LEAST, LEVEL, PEAK, PEAKS, REST, RING, SEEN, SLOPE, SPACING, state_words, track,
 };
 
 /// The layout of states, which changes when they mean something else.
-pub const STATE_VERSION: u32 = 1;
+pub const STATE_VERSION: u32 = 2;
 
 /// Weights count events, and an f32 stops counting here.
 const WEIGHT_MAX: f32 = 16_777_216.0;
@@ -28,21 +28,23 @@ pub fn misfit(state: &[u32], values: usize, points: u32, half_spaces: HalfSpaces
         (!(least..=most).contains(&x)).then_some(at)
     };
     let up_to = |at: usize, most: u32| (state[at] > most).then_some(at);
-    let moments = |at: usize, off: f32| {
-        within(at, 0.0, WEIGHT_MAX)
-            .or_else(|| within(at + 1, -off, off))
-            .or_else(|| within(at + 2, 0.0, off * off * WEIGHT_MAX))
-    };
+    // A mean and a variance.
+    let spread =
+        |at: usize, off: f32| within(at, -off, off).or_else(|| within(at + 1, 0.0, off * off));
     let values_misfit = |value| {
         let at = track(value);
-        let horizons = (0..HORIZONS).find_map(|h| moments(at + 1 + 3 * h, OFF_MAX));
+        let horizon = |h| {
+            let at = at + 1 + 3 * h;
+            within(at, 0.0, WEIGHT_MAX).or_else(|| spread(at + 1, OFF_MAX))
+        };
+        let horizons = (0..HORIZONS).find_map(horizon);
         within(at, -VALUE_MAX, VALUE_MAX).or(horizons)
     };
     within(SPACING, 0.0, 1e20)
         .or_else(|| within(REST, 0.0, VALUE_MAX))
         .or_else(|| within(PEAK, 0.0, 1e15))
-        .or_else(|| moments(LEVEL, 1e3))
-        .or_else(|| up_to(TRIALS, TRIALS_MAX).or_else(|| up_to(PEAKS, TRIALS_MAX)))
+        .or_else(|| spread(LEVEL, 1e3))
+        .or_else(|| up_to(PEAKS, TRIALS_MAX))
         .or_else(|| [EXCESS, LEAST].into_iter().find_map(|at| within(at, 0.0, 16.0)))
         .or_else(|| within(SLOPE, -100.0, 100.0))
         .or_else(|| (RING..RING + RING_PEAKS as usize).find_map(|at| within(at, 0.0, 16.0)))
@@ -81,7 +83,8 @@ fn masses_misfit(state: &[u32], values: usize, spaces: HalfSpaces) -> Option<usi
     let first = state_words(values);
     let trees = &state[first..];
     let (known, window) = (trees[KNOWN], spaces.window);
-    if trees[COUNT] >= window || known > 1 {
+    let was_full = u32::from(state[SEEN] >= window);
+    if trees[COUNT] >= window || known != was_full {
         return Some(first + COUNT);
     }
     if let Some(i) = trees[POINT..MASSES].iter().position(|&place| place > 0xFFFF) {

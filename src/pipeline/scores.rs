@@ -398,7 +398,7 @@ impl Score<'_> {
         self.expected() - half..=self.expected() + half
     }
 
-    /// Events of its key with a value so far, this one included.
+    /// Events of its key with a value so far, this one included; beyond 2^32 - 1 a number within 2^17 below that.
     pub fn seen(&self) -> u64 {
         u64::from(self.words[9])
     }

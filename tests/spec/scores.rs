@@ -50,11 +50,20 @@ pub struct Scored {
     pub margin: f64,
 }
 
+/// Events with a weight, forgotten at a rate.
 #[derive(Debug, Clone, Copy, Default)]
 struct Horizon {
     weight: f64,
     mean: f64,
     squares: f64,
+}
+
+/// Mean and variance of what is forgotten at a rate of one in 2048.
+#[derive(Debug, Clone, Copy, Default)]
+struct Level {
+    count: u32,
+    mean: f64,
+    variance: f64,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -72,7 +81,7 @@ pub struct State {
     rest: f64,
     peak: f64,
     tracks: Vec<Track>,
-    level: Horizon,
+    level: Level,
     pub trials: u32,
     pub peaks: u32,
     excess: f64,
@@ -161,14 +170,14 @@ impl State {
 
     fn judge(&mut self, ask: &Ask, most: Most, out: &mut Scored) {
         let level = (1.0 + most.z2 / 5.0).ln();
-        let deviation = (self.level.squares / self.level.weight.max(1.0)).sqrt();
+        let deviation = self.level.variance.sqrt();
         let mut off = level - self.level.mean;
-        let known = self.level.weight >= 8.0;
+        let known = self.level.count >= 8;
         let u = if known { (off / (deviation + 1e-6)).clamp(-1e6, 1e6) } else { 0.0 };
         if known {
             off = off.clamp(-8.0 * deviation - 1e-3, 8.0 * deviation + 1e-3);
         }
-        self.level.add(off, 1.0 - 1.0 / MEMORY);
+        self.level.add(off);
         let excess = u - PEAK;
         out.margin = out.margin.min((excess / PEAK).abs());
         if excess <= 0.0 {
@@ -253,6 +262,18 @@ impl Horizon {
         let step = off / self.weight;
         self.mean += step;
         self.squares = self.squares * decay + off * (off - step);
+    }
+}
+
+impl Level {
+    fn add(&mut self, off: f64) {
+        self.count += 1;
+        let share = 1.0 / (MEMORY * (1.0 - (-f64::from(self.count) / MEMORY).exp()));
+        let (old, before) = (self.mean, self.variance);
+        self.mean += off * share;
+        // The part of those before, and that of the new one, each about the new mean.
+        let (moved, left) = (self.mean - old, old + off - self.mean);
+        self.variance = (1.0 - share) * (before + moved * moved) + share * left * left;
     }
 }
 

@@ -5,10 +5,10 @@
 //! it that is half a line, as the row is, and one addition and one maximum are all that an event still needs; and
 //! since nothing is computed meanwhile, many rows are on their way at a time.
 
+use super::place::Placing;
 use super::words::strided;
 use super::{PIECE, Source, TOGETHER, adds};
-use crate::base::limits::{BLOCK_IDS, EVENT_BYTES_MAX, word};
-use crate::ops::batch::ASIDE;
+use crate::base::limits::EVENT_BYTES_MAX;
 use crate::ops::row::{self, EXTREMES, FIXED, Layout, SQUARES};
 use std::arch::x86_64::*;
 use std::mem::MaybeUninit;
@@ -30,7 +30,7 @@ pub(in crate::ops) fn add<const PARTS: u32>(source: &Source<'_>, rows: &mut [u32
 #[target_feature(enable = "avx512f,avx512dq,avx512vl")]
 unsafe fn add_avx512<const PARTS: u32>(s: &Source<'_>, rows: &mut [u32]) -> usize {
     let words = const { Layout::new(PARTS).words };
-    let place = Placing::new(s, rows.len() / words);
+    let place = Placing::new(s.map, s.base, rows.len() / words);
     let scale = _mm512_set1_ps(s.scale);
     // What is added and what is compared, among the four halves and the eight words. The compiler, did it know them,
     // would make a third operation of it.
@@ -166,51 +166,6 @@ impl<const PARTS: u32> Piece<PARTS> {
             }
         }
         self.laid = at + TOGETHER;
-    }
-}
-
-/// How rows are found.
-struct Placing<'a> {
-    map: &'a [u32],
-    base: Option<u32>,
-    /// Ids are below this where `base` is known.
-    ids: __m512i,
-    /// Rows are below this.
-    rows: __m512i,
-}
-
-impl<'a> Placing<'a> {
-    #[target_feature(enable = "avx512f")]
-    fn new(s: &Source<'a>, rows: usize) -> Self {
-        let below = |n: usize| _mm512_set1_epi32(word(n.min(ASIDE as usize)).cast_signed());
-        let room = rows.saturating_sub(s.base.unwrap_or(0) as usize);
-        let ids = below(room.min(s.map.len() * BLOCK_IDS));
-        Self { map: s.map, base: s.base, ids, rows: below(rows) }
-    }
-
-    /// The row of each event; `None` when one has no id or no block, or its row does not exist.
-    #[target_feature(enable = "avx512f")]
-    #[inline]
-    fn rows_of(&self, ids: &[u32; TOGETHER]) -> Option<__m512i> {
-        // SAFETY: an array of sixteen words.
-        let ids = unsafe { _mm512_loadu_si512(ids.as_ptr().cast()) };
-        let (row, there) = if let Some(base) = self.base {
-            let there = _mm512_cmplt_epu32_mask(ids, self.ids);
-            (_mm512_add_epi32(ids, _mm512_set1_epi32(base.cast_signed())), there)
-        } else {
-            let block = _mm512_srli_epi32::<{ BLOCK_IDS.trailing_zeros() }>(ids);
-            let blocks = _mm512_set1_epi32(i32::try_from(self.map.len()).unwrap_or(i32::MAX));
-            let mapped = _mm512_cmplt_epu32_mask(block, blocks);
-            let (none, map) = (_mm512_set1_epi32(-1), self.map.as_ptr().cast());
-            // SAFETY: those indices are gathered that are less than the map's length.
-            let block = unsafe { _mm512_mask_i32gather_epi32::<4>(none, mapped, block, map) };
-            let within = const { word(BLOCK_IDS - 1).cast_signed() };
-            let within = _mm512_and_si512(ids, _mm512_set1_epi32(within));
-            let row = _mm512_slli_epi32::<{ BLOCK_IDS.trailing_zeros() }>(block);
-            let row = _mm512_or_si512(row, within);
-            (row, _mm512_mask_cmplt_epu32_mask(mapped, row, self.rows))
-        };
-        (there == u16::MAX).then_some(row)
     }
 }
 

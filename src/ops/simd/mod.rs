@@ -6,6 +6,8 @@
 //! reference: tests run both. Other processors are not [`available`] and run the scalar loops alone.
 
 use super::row::{EXTREMES, FIXED, SQUARES};
+#[cfg(not(target_arch = "x86_64"))]
+use super::score::{ROW, ScoreParams};
 use crate::base::limits::word;
 
 #[cfg(target_arch = "x86_64")]
@@ -16,6 +18,12 @@ mod gemm;
 #[cfg(target_arch = "x86_64")]
 mod lookup;
 mod low;
+#[cfg(target_arch = "x86_64")]
+mod place;
+#[cfg(target_arch = "x86_64")]
+mod score;
+#[cfg(target_arch = "x86_64")]
+mod sixteen;
 #[cfg(target_arch = "x86_64")]
 mod times;
 mod wide;
@@ -29,10 +37,53 @@ pub(super) use wide::{Wide, wide};
 #[cfg(target_arch = "x86_64")]
 pub(crate) use times::times;
 #[cfg(target_arch = "x86_64")]
-pub(super) use {add::add, lookup::lookup, words::prefetch};
+pub(super) use {
+    add::add,
+    lookup::lookup,
+    place::places,
+    score::score,
+    words::{below, prefetch},
+};
 
 /// Events that a step of these loops takes.
 pub(super) const TOGETHER: usize = 16;
+
+/// What [`score`] has done. A mask has a bit for each of its events, the lowest for the first.
+pub(super) struct Done {
+    /// Their states and rows are what they should be.
+    pub(super) whole: u16,
+    /// Nothing but the decision (`ops::decide`) is left to do, about these:
+    pub(super) judged: u16,
+    /// how far their levels lie from those before, in deviations, as bits,
+    pub(super) u: [u32; TOGETHER],
+    /// and how far their values lie from what was expected.
+    pub(super) off: [u32; TOGETHER],
+    /// The place of states that are not to be kept: a line.
+    #[cfg(target_arch = "x86_64")]
+    nowhere: [u32; TOGETHER],
+}
+
+impl Done {
+    /// Nothing.
+    pub(super) const NOTHING: Self = Self {
+        whole: 0,
+        judged: 0,
+        u: [0; TOGETHER],
+        off: [0; TOGETHER],
+        #[cfg(target_arch = "x86_64")]
+        nowhere: [0; TOGETHER],
+    };
+}
+
+/// The places of the ones in a mask.
+#[inline(always)]
+pub(super) fn ones(mut mask: u16) -> impl Iterator<Item = usize> {
+    std::iter::from_fn(move || {
+        let place = (mask != 0).then_some(mask.trailing_zeros() as usize);
+        mask &= mask.wrapping_sub(1);
+        place
+    })
+}
 
 /// Events that [`lookup`] takes at most: what is looked for further stays in the nearest cache.
 pub(super) const PIECE: usize = 256;
@@ -135,7 +186,8 @@ pub(crate) fn available() -> bool {
     #[cfg(target_arch = "x86_64")]
     let available = std::arch::is_x86_feature_detected!("avx512f")
         && std::arch::is_x86_feature_detected!("avx512dq")
-        && std::arch::is_x86_feature_detected!("avx512vl");
+        && std::arch::is_x86_feature_detected!("avx512vl")
+        && std::arch::is_x86_feature_detected!("avx512cd");
     #[cfg(not(target_arch = "x86_64"))]
     let available = false;
     available
@@ -153,6 +205,40 @@ pub(super) fn lookup(_keys: &Keys<'_>, _ids: &mut [u32], _search: &mut Search) {
 #[cfg(not(target_arch = "x86_64"))]
 pub(super) fn add<const PARTS: u32>(_source: &Source<'_>, _rows: &mut [u32]) -> usize {
     0
+}
+
+/// Never called: [`available`] says no.
+#[cfg(not(target_arch = "x86_64"))]
+pub(super) fn below(
+    _words: &[u32],
+    _stride: usize,
+    _word: usize,
+    _end: u32,
+    _copies: &mut [u32],
+) -> usize {
+    0
+}
+
+/// Never called: [`available`] says no.
+#[cfg(not(target_arch = "x86_64"))]
+pub(super) fn score(
+    _p: &ScoreParams,
+    _events: &[u32],
+    _keys: &[u32; TOGETHER],
+    _states: &mut [u32],
+    _rows: &mut [[u32; ROW]; TOGETHER],
+    _done: &mut Done,
+) {
+}
+
+/// Never called: [`available`] says no.
+#[cfg(not(target_arch = "x86_64"))]
+pub(super) fn places(
+    _map: &[u32],
+    _ids: &[u32; TOGETHER],
+    _rows: usize,
+) -> Option<[u32; TOGETHER]> {
+    None
 }
 
 /// Never called: [`available`] says no.

@@ -180,3 +180,27 @@ fn additions_are_those_of_a_scalar_row() {
     adds_as_a_scalar_row::<{ EXTREMES | FIXED }>(&mut rng);
     adds_as_a_scalar_row::<{ EXTREMES | FIXED | SQUARES }>(&mut rng);
 }
+
+#[test]
+fn words_below_an_end_are_copied_up_to_the_first_sixteen_with_another() {
+    if !available() {
+        return;
+    }
+    let mut rng = SplitMix::new(6);
+    for round in 0..300 {
+        let stride = [1, 2, 4, 5, 8][round % 5];
+        let events = usize::try_from(rng.below(200)).unwrap();
+        let mut words: Vec<u32> = (0..events * stride).map(|_| word(&mut rng) % 100).collect();
+        let at = round % stride;
+        let odd = usize::try_from(rng.below(200)).unwrap();
+        if odd < events {
+            words[odd * stride + at] = [100, u32::MAX, 1 << 31][round % 3];
+        }
+        let mut copies = vec![7; events];
+        let done = below(&words, stride, at, 100, &mut copies);
+        assert_eq!(done, odd.min(events) / TOGETHER * TOGETHER, "round {round}");
+        for (i, &copy) in copies.iter().enumerate() {
+            assert_eq!(copy, if i < done { words[i * stride + at] } else { 7 });
+        }
+    }
+}

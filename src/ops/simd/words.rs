@@ -1,6 +1,7 @@
-//! One word out of each of sixteen events: what the other loops begin with.
+//! One word out of each of sixteen events: what the other loops begin with; and whether it is an id.
 
-use crate::base::limits::word;
+use super::TOGETHER;
+use crate::base::limits::{EVENT_BYTES_MAX, word};
 use std::arch::x86_64::*;
 
 /// Has the line of a word fetched into the nearest cache, while something else is done.
@@ -19,6 +20,46 @@ pub(super) fn lanes(step: usize, first: usize) -> __m512i {
     let lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
     let lanes = _mm512_mullo_epi32(lanes, _mm512_set1_epi32(word(step).cast_signed()));
     _mm512_add_epi32(lanes, _mm512_set1_epi32(word(first).cast_signed()))
+}
+
+/// Copies one word of each event, `word`, while sixteen in a row are all below `end`; returns how many it copied.
+#[inline]
+pub(in crate::ops) fn below(
+    words: &[u32],
+    stride: usize,
+    word: usize,
+    end: u32,
+    copies: &mut [u32],
+) -> usize {
+    assert!(words.len() >= copies.len() * stride && word < stride && stride <= EVENT_BYTES_MAX / 4);
+    // SAFETY: callers have asked `available`; the assert above is what `below_avx512` requires.
+    unsafe { below_avx512(words, stride, word, end, copies) }
+}
+
+/// # Safety
+/// The processor has the features; there are words for as many events as there are copies, sixteen events are less than
+/// 2^31 words, and `word` lies in one.
+#[target_feature(enable = "avx512f,avx512dq,avx512vl")]
+unsafe fn below_avx512(
+    words: &[u32],
+    stride: usize,
+    at: usize,
+    end: u32,
+    copies: &mut [u32],
+) -> usize {
+    let end = _mm512_set1_epi32(end.cast_signed());
+    let (sixteens, mut done) = (copies.as_chunks_mut::<TOGETHER>().0, 0);
+    for copies in sixteens {
+        // SAFETY: words of sixteen more events follow.
+        let found = unsafe { strided(words.as_ptr().add(done * stride), stride, at) };
+        if _mm512_cmplt_epu32_mask(found, end) != u16::MAX {
+            break;
+        }
+        // SAFETY: an array of sixteen words.
+        unsafe { _mm512_storeu_si512(copies.as_mut_ptr().cast(), found) };
+        done += TOGETHER;
+    }
+    done
 }
 
 /// The words at `first + i * stride` for i in 0..16.

@@ -1,0 +1,175 @@
+//! The scores of a serial device: it walks the events of a batch as they lie.
+//!
+//! The states of events ahead are fetched meanwhile. Where the processor has AVX-512 and events one f32 and no forests,
+//! sixteen events of different keys go side by side (`ops::simd`), and what that leaves is scored one by one.
+
+use super::batch::{self, ASIDE, OUT_ASIDE, OUT_FIXED};
+use super::decide::{self, Judged};
+use super::half_space::{self, Cuts, HalfSpaces};
+use super::page::{ALONE, Page, Slot, slot_map};
+use super::row::Kind;
+use super::score::{LEVEL_FIRST, OUT_SCORED, ROW, ScoreParams, key, state_words, step};
+use super::simd;
+use crate::base::limits::word;
+use crate::plan::Args;
+
+/// Events ahead of the one being scored whose states are fetched.
+const AHEAD: usize = 12;
+
+/// The slot that all events of the batch go to.
+fn slot(head: &[u32]) -> Slot {
+    let at = head[batch::SPANS_AT] as usize;
+    [head[at + 2], head[at + 3]]
+}
+
+/// The kernel `score`.
+pub(super) fn score(args: Args<'_>) {
+    let p: ScoreParams = args.params();
+    match p.values {
+        1 => score_as::<1>(args, &p, None),
+        _ => score_as::<0>(args, &p, None),
+    }
+}
+
+/// The kernel `forest`.
+pub(super) fn score_with_forests(args: Args<'_>) {
+    let p: ScoreParams = args.params();
+    score_as::<0>(args, &p, None);
+}
+
+/// The kernel `half_space`.
+pub(super) fn score_with_half_spaces(args: Args<'_>) {
+    let p: ScoreParams = args.params();
+    let spaces = HalfSpaces::unpacked(p.half_spaces);
+    score_as::<0>(args, &p, Some(&Cuts::new(spaces, half_space::dimensions(p.values))));
+}
+
+/// The walk of a serial device; `segments` are not looked at. `VALUES` of them without forests and half-space trees,
+/// or 0 for what the parameters say.
+fn score_as<const VALUES: usize>(args: Args<'_>, p: &ScoreParams, cuts: Option<&Cuts>) {
+    debug_assert!(p.serial == 1, "the processor walks batches as they are");
+    let (head, events) = (args.head, args.events);
+    let [ids, _segments, map, states, out] = args.binds();
+    let rows_at = OUT_FIXED + out[OUT_ASIDE] as usize;
+    let (fixed, rows) = out.split_at_mut(rows_at);
+    let page = Page { first: p.first_block, blocks: p.blocks };
+    let mut walk = Walk { p, cuts, page, states };
+    let mut rows = rows.as_chunks_mut::<ROW>().0;
+    let room = rows.len();
+    let alone = (p.first_block, p.blocks) == (0, ALONE);
+    let side_by_side = VALUES == 1 && alone && p.value(0).1 == Kind::F32 && simd::available();
+    for chunk in batch::chunks(head) {
+        let map = slot_map(map, slot(head));
+        let events = batch::event_words(events, &chunk, p.stride as usize);
+        let ids = &ids[chunk.first as usize..][..chunk.events as usize];
+        rows = if side_by_side {
+            walk.side_by_side(map, events, ids, rows)
+        } else {
+            walk.events::<VALUES>(map, events, ids, rows)
+        };
+    }
+    let count = word(room - rows.len());
+    fixed[OUT_SCORED] = count;
+    fixed[0] = word(rows_at) + count * word(ROW);
+}
+
+/// What a serial device walks with.
+struct Walk<'a> {
+    p: &'a ScoreParams,
+    /// With half-space trees.
+    cuts: Option<&'a Cuts>,
+    page: Page,
+    states: &'a mut [u32],
+}
+
+impl Walk<'_> {
+    /// Has the state at `at` fetched.
+    #[inline(always)]
+    fn fetch(&self, at: usize) {
+        simd::prefetch(self.states, at);
+        simd::prefetch(self.states, at + 16);
+    }
+
+    /// Scores events one by one; returns the rows that are left.
+    #[inline(always)]
+    fn events<'r, const VALUES: usize>(
+        &mut self,
+        map: &[u32],
+        events: &[u32],
+        ids: &[u32],
+        rows: &'r mut [[u32; ROW]],
+    ) -> &'r mut [[u32; ROW]] {
+        let (p, cuts) = (self.p, self.cuts);
+        let words = if VALUES == 0 { p.state_words as usize } else { state_words(VALUES.max(1)) };
+        let mut rows = rows.iter_mut();
+        for (i, (event, &id)) in events.chunks_exact(p.stride as usize).zip(ids).enumerate() {
+            if let Some(&ahead) = ids.get(i + AHEAD)
+                && let Some(at) = self.page.row_at(map, ahead, words)
+            {
+                self.fetch(at);
+            }
+            if id >= ASIDE {
+                continue;
+            }
+            let row = rows.next().expect("room for every event");
+            let Some(at) = self.page.row_at(map, id, words) else { continue };
+            [row[0], row[1]] = key(p, event);
+            step::<VALUES>(&mut self.states[at..at + words], p, cuts, event, row);
+        }
+        rows.into_slice()
+    }
+
+    /// The same for events of one f32, [`simd::TOGETHER`] side by side where they are of different keys.
+    fn side_by_side<'r>(
+        &mut self,
+        map: &[u32],
+        events: &[u32],
+        ids: &[u32],
+        mut rows: &'r mut [[u32; ROW]],
+    ) -> &'r mut [[u32; ROW]] {
+        const STATE: usize = state_words(1);
+        let (p, stride) = (self.p, self.p.stride as usize);
+        let keys = self.states.len() / STATE;
+        let (parts, rest) = ids.as_chunks();
+        let mut events = events.chunks_exact(simd::TOGETHER * stride);
+        let mut done = simd::Done::NOTHING;
+        let find = |part: usize| simd::places(map, parts.get(part)?, keys);
+        let mut ahead = [find(0), find(1)];
+        for (i, ids) in parts.iter().enumerate() {
+            let events = events.next().expect("an event for each id");
+            let now = ahead[0];
+            ahead = [ahead[1], find(i + 2)];
+            for &place in ahead[1].iter().flatten() {
+                self.fetch(place as usize * STATE);
+            }
+            let Some(places) = now else {
+                rows = self.events::<1>(map, events, ids, rows);
+                continue;
+            };
+            let (row, behind) = rows.split_first_chunk_mut().expect("room for every event");
+            rows = behind;
+            simd::score(p, events, &places, self.states, row, &mut done);
+            // These come first: what is left may be later events of their keys.
+            for lane in simd::ones(done.judged) {
+                let state = &mut self.states[places[lane] as usize * STATE..][..STATE];
+                let row = &mut row[lane];
+                let [u, off] = [done.u, done.off].map(|all| f32::from_bits(all[lane]));
+                let event = Judged { level: 0.0, u, off, expected: f32::from_bits(row[7]) };
+                let (surprise, flags) =
+                    decide::decide(state, p, &event, row[9] - LEVEL_FIRST - 1, row[4]);
+                (row[4], row[5]) = (flags, surprise.to_bits());
+            }
+            for lane in simd::ones(!(done.whole | done.judged)) {
+                let state = &mut self.states[places[lane] as usize * STATE..][..STATE];
+                let event = &events[lane * stride..];
+                [row[lane][0], row[lane][1]] = key(p, event);
+                step::<1>(state, p, None, event, &mut row[lane]);
+            }
+        }
+        self.events::<1>(map, events.remainder(), rest, rows)
+    }
+}
+
+#[cfg(test)]
+#[path = "walk_tests.rs"]
+mod tests;
