@@ -67,7 +67,7 @@ const PLANTS: &[(&str, Plant<'_>)] = &[
     ),
     (
         "the surprise by chance left out",
-        plant("kernels/scores.cuh", "0.5f * (surprise + 4.6f * level)", "surprise"),
+        plant("kernels/decide.cuh", "0.5f * (surprise + 4.6f * level)", "surprise"),
     ),
     (
         "the least unusual value taken",

@@ -285,14 +285,13 @@ fn isolation(state: &mut [u32], p: &ScoreParams, value: usize, x: f32) -> Isolat
     forest::isolation(forest, value, p.forest, [near_zero(x - origin), short, middle])
 }
 
-/// What is decided about an event of this level, which is learnt, after so many others: its surprise and flags.
+/// What is decided about an event of this level, which is learnt: its surprise and flags.
 #[inline(always)]
 fn judge(
     state: &mut [u32],
     p: &ScoreParams,
     far: &Distance<f32>,
-    level: f32,
-    levels: u32,
+    &Level { level, levels, .. }: &Level,
     flags: u32,
 ) -> (f32, u32) {
     let mut past = Spread::read(state, LEVEL);
@@ -405,8 +404,7 @@ pub(super) fn step<const VALUES: usize>(
     let (mut surprise, mut dense) = (0.0, 0.0);
     if flags & MISSING == 0 {
         flags |= word(most) << VALUE_SHIFT;
-        let before = state[SEEN];
-        let seen = if before == u32::MAX { SEEN_AGAIN } else { before + 1 };
+        let seen = state[SEEN].checked_add(1).unwrap_or(SEEN_AGAIN);
         state[SEEN] = seen;
         let judged = match VALUES {
             0 => level(state, p, &far, cuts, apart, seen),
@@ -419,8 +417,7 @@ pub(super) fn step<const VALUES: usize>(
             flags |= WARMING;
         }
         if judged.known {
-            let Level { level, levels, .. } = judged;
-            (surprise, flags) = judge(state, p, &far, level, levels, flags & !USUAL);
+            (surprise, flags) = judge(state, p, &far, &judged, flags & !USUAL);
         }
     }
     if VALUES == 0 {

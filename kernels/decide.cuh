@@ -1,0 +1,137 @@
+// From distances to probabilities and alerts.
+//
+// Twin of src/ops/decide.rs, part of scores.cuh. Peaks read and write 160 bytes of state beside the two lines of all.
+#pragma once
+
+namespace pelton::score {
+
+// Mean and variance at `at` learn what lies `off` from the mean, with this share of the whole.
+static __device__ __forceinline__ void learn_spread(const State& state, uint32_t at, float off, float share) {
+    const float step = off * share;
+    const float variance = state.get(at + 1);
+    const float square = off * (off - step);
+    state.put(at, state.get(at) + step);
+    state.put(at + 1, positive(variance + (square - variance) * share));
+}
+
+// Levels of the key before that of the event, which is counted as seen.
+template <Detector D>
+static __device__ __forceinline__ uint32_t levels_of(const State& state, const ScoreParams& p) {
+    const uint32_t first = D == HALF_SPACES ? (p.half_spaces >> 16) + 1 : 9;
+    return state[SEEN] - min(state[SEEN], first);
+}
+
+// Events that the share of peaks counts, of so many that had a level.
+static __device__ __forceinline__ uint32_t trials_of(uint32_t levels) {
+    return levels < 0x40000 ? levels : 0x20000 + (levels & 0x1ffff);
+}
+
+// The share of peaks among all events.
+static __device__ __forceinline__ float share_of_peaks(uint32_t peaks, uint32_t trials) {
+    return (float(peaks) + 0.5f) * inverse(float(trials) + 20.0f);
+}
+
+// Minus the logarithm of the probability of this excess or a larger one.
+static __device__ __forceinline__ float tail(const State& state, float excess, uint32_t trials) {
+    const float n = float(state[PEAKS]);
+    const float scale = inverse(n + 10.0f);
+    const float mean = (state.get(EXCESS) * n + 5.0f) * scale;
+    const float least = (state.get(LEAST) * n + 1.25f) * scale;
+    float spread = mean - 2.0f * least;
+    if (spread < 0.02f * mean) {
+        spread = 0.02f * mean;
+    }
+    float xi = 2.0f - mean * inverse(spread);
+    xi = xi < -0.5f ? -0.5f : xi;
+    xi = xi > 0.75f ? 0.75f : xi;
+    const float y = excess * inverse(mean * (1.0f - xi));
+    const float at = 1.0f + xi * y;
+    float beyond = y;
+    if (xi > 1e-3f || xi < -1e-3f) {
+        const float per = inverse(xi);
+        beyond = at >= 0.25f ? own_ln(at) * per : -1.3862944f * per + (y + 0.75f * per) * 4.0f;
+    }
+    return beyond - own_ln(share_of_peaks(state[PEAKS], trials));
+}
+
+static __device__ __forceinline__ void learn_peak(const State& state, float excess, uint32_t trials) {
+    const uint32_t peaks = state[PEAKS];
+    const uint32_t compared = min(peaks, 8u);
+    float sum = 0.0f;
+    for (uint32_t i = 0; i < compared; i++) {
+        const float other = state.get(RING + (peaks < RING_PEAKS ? i : (peaks + i) % RING_PEAKS));
+        sum += other < excess ? other : excess;
+    }
+    const float n = float(peaks);
+    const float mean = state.get(EXCESS);
+    state.put(EXCESS, mean + (excess - mean) * inverse(n + 1.0f));
+    if (compared > 0) {
+        const float lesser = 0.5f * sum * inverse(float(compared));
+        const float least = state.get(LEAST);
+        state.put(LEAST, least + (lesser - least) * inverse(n));
+    }
+    state.put(RING + peaks % RING_PEAKS, excess);
+    state[PEAKS] = peaks + 1;
+    const float odds = inverse(share_of_peaks(peaks + 1, trials)) - 1.0f;
+    state.put(SLOPE, own_ln(odds) * (1.0f / 3.0f));
+}
+
+static __device__ __forceinline__ void learn(const State& state, float excess, uint32_t trials) {
+    if (excess > 0.0f) {
+        learn_peak(state, excess > 16.0f ? 16.0f : excess, trials);
+    }
+    if (trials >= 0x40000 && state[PEAKS] >= 64) {
+        state[PEAKS] /= 2;
+    }
+}
+
+// How far a level lies from those before it, `count` of them, in deviations; it is then learnt.
+static __device__ __forceinline__ float standardise(const State& state, float level, float count) {
+    const float off = near_zero(level - state.get(LEVEL));
+    const float deviation = __fsqrt_rn(state.get(LEVEL + 1));
+    const float u = held(off * inverse(deviation + 1e-6f), 1e6f);
+    const float limit = 8.0f * deviation + 1e-3f;
+    const float age = (count + 1.0f) * (1.0f / 2048.0f);
+    const float share = 1.0f / 2048.0f * inverse(1.0f - own_exp(-(age > 16.0f ? 16.0f : age)));
+    const bool known = count >= 8.0f;
+    learn_spread(state, LEVEL, known ? held(off, limit) : off, share);
+    return known ? u : 0.0f;
+}
+
+// How surprising an event is; its flags are added to.
+template <Detector D>
+static __device__ __forceinline__ float decide(const State& state, const ScoreParams& p, const Distance& far,
+                                               float level, uint32_t& flags) {
+    const float u = standardise(state, level, float(levels_of<D>(state, p)));
+    const float excess = u - 3.0f;
+    float surprise = state.get(SLOPE) * u;
+    const bool peak = excess > 0.0f;
+    bool candidate = false;
+    if (peak) {
+        surprise = tail(state, excess, trials_of(levels_of<D>(state, p)));
+        if (D != DISTANCES) {
+            surprise = 0.5f * (surprise + 4.6f * level);
+        }
+        candidate = surprise > p.asked;
+        const float distance = far.off < 0.0f ? -far.off : far.off;
+        const float expected = far.expected < 0.0f ? -far.expected : far.expected;
+        const uint32_t watched = p.sides & (far.off > 0.0f ? 1 : 2);
+        if (candidate && (watched == 0 || distance < p.least || distance < p.least_share * expected)) {
+            flags |= RULED_OUT;
+        }
+    } else {
+        flags |= USUAL;
+    }
+    if (state.get(REST) > 0.0f && !(peak && surprise > 1.2f * state.get(PEAK))) {
+        flags |= RESTING;
+    }
+    if (candidate && (flags & (WARMING | RULED_OUT | RESTING)) == 0) {
+        flags |= ALERT;
+        state.put(REST, p.rest);
+        state.put(PEAK, surprise);
+    }
+    learn(state, excess, trials_of(levels_of<D>(state, p)) + 1);
+    return surprise;
+}
+
+}  // namespace pelton::score
