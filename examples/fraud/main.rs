@@ -128,7 +128,7 @@ fn watch(args: &Args, device: &Device, world: &World) -> Result<()> {
         side: Side::Above,
         // Twice the usual amount at least.
         least: 2f32.ln(),
-        rate: 3e-5,
+        rate: 1e-4,
         horizon: 512.0,
         warm_up: 20,
         rest: 8.0,
