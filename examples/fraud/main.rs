@@ -103,9 +103,7 @@ fn main() -> ExitCode {
         println!("{HELP}");
         return ExitCode::SUCCESS;
     }
-    let device =
-        if args.device == "best" { Ok(Device::best()) } else { Device::named(&args.device) };
-    let device = match device {
+    let device = match Device::named(&args.device) {
         Ok(device) => device,
         Err(error) => {
             eprintln!("{error}");

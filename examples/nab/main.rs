@@ -59,9 +59,7 @@ fn run(args: &args::Args) -> std::result::Result<(), String> {
     let Some(data) = &args.data else {
         return Err(format!("--data: the folder to score\n{}", corpus::ORIGIN));
     };
-    let device =
-        if args.device == "best" { Ok(Device::best()) } else { Device::named(&args.device) };
-    let device = device.map_err(|e| e.to_string())?;
+    let device = Device::named(&args.device).map_err(|e| e.to_string())?;
     let corpus = corpus::read(data)?;
     let rows: usize = corpus.series.iter().map(|series| series.times.len()).sum();
     println!("{} files, {rows} rows, on {}", corpus.series.len(), device.caps().name);

@@ -43,6 +43,15 @@ impl Error {
         Self::Invalid(what.to_string())
     }
 
+    /// An [`Error::Invalid`] about an option whose value is not among those accepted.
+    pub fn out_of_range(
+        name: impl fmt::Display,
+        value: impl fmt::Display,
+        accepted: impl fmt::Display,
+    ) -> Self {
+        Self::Invalid(format!("{name}: {value}; accepted are {accepted}"))
+    }
+
     /// An [`Error::Unsupported`] from anything that prints.
     pub fn unsupported(device: impl fmt::Display, what: impl fmt::Display) -> Self {
         Self::Unsupported { device: device.to_string(), what: what.to_string() }

@@ -94,20 +94,17 @@ impl Default for Adwin {
 impl Adwin {
     /// An empty window; [`Error::Invalid`] names the option that is out of range.
     pub fn new(options: AdwinOptions) -> Result<Self> {
-        let refuse = |name: &str, value: f64, accepted: &str| {
-            Err(Error::invalid(format!("{name}: {value}; accepted are {accepted}")))
-        };
         if !(options.delta > 0.0 && options.delta < 1.0) {
-            return refuse("delta", options.delta, "numbers above 0 and below 1");
+            return Err(Error::out_of_range("delta", options.delta, "numbers above 0 and below 1"));
         }
         if options.clock == 0 {
-            return refuse("clock", 0.0, "1 and more");
+            return Err(Error::out_of_range("clock", 0, "1 and more"));
         }
         if !(2..=1024).contains(&options.buckets) {
-            return refuse("buckets", options.buckets.into(), "2 to 1024");
+            return Err(Error::out_of_range("buckets", options.buckets, "2 to 1024"));
         }
         if options.shortest == 0 {
-            return refuse("shortest", 0.0, "1 and more");
+            return Err(Error::out_of_range("shortest", 0, "1 and more"));
         }
         Ok(Self::empty(options))
     }

@@ -74,17 +74,18 @@ impl Default for PageHinkley {
 impl PageHinkley {
     /// A detector that has seen nothing; [`Error::Invalid`] names the option that is out of range.
     pub fn new(options: PageHinkleyOptions) -> Result<Self> {
-        let refuse = |name: &str, value: f64, accepted: &str| {
-            Err(Error::invalid(format!("{name}: {value}; accepted are {accepted}")))
-        };
         if !(options.delta >= 0.0 && learnable(options.delta)) {
-            return refuse("delta", options.delta, "0 to 1e100");
+            return Err(Error::out_of_range("delta", options.delta, "0 to 1e100"));
         }
         if !(options.threshold > 0.0 && learnable(options.threshold)) {
-            return refuse("threshold", options.threshold, "numbers above 0, to 1e100");
+            return Err(Error::out_of_range(
+                "threshold",
+                options.threshold,
+                "numbers above 0, to 1e100",
+            ));
         }
         if !(options.alpha > 0.0 && options.alpha <= 1.0) {
-            return refuse("alpha", options.alpha, "numbers above 0, to 1");
+            return Err(Error::out_of_range("alpha", options.alpha, "numbers above 0, to 1"));
         }
         Ok(Self::empty(options))
     }

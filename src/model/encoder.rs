@@ -180,11 +180,7 @@ impl Encoder {
         options: (EncoderOptions, usize),
     ) -> Result<Self> {
         let shape = LayerShape::new(&model.inner.config);
-        let mut weights = Vec::new();
-        for piece in shape.pieces(&model.inner, &recipe) {
-            let (name, words) = piece?;
-            weights.push(device.weights(name, &words)?);
-        }
+        let weights = shape.weights(&model.inner, &recipe, device)?;
         let weights = (Arc::new(recipe), weights);
         Self::over(model.clone(), device.clone(), weights, options)
     }

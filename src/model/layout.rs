@@ -9,6 +9,7 @@ use super::files::Inner;
 use super::quant::{Kept, LINEARS, Recipe};
 use crate::base::error::Result;
 use crate::base::limits::word;
+use crate::device::{Device, Weights};
 use crate::ops::attention::{BIAS_REACH, BIAS_SPAN};
 use crate::ops::gemm::{PANEL, pack};
 use crate::ops::low::{Precision, pack_bf16, pack_int8, quantise};
@@ -114,8 +115,22 @@ impl LayerShape {
         Layout { tensors, scales, smooth }
     }
 
-    /// The words of a buffer of weights: names for messages, and what is in it.
-    pub(super) fn pieces<'a>(
+    /// Brings all weights to a device, buffer by buffer: none but the one under way is in the host's memory twice.
+    pub(super) fn weights(
+        &self,
+        model: &Inner,
+        recipe: &Recipe,
+        device: &Device,
+    ) -> Result<Vec<Weights>> {
+        let upload = |piece: Result<(&'static str, Vec<u32>)>| {
+            let (name, words) = piece?;
+            device.weights(name, &words)
+        };
+        self.pieces(model, recipe).map(upload).collect()
+    }
+
+    /// The words of each buffer of weights: names for messages, and what is in it.
+    fn pieces<'a>(
         &self,
         model: &'a Inner,
         recipe: &'a Recipe,

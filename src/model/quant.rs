@@ -168,11 +168,7 @@ pub(super) fn calibrate(
     let shape = LayerShape::new(config);
     let recipe = Recipe::new(model, Precision::F32)?;
     let device = Device::cpu();
-    let mut weights = Vec::new();
-    for piece in shape.pieces(&model.inner, &recipe) {
-        let (name, words) = piece?;
-        weights.push(device.weights(name, &words)?);
-    }
+    let weights = shape.weights(&model.inner, &recipe, &device)?;
     let tokens: usize = sequences.iter().map(Vec::len).sum();
     let words: Vec<usize> = weights.iter().map(crate::device::Weights::words).collect();
     let recorded = record(config, &recipe, &words, (tokens, sequences.len()));

@@ -329,8 +329,7 @@ impl Keyspace {
             run(queue, program, &head)?;
         }
         // Those that found no place on the list have not been forgotten.
-        let list = programs.memory.decl(counts).map_or(0, |decl| decl.words - COUNTS_LIST);
-        self.free = self.free_now(queue, programs)?.min(list);
+        self.free = self.free_now(queue, programs)?.min(list_room(programs));
         queue.write(counts, COUNTS_FREE, &[word(self.free)])?;
         self.expired += self.free.saturating_sub(free_before) as u64;
         self.rehash(queue, programs)?;
@@ -374,9 +373,7 @@ impl Keyspace {
         let mut counts = [0; COUNTS_FILL];
         from.read(theirs.buffers.counts.id, 0, &mut counts)?;
         let (base, free, taken) = (counts[COUNTS_BASE], counts[COUNTS_FREE], counts[COUNTS_TAKEN]);
-        let list = programs.memory.decl(programs.buffers.counts.id);
-        let list = list.map_or(0, |decl| decl.words - COUNTS_LIST);
-        there.free = (free.saturating_sub(taken) as usize).min(list);
+        there.free = (free.saturating_sub(taken) as usize).min(list_room(programs));
         let high = base + taken.saturating_sub(free);
         queue.write(programs.buffers.counts.id, 0, &[high, word(there.free), 0, 0])?;
         for at in (0..there.free).step_by(piece.len()) {
@@ -403,6 +400,12 @@ fn aged_before(began: &mut VecDeque<(u32, Ticks)>, ttl: Ticks, watermark: Ticks)
         began.pop_front();
     }
     began.front().map_or(0, |&(generation, _)| generation)
+}
+
+/// Ids that the list of free ones takes.
+fn list_room(programs: &Programs) -> usize {
+    let counts = programs.memory.decl(programs.buffers.counts.id);
+    counts.map_or(0, |decl| decl.words - COUNTS_LIST)
 }
 
 /// A table for so many keys there are and so many there can be: at most half full now, a quarter while it stays in a

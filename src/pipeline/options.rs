@@ -443,7 +443,7 @@ impl Options {
         ];
         for (name, value, max) in checks {
             if !(1..=max).contains(&value) {
-                return Err(Error::invalid(format!("{name}: {value}; accepted are 1 to {max}")));
+                return Err(Error::out_of_range(name, value, format_args!("1 to {max}")));
             }
         }
         if self.latency_target.is_some_and(|target| target.is_zero()) {

@@ -155,10 +155,6 @@ pub(super) mod sealed {
 
 impl<E: bytemuck::Pod> Ask<E> for Scores<E> {}
 
-fn out_of_range(name: &str, value: impl fmt::Display, accepted: &str) -> Error {
-    Error::invalid(format!("{name}: {value}; accepted are {accepted}"))
-}
-
 fn check_half_spaces(trees: HalfSpaces) -> Result<()> {
     let ranges = [
         ("half_spaces.trees", trees.trees, 1..=word(TREES_MAX)),
@@ -168,12 +164,12 @@ fn check_half_spaces(trees: HalfSpaces) -> Result<()> {
     for (name, value, accepted) in ranges {
         if !accepted.contains(&value) {
             let accepted = format!("{} to {}", accepted.start(), accepted.end());
-            return Err(out_of_range(name, value, &accepted));
+            return Err(Error::out_of_range(name, value, &accepted));
         }
     }
     if trees.masses() > MASSES_MAX {
         let accepted = "fewer trees, or lower ones: trees x 2^(height + 1) up to 32,768";
-        return Err(out_of_range("half_spaces.trees", trees.trees, accepted));
+        return Err(Error::out_of_range("half_spaces.trees", trees.trees, accepted));
     }
     Ok(())
 }
@@ -185,10 +181,10 @@ pub(super) fn check_detectors(
     half_spaces: Option<HalfSpaces>,
 ) -> Result<()> {
     if !(1..=VALUES_MAX).contains(&values) {
-        return Err(out_of_range("values", values, "1 to 8 fields"));
+        return Err(Error::out_of_range("values", values, "1 to 8 fields"));
     }
     if forest != 0 && !(forest.is_power_of_two() && (POINTS_MIN..=POINTS_MAX).contains(&forest)) {
-        return Err(out_of_range("forest", forest, "0, or 64, 128, 256, 512, 1024 points"));
+        return Err(Error::out_of_range("forest", forest, "0, or 64, 128, 256, 512, 1024 points"));
     }
     if half_spaces.is_some() && forest != 0 {
         return Err(Error::invalid(
@@ -202,22 +198,22 @@ impl<E: bytemuck::Pod> Scores<E> {
     fn check(&self) -> Result<()> {
         check_detectors(self.values.len(), self.forest, self.half_spaces)?;
         if !(16.0..=1_048_576.0).contains(&self.horizon) {
-            return Err(out_of_range("horizon", self.horizon, "16 to 2^20 spacings"));
+            return Err(Error::out_of_range("horizon", self.horizon, "16 to 2^20 spacings"));
         }
         if self.ttl == Some(0) {
-            return Err(out_of_range("ttl", 0, "ticks, or None to keep keys"));
+            return Err(Error::out_of_range("ttl", 0, "ticks, or None to keep keys"));
         }
         if self.spacing == Some(0) {
-            return Err(out_of_range("spacing", 0, "ticks, or None to learn it"));
+            return Err(Error::out_of_range("spacing", 0, "ticks, or None to learn it"));
         }
         if !(1e-30..=0.01).contains(&self.rate) {
-            return Err(out_of_range("rate", self.rate, "1e-30 to 0.01 an event"));
+            return Err(Error::out_of_range("rate", self.rate, "1e-30 to 0.01 an event"));
         }
         for (name, value) in
             [("rest", self.rest), ("least", self.least), ("least_share", self.least_share)]
         {
             if !(0.0..=1e12).contains(&value) {
-                return Err(out_of_range(name, value, "0 to 1e12"));
+                return Err(Error::out_of_range(name, value, "0 to 1e12"));
             }
         }
         Ok(())

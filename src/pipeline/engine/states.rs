@@ -102,6 +102,9 @@ impl Engine {
         self.sync_slots()?;
         let Self { keys, queue, programs, .. } = self;
         let gone = keys.forget(&mut **queue, programs, self.watermark)?;
+        if gone.is_empty() {
+            return Ok(());
+        }
         let room = self.outbox.room_for_states();
         let mut lost = 0;
         self.visit(gone.iter().map(|&(id, _)| id), |i, state| {

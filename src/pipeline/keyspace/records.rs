@@ -4,7 +4,7 @@
 
 use super::super::options::Options;
 use super::super::programs::Programs;
-use super::{Keyspace, aged_before};
+use super::{Keyspace, aged_before, list_room};
 use crate::base::error::{Error, Result};
 use crate::base::limits::word;
 use crate::base::time::Ticks;
@@ -99,8 +99,7 @@ impl Keyspace {
             before = before.max(self.before_of_oldest(queue, programs)?);
         }
         let mut free = self.free_list(queue, programs)?;
-        let capacity = programs.memory.decl(programs.buffers.counts.id);
-        let capacity = capacity.map_or(0, |decl| decl.words - COUNTS_LIST);
+        let room = list_room(programs);
         let mut gone = Vec::new();
         // Long before generations run out they begin anew: who stays was seen just now.
         let anew = self.generation >= super::GENERATION_MAX;
@@ -108,7 +107,7 @@ impl Keyspace {
             let key = key_of(record);
             let generation = generation(record);
             let is_old = *generation != 0 && *generation < before;
-            if is_old && free.len() < capacity {
+            if is_old && free.len() < room {
                 free.push(id);
                 gone.push((id, key));
                 *generation = 0;
@@ -195,9 +194,8 @@ impl Keyspace {
             None => u128::from(u64::MAX) + 1,
         };
         if let Some(key) = keys.iter().find(|&&key| u128::from(key) >= past) {
-            return Err(Error::invalid(format!(
-                "restore: key {key}; accepted are keys below {past}"
-            )));
+            let (key, accepted) = (format_args!("key {key}"), format_args!("keys below {past}"));
+            return Err(Error::out_of_range("restore", key, accepted));
         }
         if self.dense.is_some() {
             return Ok(keys.iter().map(|&key| lo(key)).collect());
