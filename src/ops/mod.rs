@@ -30,6 +30,7 @@ pub mod gemm;
 pub mod group;
 pub mod half_space;
 pub mod keys;
+pub mod label;
 pub mod low;
 pub mod math;
 pub mod merge;

@@ -9,11 +9,12 @@ use super::ewma::{HORIZONS, VALUE_MAX};
 use super::forest::{COUNTS, SAMPLES, forest_words};
 use super::half_space::{COUNT, HalfSpaces, KNOWN, MASSES, POINT};
 use super::score::{
-    EXCESS, LEAST, LEVEL, PEAK, PEAKS, REST, RING, SEEN, SLOPE, SPACING, state_words, track,
+    ALERTS, ALERTS_KEPT, BAR, EXCESS, LEAST, LEVEL, PEAK, PEAKS, REST, RING, SEEN, SLOPE, SPACING,
+    state_words, track,
 };
 
 /// The layout of states, which changes when they mean something else.
-pub const STATE_VERSION: u32 = 2;
+pub const STATE_VERSION: u32 = 3;
 
 /// Weights count events, and an f32 stops counting here.
 const WEIGHT_MAX: f32 = 16_777_216.0;
@@ -48,6 +49,8 @@ pub fn misfit(state: &[u32], values: usize, points: u32, half_spaces: HalfSpaces
         .or_else(|| [EXCESS, LEAST].into_iter().find_map(|at| within(at, 0.0, 16.0)))
         .or_else(|| within(SLOPE, -100.0, 100.0))
         .or_else(|| (RING..RING + RING_PEAKS as usize).find_map(|at| within(at, 0.0, 16.0)))
+        .or_else(|| within(BAR, 0.0, 2e15))
+        .or_else(|| (0..ALERTS_KEPT).find_map(|i| within(ALERTS + 2 * i + 1, 0.0, 1e15)))
         .or_else(|| (0..values).find_map(values_misfit))
         .or_else(|| samples_misfit(state, values, points))
         .or_else(|| masses_misfit(state, values, half_spaces))
