@@ -16,6 +16,7 @@ macro_rules! window_shader {
 pub mod attention;
 pub mod batch;
 pub mod decide;
+pub mod detector;
 pub mod embed;
 pub mod ends;
 pub mod ewma;

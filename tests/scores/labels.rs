@@ -148,7 +148,7 @@ pub fn same_labelled(
     }
     assert_eq!((stats.labels, stats.labels + stats.labels_unknown), (known, said.len() as u64));
     assert!(known > 3 && dismissed > 0, "{known} labels dismissed {dismissed} events");
-    for (batch, chunk) in [(64, n), (7, 60)] {
+    for (batch, chunk) in [(64, n), (33, 600)] {
         let (got, stats) = run_labelled(device, query(), (batch, chunk), &events, &said);
         assert!(got == want, "the same with batches of {batch}");
         assert_eq!(stats.labels, known);
