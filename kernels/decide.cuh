@@ -91,13 +91,9 @@ static __device__ __forceinline__ float standardise(const State& state, float le
     return known ? u : 0.0f;
 }
 
-// Keeps an alert for labels to name; the oldest one goes. Twin of src/ops/label.rs.
-static __device__ __forceinline__ void keep_alert(const State& state, uint32_t low, uint32_t high, float surprise) {
-    for (uint32_t i = 7; i > 1; i--) {
-        state[ALERTS + i] = state[ALERTS + i - 2];
-    }
-    state[ALERTS] = low ^ high * 0x9e3779b9u;
-    state.put(ALERTS + 1, surprise);
+// Whether a label says that alerts up to this surprise are none. Twin of src/ops/label.rs.
+static __device__ __forceinline__ bool is_dismissed(const State& state, const ScoreParams& p, float surprise) {
+    return surprise <= state.get(BAR) && float(state[SEEN] - state[BAR_SEEN]) * p.rate <= 16.0f;
 }
 
 // How surprising an event is; its flags are added to.
@@ -120,20 +116,20 @@ static __device__ __forceinline__ float decide(const State& state, const ScorePa
         if (candidate && (watched == 0 || distance < p.least || distance < p.least_share * expected)) {
             flags |= RULED_OUT;
         }
-        const float events = float(state[SEEN] - state[BAR_SEEN]);
-        if (candidate && surprise <= state.get(BAR) && events * p.rate <= 16.0f) {
-            flags |= DISMISSED;
-        }
     } else {
         flags |= USUAL;
     }
     if (state.get(REST) > 0.0f && !(peak && surprise > 1.2f * state.get(PEAK))) {
         flags |= RESTING;
     }
-    if (candidate && (flags & (WARMING | RULED_OUT | RESTING | DISMISSED)) == 0) {
-        flags |= ALERT;
-        state.put(REST, p.rest);
-        state.put(PEAK, surprise);
+    if (candidate && (flags & (WARMING | RULED_OUT | RESTING)) == 0) {
+        if (is_dismissed(state, p, surprise)) {
+            flags |= DISMISSED;
+        } else {
+            flags |= ALERT;
+            state.put(REST, p.rest);
+            state.put(PEAK, surprise);
+        }
     }
     learn(state, excess, trials_of(judged.levels) + 1);
     return surprise;

@@ -65,8 +65,7 @@ constexpr uint32_t RING = 22;
 constexpr uint32_t RING_PEAKS = 32;
 constexpr uint32_t BAR = RING + RING_PEAKS;
 constexpr uint32_t BAR_SEEN = BAR + 1;
-constexpr uint32_t ALERTS = BAR_SEEN + 1;
-constexpr uint32_t TRACKS = ALERTS + 8;
+constexpr uint32_t TRACKS = BAR_SEEN + 1;
 constexpr uint32_t TRACK = 10;
 constexpr uint32_t ROW = 10;
 constexpr uint32_t OUT_SCORED = 5;
@@ -351,9 +350,6 @@ static __device__ __forceinline__ void step(const State& state, const ScoreParam
         }
         if (judged.known) {
             surprise = decide(state, p, far, judged, flags);
-            if ((flags & ALERT) != 0) {
-                keep_alert(state, out[row + 2], out[row + 3], surprise);
-            }
         } else {
             flags |= USUAL;
         }

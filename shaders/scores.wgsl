@@ -66,8 +66,7 @@ const RING: u32 = 22u;
 const RING_PEAKS: u32 = 32u;
 const BAR: u32 = 54u;
 const BAR_SEEN: u32 = 55u;
-const ALERTS: u32 = 56u;
-const TRACKS: u32 = 64u;
+const TRACKS: u32 = 56u;
 const TRACK: u32 = 10u;
 const ROW: u32 = 10u;
 const OUT_SCORED: u32 = 5u;
@@ -354,7 +353,7 @@ fn step_event(state: u32, event: u32, row: u32) {
             flags |= WARMING;
         }
         if (judged.known) {
-            let decision = decide(state, far, judged.level, judged.levels, time, flags);
+            let decision = decide(state, far, judged.level, judged.levels, flags);
             surprise = decision.surprise;
             flags = decision.flags;
         } else {

@@ -50,7 +50,7 @@ fn watch() -> Scores<Reading> {
 }
 
 /// A jump to `high` every 500 events from the 3,000th on, and what becomes of each: an alert, dismissed, or neither.
-fn seen_of(inline: &mut Inline<Reading>, from: u64, high: f32, said: Option<Label>) -> Vec<char> {
+fn seen_of(inline: &mut Inline<Reading>, from: u64, high: f32, is_wrong: bool) -> Vec<char> {
     let mut lane = inline.lane().expect("it takes lanes");
     let mut seen = Vec::new();
     for at in from..from + 2000 {
@@ -68,11 +68,11 @@ fn seen_of(inline: &mut Inline<Reading>, from: u64, high: f32, said: Option<Labe
                     _ => '-',
                 });
             }
-            alerts.extend(rows.scores().filter(|s| s.alert()).map(|s| (s.key(), s.time())));
+            alerts.extend(rows.scores().filter(|s| s.alert()).map(|s| (s.key(), s.score())));
         };
         inline.settle(&mut take).expect("it runs");
-        if let Some(label) = said {
-            alerts.iter().for_each(|&(key, time)| lane.feedback(key, time, label));
+        for &(key, score) in alerts.iter().filter(|_| is_wrong) {
+            lane.feedback(key, Label::Normal { score });
         }
     }
     seen
@@ -82,24 +82,23 @@ fn seen_of(inline: &mut Inline<Reading>, from: u64, high: f32, said: Option<Labe
 fn a_false_alarm_is_not_repeated_until_it_is_confirmed() {
     let options = || Options { seed: Some(3), ..Options::on(Device::cpu()) };
     let mut inline = Inline::new(watch(), options()).expect("it runs");
-    assert!(seen_of(&mut inline, 0, 6.0, None).is_empty());
-    let seen = seen_of(&mut inline, 2000, 6.0, Some(Label::Normal));
+    assert!(seen_of(&mut inline, 0, 6.0, false).is_empty());
+    let seen = seen_of(&mut inline, 2000, 6.0, true);
     assert_eq!(seen, ['a', 'd'], "3000 and 3500");
     // States carry it elsewhere.
     let states = States::from_bytes(&inline.states().expect("it has some").to_bytes());
     let mut other = Inline::new(watch(), options()).expect("it runs");
     other.restore(&states.expect("as they were made")).expect("of the same query");
-    assert_eq!(seen_of(&mut other, 4000, 6.0, None)[0], 'd');
+    assert_eq!(seen_of(&mut other, 4000, 6.0, false)[0], 'd');
     // The like of it is confirmed.
     let mut lane = inline.lane().expect("it takes lanes");
-    lane.feedback(7, 3000, Label::Anomaly);
-    lane.feedback(7, 3001, Label::Normal);
-    lane.feedback(8, 3000, Label::Normal);
+    lane.feedback(7, Label::Anomaly);
+    lane.feedback(8, Label::Anomaly);
     inline.settle(|_| ()).expect("it runs");
     let stats = inline.stats();
-    assert_eq!((stats.labels, stats.labels_unknown), (2, 2));
+    assert_eq!(stats.labels_unknown, 1);
     drop(lane);
-    assert!(!seen_of(&mut inline, 4000, 6.0, None).contains(&'d'));
+    assert!(!seen_of(&mut inline, 4000, 6.0, false).contains(&'d'));
 }
 
 /// Labels for a query without alerts are counted, and keys that nobody has seen, or cannot be, do no harm.
@@ -108,18 +107,18 @@ fn labels_of_nothing_are_counted() {
     let windows = Windows::tumbling(field!(Reading.at), 10);
     let mut inline = Inline::new(windows, Options::on(Device::cpu())).expect("it runs");
     let mut lane = inline.lane().expect("it takes lanes");
-    lane.feedback(0, 0, Label::Normal);
+    lane.feedback(0, Label::Normal { score: 9.0 });
     lane.push(Reading { at: 3, value: 1.0, sensor: 1 }).expect("there is room");
-    lane.feedback(u64::MAX, u64::MAX, Label::Anomaly);
+    lane.feedback(u64::MAX, Label::Anomaly);
     inline.settle(|_| ()).expect("it runs");
     assert_eq!(inline.stats().labels_unknown, 2);
     for query in [watch(), Scores { key: Key::none(), ..watch() }] {
         let mut inline = Inline::new(query, Options::on(Device::cpu())).expect("it runs");
         let mut lane = inline.lane().expect("it takes lanes");
-        lane.feedback(0, 0, Label::Normal);
+        lane.feedback(0, Label::Normal { score: 9.0 });
         (0..5).for_each(|at| lane.push(Reading { at, value: 1.0, sensor: 1 }).expect("room"));
-        lane.feedback(1, 0, Label::Normal);
-        lane.feedback(1 << 40, 3, Label::Normal);
+        lane.feedback(2, Label::Anomaly);
+        lane.feedback(1 << 40, Label::Normal { score: f64::NAN });
         lane.close();
         inline.finish();
         inline.settle(|_| ()).expect("it runs");

@@ -7,6 +7,7 @@ mod scores;
 use cuda_host::driver::cuda;
 use pelton::{Device, HalfSpaces};
 use scores::labels::same_labelled;
+use scores::order::same_by_time;
 use scores::states::{same_forgotten, same_restored};
 use scores::{Setup, forest, half_spaces, same, same_forests, same_half_spaces, wide};
 
@@ -54,6 +55,12 @@ fn cuda_labels_are_taken_as_on_the_processor() {
         return;
     };
     same_labelled(&device, wide, (1, 3000));
+}
+
+#[test]
+fn cuda_scores_by_event_time() {
+    let Some(device) = cuda("scores_cuda::cuda_scores_by_event_time") else { return };
+    same_by_time(&device, wide, (1, 1200, 3), (500, u64::MAX));
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod scores;
 use kernels::bed::software;
 use pelton::{Device, HalfSpaces};
 use scores::labels::same_labelled;
+use scores::order::same_by_time;
 use scores::states::{same_forgotten, same_restored};
 use scores::{Setup, forest, half_spaces, same, same_forests, same_half_spaces, wide};
 
@@ -61,6 +62,12 @@ fn wgsl_labels_are_taken_as_on_the_processor() {
     };
     same_labelled(&device, wide, (1, 6000));
     same_labelled(&device, || half_spaces(HalfSpaces::default()), (2, 3000));
+}
+
+#[test]
+fn wgsl_scores_by_event_time() {
+    let Some(device) = software("scores_wgsl::wgsl_scores_by_event_time") else { return };
+    same_by_time(&device, wide, (1, 1200, 3), (500, u64::MAX));
 }
 
 #[test]

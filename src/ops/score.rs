@@ -154,12 +154,8 @@ pub const RING: usize = 22;
 pub const BAR: usize = RING + RING_PEAKS as usize;
 /// State: events seen when the bar was raised.
 pub const BAR_SEEN: usize = BAR + 1;
-/// State: the latest alerts, the mark of the time and the surprise of each.
-pub const ALERTS: usize = BAR_SEEN + 1;
-/// How many alerts are kept for labels.
-pub const ALERTS_KEPT: usize = 4;
 /// State: tracks of further values.
-pub const TRACKS: usize = ALERTS + 2 * ALERTS_KEPT;
+pub const TRACKS: usize = BAR_SEEN + 1;
 
 /// Words of a key's state, in whole lines of 64 bytes.
 pub const fn state_words(values: usize) -> usize {
@@ -306,12 +302,12 @@ fn decided(
     p: &ScoreParams,
     far: &Distance<f32>,
     &Level { level, levels, .. }: &Level,
-    (time, flags): ([u32; 2], u32),
+    flags: u32,
 ) -> (f32, u32) {
     let mut past = Spread::read(state, LEVEL);
     let u = decide::standardise(&mut past, level, levels as f32);
     past.write(state, LEVEL);
-    let event = Judged { level, u, off: far.off, expected: far.expected, time };
+    let event = Judged { level, u, off: far.off, expected: far.expected };
     decide::decide(state, p, &event, levels, flags)
 }
 
@@ -365,8 +361,7 @@ pub(super) fn step<const VALUES: usize, J: Judge>(
             flags |= WARMING;
         }
         if judged.known {
-            let so_far = ([batch::lo(time), batch::hi(time)], flags & !USUAL);
-            (surprise, flags) = decided(state, p, &far, &judged, so_far);
+            (surprise, flags) = decided(state, p, &far, &judged, flags & !USUAL);
         }
     }
     if VALUES == 0 {

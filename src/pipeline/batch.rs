@@ -1,6 +1,7 @@
 //! Puts a batch together: takes runs from the lanes, judges them, and writes the header that kernels read.
 
 use super::clock::{Clock, Rules, Verdict};
+use super::lanes::{Part, Sink};
 use super::results::Reason;
 use super::slots::Slots;
 use crate::base::field::Column;
@@ -113,6 +114,38 @@ impl Judging<'_> {
     }
 }
 
+/// A batch that is being filled from lanes.
+pub(super) struct Filling<'a> {
+    pub(super) batch: &'a mut Batch,
+    pub(super) places: &'a mut Places,
+    pub(super) judging: &'a Judging<'a>,
+}
+
+impl Sink for Filling<'_> {
+    fn events(&self) -> usize {
+        self.batch.events
+    }
+
+    fn take(
+        &mut self,
+        part: &Part,
+        (clock, tail): (&mut Clock, &Tail),
+        aside: AsideSink<'_>,
+    ) -> u64 {
+        let (from, to) = (part.from, part.to);
+        let times = part.times.unwrap_or_else(|| self.judging.times(tail, from, to));
+        let at = self.batch.judge((from, to), times, (clock, tail), self.judging, aside);
+        if at > from {
+            self.batch.stamps.push(Stamp { ns: part.stamp_ns, events: at - from });
+        }
+        at
+    }
+
+    fn taken(&mut self, lane: u32, range: (u64, u64), tail: &mut Tail, aside: AsideSink<'_>) {
+        self.batch.lease(lane, range, tail, (&mut *self.places, self.judging), aside);
+    }
+}
+
 impl Batch {
     /// Starts over, keeping the memory.
     pub(super) fn clear(&mut self) {
@@ -135,7 +168,7 @@ impl Batch {
     }
 
     /// Judges `[from, to)` of a lane, at most up to the batch's room; returns where it stopped.
-    pub(super) fn judge(
+    fn judge(
         &mut self,
         (from, to): (u64, u64),
         (lo, hi): (u64, u64),
@@ -244,7 +277,7 @@ impl Batch {
     }
 
     /// Leases `[from, to)` of a lane and writes the chunks of its pieces.
-    pub(super) fn lease(
+    fn lease(
         &mut self,
         lane: u32,
         (from, to): (u64, u64),

@@ -35,7 +35,14 @@ pub(super) struct Rules {
 impl Rules {
     pub(super) fn new(query: &Query) -> Self {
         let Query { shape, disorder, lateness, horizon, .. } = *query;
-        Self { shape, disorder, lateness, horizon, arrival: query.scores.is_some() }
+        let arrival = query.scores.is_some();
+        Self { shape, disorder: if arrival { 0 } else { disorder }, lateness, horizon, arrival }
+    }
+
+    /// Those of events that wait until the watermark has passed them: each tick is a window of its own.
+    pub(super) fn by_time(disorder: Ticks, horizon: Ticks) -> Self {
+        let shape = Shape::new(1, 1).expect("windows of a tick");
+        Self { shape, disorder, lateness: 0, horizon, arrival: false }
     }
 
     /// What ended at or before this takes no events any more, in a lane whose largest time is `max`.
@@ -106,6 +113,11 @@ impl Clock {
             (self.max, self.put) = (Some(t), false);
         }
         self.agreeing = 0;
+    }
+
+    /// The largest time accepted; `None` before there is one.
+    pub(super) fn max(&self) -> Option<Ticks> {
+        self.max
     }
 
     /// The lane's own watermark; `None` before its first event.

@@ -4,7 +4,7 @@
 //! (`run::Pipeline`) or the user (`run::Inline`) keeps it going. Everything a device does happens in the
 //! order in which the engine submits it, so a window fires after the events that the watermark waited for.
 
-use super::batch::{Batch, Judging, Places, Stamp};
+use super::batch::{Batch, Filling, Judging, Places, Stamp};
 use super::batching::Batching;
 use super::clock::Rules;
 use super::fire::{Firing, Task};
@@ -15,7 +15,8 @@ use super::options::{Options, Query};
 use super::outbox::Outbox;
 use super::placement::{Estimate, Placement};
 use super::programs::Programs;
-use super::results::{Reason, Shape};
+use super::results::Shape;
+use super::sorter::Sorter;
 use super::stats::Stats;
 use crate::base::clock;
 use crate::base::error::Result;
@@ -26,8 +27,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 mod retire;
+mod sort;
 mod states;
 
+use sort::set_aside;
 pub(super) use states::Errand;
 
 /// What is in flight, in order.
@@ -52,6 +55,8 @@ pub(super) struct Engine {
     /// Where the running `Fire` task goes on: the first id of its next part.
     fire_from: usize,
     lanes: Lanes,
+    /// Where the producers' lanes end, when events are taken by their times: `lanes` is then one of its own.
+    sorter: Option<Sorter>,
     batch: Batch,
     batching: Batching,
     /// Where else the query may live.
@@ -110,6 +115,7 @@ impl Engine {
             firing: Firing::default(),
             fire_from: 0,
             lanes: Lanes::default(),
+            sorter: None,
             batch: Batch::default(),
             batching,
             elsewhere,
@@ -132,6 +138,10 @@ impl Engine {
 
     /// Takes in a lane. It joins at the watermark.
     pub(super) fn open(&mut self, tail: Tail) -> Result<()> {
+        if let Some(sorter) = &mut self.sorter {
+            sorter.open(tail);
+            return Ok(());
+        }
         self.device.register(tail.slab())?;
         self.lanes.open(tail, &self.rules);
         Ok(())
@@ -139,7 +149,7 @@ impl Engine {
 
     /// Does what can be done now; false when there was nothing to do.
     pub(super) fn step(&mut self) -> Result<bool> {
-        let mut progress = false;
+        let mut progress = self.sort();
         while let Some(done) = self.queue.poll()? {
             self.retire(done)?;
             progress = true;
@@ -166,7 +176,8 @@ impl Engine {
 
     /// Whether nothing can be dispatched before the device or the consumer of results has moved.
     pub(super) fn is_blocked(&mut self) -> bool {
-        !self.firing.tasks.is_empty()
+        self.sorter.as_ref().is_some_and(Sorter::is_full)
+            || !self.firing.tasks.is_empty()
             || self.sent.len() >= self.options.in_flight
             || !self.queue.room(self.programs.paged.ingest)
             || self.rules.arrival && self.outbox.free() <= self.rows_sent()
@@ -179,7 +190,7 @@ impl Engine {
 
     /// The lanes' consumer ends, for arming and disarming.
     pub(super) fn tails(&mut self) -> impl Iterator<Item = &mut Tail> {
-        self.lanes.tails()
+        self.sorter.as_mut().map_or(&mut self.lanes, |sorter| &mut sorter.lanes).tails()
     }
 
     // --- from device to device ---
@@ -306,17 +317,10 @@ impl Engine {
         batch.clear();
         let judging =
             Judging { rules, time: query.time, fired: firing.fired, chunked: !caps.in_place };
-        let mut aside = |reason: Reason, event: &[u32]| {
-            let counter = match reason {
-                Reason::Late => &mut stats.late,
-                Reason::Beyond => &mut stats.beyond,
-                Reason::Key => &mut stats.bad_key,
-                Reason::Full => &mut stats.full,
-            };
-            *counter += 1;
-            stats.asides_lost += u64::from(!outbox.put_aside(reason, event));
-        };
-        lanes.gather(batch, room, (places, &judging), &mut aside)
+        let mut filling = Filling { batch, places, judging: &judging };
+        lanes.gather(&mut filling, room, rules, &mut |reason, event| {
+            set_aside(stats, outbox, reason, event);
+        })
     }
 
     fn send_events(&mut self) -> Result<()> {
@@ -441,7 +445,7 @@ impl Engine {
     /// What has been counted so far.
     pub(super) fn stats(&mut self) -> Stats {
         let mut stats = self.stats.clone();
-        let counts = self.lanes.counts();
+        let counts = self.sorter.as_ref().map_or(&self.lanes, |sorter| &sorter.lanes).counts();
         (stats.dropped, stats.rejected) = (counts.dropped, counts.rejected);
         (stats.jumps, stats.late_after_join) = (counts.jumps, counts.late_after_join);
         stats.cost = self.placement.here.cost();
@@ -462,6 +466,7 @@ impl Engine {
     /// Ends the results, with an error or without, and lets go of the lanes: who waits for room learns that there
     /// will be none.
     pub(super) fn finish(&mut self, error: Option<crate::Error>) {
+        self.sorter = None;
         self.lanes.abandon();
         self.outbox.finish(error);
     }

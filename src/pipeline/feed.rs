@@ -1,7 +1,7 @@
 //! Producers: typed lanes that know which field is the event's time.
 
 use super::control::Control;
-use super::lanes::{MARK_ADVANCE, MARK_IDLE, mark_of};
+use super::lanes::{Labelled, MARK_ADVANCE, MARK_IDLE};
 use crate::base::error::Result;
 use crate::base::field::Column;
 use crate::ops::label::Label;
@@ -181,15 +181,17 @@ impl<E: Pod> Feed<E> {
         self.lane.mark(MARK_IDLE, 0, 0);
     }
 
-    /// Says what the alert of this key at this time was: see [`Label`]. `key` and `time` are those of the
-    /// [`Score`](super::Score). It counts for the events behind it in this lane, and for those of other lanes that are
-    /// not taken yet. A key's latest four alerts can be named so; `Stats::labels_unknown` counts labels of others.
+    /// Says what an alert of this key was: see [`Label`]. `key` is that of the [`Score`](super::Score). It counts for
+    /// the events behind it in this lane, and for those of other lanes that are not taken yet. With
+    /// [`Order::EventTime`](super::Order) it has the latest time in its lane, and counts for what comes behind that.
+    /// `Stats::labels_unknown` counts labels of keys that have no events.
     ///
     /// It travels in order with the events and waits for a place among the runs. The batches before it come back first,
     /// so labels are for what people say, not for every event. A lane that brings labels only is to be
     /// [idle](Self::idle).
-    pub fn feedback(&mut self, key: u64, time: u64, label: Label) {
-        self.lane.mark(mark_of(label), key, time);
+    pub fn feedback(&mut self, key: u64, label: Label) {
+        let (code, lo, hi) = Labelled { key, label }.mark();
+        self.lane.mark(code, lo, hi);
     }
 
     /// Closes the lane.

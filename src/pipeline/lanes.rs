@@ -3,7 +3,7 @@
 //! The watermark is the least of the lanes that are neither idle nor closed. It is brought up to date whenever one of
 //! them stops counting, before it stops, so that windows which its events had closed do close.
 
-use super::batch::{AsideSink, Batch, Judging, Places, Stamp};
+use super::batch::AsideSink;
 use super::clock::{Clock, Rules};
 use crate::base::time::Ticks;
 use crate::ops::label::Label;
@@ -14,25 +14,16 @@ use std::collections::VecDeque;
 pub(super) const MARK_IDLE: u32 = 1;
 /// The mark by which a lane says that its event time has come to the mark's first word, without an event.
 pub(super) const MARK_ADVANCE: u32 = 2;
-/// The marks by which a lane brings a label: the key of an alert, and its time.
+/// The marks by which a lane brings a label: the key of an alert, and the bits of its score.
 const MARK_NORMAL: u32 = 3;
 const MARK_ANOMALY: u32 = 4;
 /// Gaps told apart; when more are remembered, the oldest grow together.
 const GAPS_MAX: usize = 1 << 10;
 
-/// The mark of a label.
-pub(super) const fn mark_of(label: Label) -> u32 {
-    match label {
-        Label::Normal => MARK_NORMAL,
-        Label::Anomaly => MARK_ANOMALY,
-    }
-}
-
-/// What a label says, and of which alert.
+/// What a label says, and of which key's alert.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Labelled {
     pub(super) key: u64,
-    pub(super) time: Ticks,
     pub(super) label: Label,
 }
 
@@ -40,11 +31,55 @@ impl Labelled {
     /// The label that a mark brings.
     fn of(note: &Note) -> Option<Self> {
         let label = match note.mark? {
-            MARK_NORMAL => Label::Normal,
+            MARK_NORMAL => Label::Normal { score: f64::from_bits(note.hi) },
             MARK_ANOMALY => Label::Anomaly,
             _ => return None,
         };
-        Some(Self { key: note.lo, time: note.hi, label })
+        Some(Self { key: note.lo, label })
+    }
+
+    /// The mark that brings it, with its two words.
+    pub(super) const fn mark(self) -> (u32, u64, u64) {
+        match self.label {
+            Label::Normal { score } => (MARK_NORMAL, self.key, score.to_bits()),
+            Label::Anomaly => (MARK_ANOMALY, self.key, 0),
+        }
+    }
+}
+
+/// A stretch of one lane's run that is to be taken.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Part {
+    /// The lane's number.
+    pub(super) lane: u32,
+    pub(super) from: u64,
+    pub(super) to: u64,
+    /// The smallest and largest time, where they are known.
+    pub(super) times: Option<(u64, u64)>,
+    /// When the run was committed.
+    pub(super) stamp_ns: u64,
+}
+
+/// Where the events of lanes go.
+pub(super) trait Sink {
+    /// Events taken since gathering began.
+    fn events(&self) -> usize;
+
+    /// Whether it takes events only of the lanes that hold the watermark back.
+    fn is_full(&self) -> bool {
+        false
+    }
+
+    /// Judges a stretch and takes what is on time; returns where it stopped.
+    fn take(&mut self, part: &Part, from: (&mut Clock, &Tail), aside: AsideSink<'_>) -> u64;
+
+    /// Has taken all that it will of a lane for now, these events.
+    fn taken(&mut self, lane: u32, range: (u64, u64), tail: &mut Tail, aside: AsideSink<'_>);
+
+    /// Takes a label from a lane whose clock stands at `at`; false where the lane has to wait for it to be taken in.
+    fn label(&mut self, lane: u32, at: Option<Ticks>, label: Labelled) -> bool {
+        let _ = (lane, at, label);
+        false
     }
 }
 
@@ -178,21 +213,29 @@ impl Lanes {
         labels
     }
 
-    /// Takes committed runs into the batch, every lane its share; false when there was nothing to take.
+    /// Takes committed runs, every lane its share; false when there was nothing to take.
     pub(super) fn gather(
         &mut self,
-        batch: &mut Batch,
+        sink: &mut impl Sink,
         room: usize,
-        (places, judging): (&mut Places, &Judging<'_>),
+        rules: &Rules,
         aside: AsideSink<'_>,
     ) -> bool {
         self.share_out(room);
         let mut progress = false;
         for index in 0..self.lanes.len() {
-            let until = (batch.events + self.lanes[index].share).min(room);
-            progress |= self.gather_from(index, batch, until, (&mut *places, judging), aside);
+            if sink.is_full() && !self.is_behind(index, rules) {
+                continue;
+            }
+            let until = (sink.events() + self.lanes[index].share).min(room);
+            progress |= self.gather_from(index, sink, until, rules, aside);
         }
         progress
+    }
+
+    /// Whether the watermark waits for this lane.
+    fn is_behind(&self, index: usize, rules: &Rules) -> bool {
+        self.lanes[index].clock.watermark(rules) <= self.lowest(rules)
     }
 
     /// Gives every lane a share of the room, so that a busy one cannot starve the others. Batches keep the order of the
@@ -224,20 +267,19 @@ impl Lanes {
         }
     }
 
-    /// Takes one lane's committed runs into the batch until it has so many events.
+    /// Takes one lane's committed runs until there are so many events.
     fn gather_from(
         &mut self,
         index: usize,
-        batch: &mut Batch,
+        sink: &mut impl Sink,
         until: usize,
-        (places, judging): (&mut Places, &Judging<'_>),
+        rules: &Rules,
         aside: AsideSink<'_>,
     ) -> bool {
-        let rules = judging.rules;
         self.lanes[index].tail.reclaim();
         let mut progress = false;
         let mut taken: Option<(u64, u64)> = None;
-        let mut events = batch.events;
+        let mut events = sink.events();
         loop {
             let lane = &mut self.lanes[index];
             let full = events >= until;
@@ -252,9 +294,15 @@ impl Lanes {
                 self.lanes[index].idle = true;
                 continue;
             }
-            let is_label = Labelled::of(&note).is_some();
-            if full && note.mark.is_none() || is_label {
-                progress |= is_label;
+            if let Some(label) = Labelled::of(&note) {
+                progress = true;
+                if sink.label(lane.number, lane.clock.max(), label) {
+                    continue;
+                }
+                lane.rest = Some(note);
+                break;
+            }
+            if full && note.mark.is_none() {
                 lane.rest = Some(note);
                 break;
             }
@@ -274,11 +322,11 @@ impl Lanes {
             // A part of a run has extremes of its own: the time of an event that is gone, and was perhaps set aside,
             // must not move the lane's.
             let whole = to == note.to && !std::mem::take(&mut lane.cut);
-            let times = if whole { (note.lo, note.hi) } else { judging.times(tail, from, to) };
-            let at = batch.judge((from, to), times, (clock, tail), judging, aside);
+            let times = whole.then_some((note.lo, note.hi));
+            let part = Part { lane: lane.number, from, to, times, stamp_ns: note.stamp_ns };
+            let at = sink.take(&part, (clock, tail), aside);
             if at > from {
                 progress = true;
-                batch.stamps.push(Stamp { ns: note.stamp_ns, events: at - from });
                 taken = Some((taken.map_or(from, |(first, _)| first), at));
                 events += usize::try_from(at - from).expect("a batch's events fit");
             }
@@ -290,7 +338,7 @@ impl Lanes {
         }
         let lane = &mut self.lanes[index];
         if let Some(range) = taken {
-            batch.lease(lane.number, range, &mut lane.tail, (places, judging), aside);
+            sink.taken(lane.number, range, &mut lane.tail, aside);
         }
         while let Some(gap) = lane.tail.next_gap() {
             remember(&mut self.gaps, gap);
@@ -316,11 +364,16 @@ impl Lanes {
         true
     }
 
+    /// The least watermark of the lanes that count; `None` when there is none, or one had no event yet.
+    fn lowest(&self, rules: &Rules) -> Option<Ticks> {
+        let active = self.lanes.iter().filter(|lane| !lane.idle);
+        active.map(|lane| lane.clock.watermark(rules)).min().flatten()
+    }
+
     /// Moves the watermark up to the least of the lanes that count; whether it moved. It waits for lanes that have had
     /// no event yet.
     pub(super) fn raise(&mut self, rules: &Rules) -> bool {
-        let active = self.lanes.iter().filter(|lane| !lane.idle);
-        let lowest = active.map(|lane| lane.clock.watermark(rules)).min().flatten();
+        let lowest = self.lowest(rules);
         let higher = lowest > self.watermark;
         if higher {
             self.watermark = lowest;

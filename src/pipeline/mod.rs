@@ -25,6 +25,7 @@ pub mod route;
 mod run;
 pub mod scores;
 mod slots;
+mod sorter;
 pub mod states;
 pub mod stats;
 #[cfg(feature = "model")]
@@ -36,6 +37,6 @@ pub use outbox::Results;
 pub use placement::Cost;
 pub use results::{Aside, Reason, Row, RowIter, Rows};
 pub use run::{Inline, Monitor, Pipeline};
-pub use scores::{Ask, Score, Scores, Side};
+pub use scores::{Ask, Order, Score, Scores, Side};
 pub use states::States;
 pub use stats::Stats;

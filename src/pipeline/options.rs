@@ -1,6 +1,6 @@
 //! What a user asks for: a window query over an event type, and how the engine is to run it.
 
-use super::scores::{Ask, sealed};
+use super::scores::{Ask, Order, sealed};
 use crate::base::dtype::{DType, Number};
 use crate::base::error::{Error, Result};
 use crate::base::field::{Column, Field};
@@ -296,6 +296,8 @@ pub(super) struct Query {
     pub(super) ttl: Option<Ticks>,
     /// Keys make room for others when there are too many.
     pub(super) evict: bool,
+    /// In which order events are taken.
+    pub(super) order: Order,
     /// Events are scored, not aggregated: see `pipeline::scores`.
     pub(super) scores: Option<ScoreParams>,
 }
@@ -343,6 +345,7 @@ impl<E: bytemuck::Pod> sealed::Ask for Windows<E> {
             horizon: self.horizon,
             ttl: self.ttl,
             evict: false,
+            order: Order::Arrival,
             scores: None,
         })
     }

@@ -84,7 +84,10 @@ fn engine<E: Pod>(
     let there = options.alternative.as_ref();
     let there =
         there.map(|device| calibrate::measure::<E>(&query, &options, device)).transpose()?;
-    Engine::new(query, options, outbox, bell, there)
+    let order = query.order;
+    let mut engine = Engine::new(query, options, outbox, bell, there)?;
+    engine.take_in::<E>(order)?;
+    Ok(engine)
 }
 
 impl<E: Pod> Pipeline<E> {

@@ -24,9 +24,9 @@ use std::fmt;
 /// past (`ops::decide`), and where that is below [`Scores::rate`], an alert. Every event gets a [`Score`], through the
 /// same lanes, results and devices as [`Windows`](super::Windows). Values that are NaN are missing, not anomalous.
 ///
-/// The order is that of **arrival**: a key's events must come through one lane, else how they interleave, and so the
-/// scores, depend on the batches. Given that, scores depend on neither batches nor device: the processor and CUDA give
-/// the same bits, WGSL the same where the device divides correctly rounded, else scores within 1e-5.
+/// The order is that of arrival, or of event time ([`Scores::order`]). Either way scores depend on neither batches nor
+/// device: the processor and CUDA give the same bits, WGSL the same where the device divides correctly rounded, else
+/// scores within 1e-5.
 ///
 /// State takes 256 bytes a key with one value, 40 more for each further one, in whole lines of 64, and what
 /// the [`Detector`] adds. Keys stay unless [`Scores::ttl`] or [`Scores::evict`] says otherwise; what was learnt of a forgotten key can be fetched
@@ -92,6 +92,36 @@ pub struct Scores<E> {
     /// When [`Options::keys_max`](super::Options::keys_max) keys are held: forget an eighth of them, those not seen for
     /// the longest, rather than set the events of new keys aside. That bounds the bytes of state. Dense keys stay.
     pub evict: bool,
+    /// In which order the events of a key are scored.
+    pub order: Order,
+}
+
+/// In which order the events of a key are scored. A key's past is what came before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Order {
+    /// As they arrive, at once: a key's events must come through one lane, else how they interleave, and so the scores,
+    /// depend on the batches.
+    #[default]
+    Arrival,
+    /// By event time, then by lane in the order of opening, then by place in the lane. Events wait until the watermark,
+    /// which is that of [`Windows`](super::Windows), has passed their time; so scores depend on what each lane brings
+    /// alone, also where a key's events come through several lanes. Late events and those beyond the horizon are set
+    /// aside. On the host it costs a copy of each event and a place in a heap. A lane that has nothing to send holds
+    /// all others up until it says so ([`Feed::idle`](super::Feed::idle), [`Feed::advance`](super::Feed::advance)).
+    EventTime {
+        /// How far an event may lie behind the largest time before it in its lane, in ticks, and still be on time.
+        disorder: Ticks,
+        /// How far an event may lie ahead of the largest time before it in its lane, in ticks; see
+        /// [`Windows::horizon`](super::Windows::horizon).
+        horizon: Ticks,
+    },
+}
+
+impl Order {
+    /// By event time, where events lie this many ticks behind at most.
+    pub const fn event_time(disorder: Ticks) -> Self {
+        Self::EventTime { disorder, horizon: Ticks::MAX }
+    }
 }
 
 /// On which side of the expected value events alert.
@@ -125,6 +155,7 @@ impl<E> Scores<E> {
             detector: Detector::Distances,
             ttl: None,
             evict: false,
+            order: Order::Arrival,
         }
     }
 }
@@ -237,6 +268,7 @@ impl<E: bytemuck::Pod> sealed::Ask for Scores<E> {
             horizon: Ticks::MAX,
             ttl: self.ttl,
             evict: self.evict,
+            order: self.order,
             scores: Some(params),
         })
     }

@@ -1,6 +1,5 @@
 //! States of keys on their way out of the device and back: forgotten, copied, restored.
 
-use super::super::lanes::Labelled;
 use super::super::states::{Kind, States};
 use super::Engine;
 use crate::base::error::{Error, Result};
@@ -137,10 +136,9 @@ impl Engine {
         named.sort_by_key(|&(id, _)| id);
         let mut taken = 0;
         self.visit(named.iter().map(|&(id, _)| id), |i, state| {
-            let Labelled { time, label, .. } = named[i].1;
-            let known = label::apply(state, rate, time, label);
-            taken += u64::from(known);
-            known
+            label::apply(state, rate, named[i].1.label);
+            taken += 1;
+            true
         })?;
         self.stats.labels += taken;
         self.stats.labels_unknown += labels.len() as u64 - taken;
