@@ -30,8 +30,8 @@ use std::fmt;
 ///
 /// State takes 256 bytes a key with one value, 40 more for each further one, in whole lines of 64, and what the
 /// [`Detector`] adds. Keys stay unless [`Scores::ttl`] or [`Scores::evict`] says otherwise; what was learnt of a
-/// forgotten key can be fetched ([`Results::forgotten`](super::Results::forgotten)) and brought back ([`States`](super::States)).
-///
+/// forgotten key can be fetched ([`Results::forgotten`](super::Results::forgotten)) and brought back
+/// ([`States`](super::States)).
 /// ```
 /// use pelton::{Device, Inline, Key, Options, Pod, Scores, Zeroable, field};
 /// #[repr(C)]
