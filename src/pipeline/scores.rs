@@ -32,6 +32,7 @@ use std::fmt;
 /// [`Detector`] adds. Keys stay unless [`Scores::ttl`] or [`Scores::evict`] says otherwise; what was learnt of a
 /// forgotten key can be fetched ([`Results::forgotten`](super::Results::forgotten)) and brought back
 /// ([`States`](super::States)).
+///
 /// ```
 /// use pelton::{Device, Inline, Key, Options, Pod, Scores, Zeroable, field};
 /// #[repr(C)]
