@@ -211,7 +211,6 @@ pub fn pack_bf16(w: &[f32], columns: usize, depth: usize) -> Vec<u32> {
 }
 
 /// Rows of `a` times a matrix of rows `[n][k]`, whole panels of them, on the processor: what calibration compares.
-#[cfg(feature = "model")]
 pub(crate) fn product(
     a: &[f32],
     w: &[f32],
