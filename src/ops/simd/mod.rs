@@ -20,12 +20,16 @@ mod gemm;
 mod lookup;
 #[cfg(feature = "model")]
 mod low;
+#[cfg(all(feature = "model", target_arch = "x86_64"))]
+mod low_avx512;
 #[cfg(target_arch = "x86_64")]
 mod place;
 #[cfg(target_arch = "x86_64")]
 mod score;
 #[cfg(target_arch = "x86_64")]
 mod sixteen;
+#[cfg(feature = "model")]
+mod tier;
 #[cfg(target_arch = "x86_64")]
 mod times;
 #[cfg(feature = "model")]
@@ -36,7 +40,8 @@ mod words;
 #[cfg(feature = "model")]
 pub(super) use {
     gemm::{After, Product, multiply},
-    low::{Low, Tier, multiply_low, tier},
+    low::{Low, multiply_low},
+    tier::{Tier, tier},
     wide::{Wide, wide},
 };
 
