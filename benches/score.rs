@@ -16,7 +16,8 @@
 
 use pelton::base::rng::SplitMix;
 use pelton::{
-    Device, HalfSpaces, Inline, Key, LaneOptions, Options, Pod, Result, Scores, Zeroable, field,
+    Detector, Device, HalfSpaces, Inline, Key, LaneOptions, Options, Pod, Result, Scores, Zeroable,
+    field,
 };
 use std::hint::black_box;
 use std::process::Command;
@@ -254,7 +255,7 @@ fn trees(keys: u32, mut between: impl FnMut() -> Result<()>) -> Result<Vec<f64>>
     let query = Scores {
         key: Key::dense(field!(Point.key), keys),
         values: vec![field!(Point.a).into(), field!(Point.b).into(), field!(Point.c).into()],
-        half_spaces: Some(TREES),
+        detector: Detector::HalfSpaces(TREES),
         ..Scores::new(field!(Point.at), field!(Point.a))
     };
     let mut engine = Inline::new(query, options())?;

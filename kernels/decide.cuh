@@ -14,13 +14,6 @@ static __device__ __forceinline__ void learn_spread(const State& state, uint32_t
     state.put(at + 1, positive(variance + (square - variance) * share));
 }
 
-// Levels of the key before that of the event, which is counted as seen.
-template <Detector D>
-static __device__ __forceinline__ uint32_t levels_of(const State& state, const ScoreParams& p) {
-    const uint32_t first = D == HALF_SPACES ? (p.half_spaces >> 16) + 1 : 9;
-    return state[SEEN] - min(state[SEEN], first);
-}
-
 // Events that the share of peaks counts, of so many that had a level.
 static __device__ __forceinline__ uint32_t trials_of(uint32_t levels) {
     return levels < 0x40000 ? levels : 0x20000 + (levels & 0x1ffff);
@@ -99,18 +92,17 @@ static __device__ __forceinline__ float standardise(const State& state, float le
 }
 
 // How surprising an event is; its flags are added to.
-template <Detector D>
 static __device__ __forceinline__ float decide(const State& state, const ScoreParams& p, const Distance& far,
-                                               float level, uint32_t& flags) {
-    const float u = standardise(state, level, float(levels_of<D>(state, p)));
+                                               const Level& judged, uint32_t& flags) {
+    const float u = standardise(state, judged.level, float(judged.levels));
     const float excess = u - 3.0f;
     float surprise = state.get(SLOPE) * u;
     const bool peak = excess > 0.0f;
     bool candidate = false;
     if (peak) {
-        surprise = tail(state, excess, trials_of(levels_of<D>(state, p)));
-        if (D != DISTANCES) {
-            surprise = 0.5f * (surprise + 4.6f * level);
+        surprise = tail(state, excess, trials_of(judged.levels));
+        if (p.by_chance > 0.0f) {
+            surprise = 0.5f * (surprise + p.by_chance * judged.level);
         }
         candidate = surprise > p.asked;
         const float distance = far.off < 0.0f ? -far.off : far.off;
@@ -130,7 +122,7 @@ static __device__ __forceinline__ float decide(const State& state, const ScorePa
         state.put(REST, p.rest);
         state.put(PEAK, surprise);
     }
-    learn(state, excess, trials_of(levels_of<D>(state, p)) + 1);
+    learn(state, excess, trials_of(judged.levels) + 1);
     return surprise;
 }
 

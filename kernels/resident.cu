@@ -132,7 +132,7 @@ static __device__ __forceinline__ void run_block(const Step& s, Head head, Block
         case GROUP_MARK: group_mark::body(block, head, s.read(0), s.read(1), s.words(2), s.words(3)); break;
         case GROUP_SEGMENTS: group_segments::body(block, head, s.read(0), s.read(1), s.words(2)); break;
         case SCORE:
-            score::body<score::DISTANCES>(block, head, s.in_table<score::ScoreParams>(), s.events(), s.read(0),
+            score::body<score::ByDistance>(block, head, s.in_table<score::ScoreParams>(), s.events(), s.read(0),
                                           s.read(1), s.read(2), s.words(3), s.words(4));
             break;
         default: break;

@@ -1,10 +1,11 @@
-// Scores each event by the past of its key: the kernels score, forest (isolation.cuh) and half_space (mass.cuh).
+// Scores each event by the past of its key: what the kernels that score share. Each brings a detector, a struct of
+// three functions.
 //
-// Twin of src/ops/score.rs with ewma.rs, decide.rs and math.rs. A thread takes a key and walks its events in order. Per
-// event: 4 bytes of order, its time and values, 40 bytes of row written; per key and batch its first line of state and
-// 16 bytes of the next, which then stay in the cache, and 160 bytes more for peaks. Neighbouring threads touch lines of
-// their own, so the latency of memory and the busiest key of a batch bound it, not bytes. The order of float operations
-// is that of the Rust source; nothing is contracted, inverse and root are rounded correctly.
+// Twin of src/ops/score.rs and detector.rs with ewma.rs, decide.rs and math.rs. A thread takes a key and walks its
+// events in order. Per event: 4 bytes of order, its time and values, 40 bytes of row written; per key and batch its
+// first line of state and 16 bytes of the next, which then stay in the cache, and 160 bytes more for peaks. Neighbouring
+// threads touch lines of their own, so the latency of memory and the busiest key of a batch bound it, not bytes. The
+// order of float operations is that of the Rust source; nothing is contracted, inverse and root are rounded correctly.
 #pragma once
 
 #include "window.cuh"
@@ -34,12 +35,13 @@ struct ScoreParams {
     float least;
     float least_share;
     uint32_t zero;
-    uint32_t forest;
-    uint32_t half_spaces;
+    float by_chance;
+    uint32_t detector;
+    uint32_t shape0;
+    uint32_t shape1;
+    uint32_t shape2;
+    uint32_t shape3;
 };
-
-// What judges values beside their distances.
-enum Detector { DISTANCES, FORESTS, HALF_SPACES };
 
 // The segments of src/ops/group.rs.
 constexpr uint32_t SEGMENTS = 0;
@@ -104,6 +106,19 @@ struct Distance {
     float z2, off, expected, variance;
 };
 
+// How a value stands out: by how much, and its dense score.
+struct Apart {
+    float by, dense;
+};
+
+// What the detector makes of an event.
+struct Level {
+    bool known;
+    // Those before it.
+    uint32_t levels;
+    float level, dense;
+};
+
 static __device__ __forceinline__ float own_ln(float x) {
     const uint32_t bits = bits_of(x) - 0x3f3504f3u;
     const float e = float(int32_t(bits) >> 23);
@@ -154,8 +169,6 @@ static __device__ __forceinline__ float near_zero(float x) { return x < 1e-16f &
 }  // namespace pelton::score
 
 #include "decide.cuh"
-#include "isolation.cuh"
-#include "mass.cuh"
 
 namespace pelton::score {
 
@@ -254,8 +267,21 @@ static __device__ __forceinline__ Place place_of(const ScoreParams& p, uint32_t 
     return Place{packed & 0xfff, packed >> 12 & 15};
 }
 
+// Distances alone.
+struct ByDistance {
+    static __device__ __forceinline__ void missing(const State&, uint32_t, uint32_t) {}
+    static __device__ __forceinline__ Apart value(const State&, const ScoreParams&, uint32_t, uint32_t, uint32_t, float,
+                                                  Distance& found) {
+        return Apart{found.z2, 0.0f};
+    }
+    static __device__ __forceinline__ Level level(const State&, const ScoreParams&, uint32_t, const Distance& far,
+                                                  const Apart&, uint32_t seen) {
+        return Level{seen > 8, seen - min(seen, 9u), own_ln(1.0f + far.z2 * 0.2f), 0.0f};
+    }
+};
+
 // Scores one event and learns it; its row begins at `row`.
-template <Detector D>
+template <class D>
 static __device__ __forceinline__ void step(const State& state, const ScoreParams& p, Events events, uint32_t index,
                                             Words out, uint32_t row) {
     const Event event(events, index, p.stride);
@@ -277,15 +303,13 @@ static __device__ __forceinline__ void step(const State& state, const ScoreParam
     out[row + 7] = 0;
     out[row + 8] = 0;
     uint32_t most = 0;
-    const uint32_t forest = (TRACKS + (p.values - 1) * TRACK + 15) / 16 * 16;
-    Isolation apart{-1.0f, 0.0f};
+    const uint32_t own = (TRACKS + (p.values - 1) * TRACK + 15) / 16 * 16;
+    Apart apart{-1.0f, 0.0f};
     for (uint32_t i = 0; i < p.values; i++) {
         const Place place = place_of(p, i);
         uint32_t bits = value_bits(place.kind, event[place.word]);
         if (value_is_nan(place.kind, bits)) {
-            if (D == HALF_SPACES) {
-                state[forest + SPACE_POINT + i] = 0x8000;
-            }
+            D::missing(state, own, i);
             continue;
         }
         float x = float(int32_t(bits));
@@ -297,17 +321,10 @@ static __device__ __forceinline__ void step(const State& state, const ScoreParam
             }
             x = number_of(bits);
         }
-        const Distance found = distance_of(state, track(i), x, decays);
-        if (D == HALF_SPACES) {
-            put_point(state, forest, p.values, i, track(i), x);
-        }
-        bool further = found.z2 > far.z2;
-        if (D == FORESTS) {
-            const Isolation isolation = isolation_of(state, p.forest, forest, i, track(i), x);
-            further = isolation.fine > apart.fine;
-            apart = further ? isolation : apart;
-        }
-        if (further) {
+        Distance found = distance_of(state, track(i), x, decays);
+        const Apart stands = D::value(state, p, own, i, track(i), x, found);
+        if (stands.by > apart.by) {
+            apart = stands;
             far = found;
             out[row + 6] = bits_of(x);
             out[row + 7] = bits_of(far.expected);
@@ -317,37 +334,32 @@ static __device__ __forceinline__ void step(const State& state, const ScoreParam
         flags &= ~MISSING;
     }
     float surprise = 0.0f;
+    float dense = 0.0f;
     if ((flags & MISSING) == 0) {
         flags |= most << 8;
         const uint32_t seen = state[SEEN] == 0xffffffffu ? 0xfffe0000u : state[SEEN] + 1;
         state[SEEN] = seen;
-        const bool few = D == DISTANCES && state[PEAKS] < 10 && seen / 4 <= p.warm;
-        bool known = seen > 8;
-        float level = D == FORESTS ? apart.fine * float(31 - __clz(int(p.forest))) : own_ln(1.0f + far.z2 * 0.2f);
-        if (D == HALF_SPACES) {
-            const Mass mass = mass_of(state, forest, p.values, p.half_spaces);
-            known = mass.known;
-            level = mass.level;
-            apart.coarse = mass.rarity;
-        }
-        if (seen <= p.warm || few || !known || state.get(track(most) + 4) < 16.0f) {
+        const bool few = p.by_chance == 0.0f && state[PEAKS] < 10 && seen / 4 <= p.warm;
+        const Level judged = D::level(state, p, own, far, apart, seen);
+        dense = judged.dense;
+        if (seen <= p.warm || few || !judged.known || state.get(track(most) + 4) < 16.0f) {
             flags |= WARMING;
         }
-        if (known) {
-            surprise = decide<D>(state, p, far, level, flags);
+        if (judged.known) {
+            surprise = decide(state, p, far, judged, flags);
         } else {
             flags |= USUAL;
         }
     } else {
         flags |= USUAL;
     }
-    flags |= uint32_t(apart.coarse * 65535.0f) << 16;
+    flags |= uint32_t(dense * 65535.0f) << 16;
     out[row + 4] = flags;
     out[row + 5] = bits_of(surprise);
     out[row + 9] = state[SEEN];
 }
 
-template <Detector D>
+template <class D>
 static __device__ __forceinline__ void body(Block block, Head head, const ScoreParams& p, Events events,
                                             ConstWords order, ConstWords segments, ConstWords map, Words states,
                                             Words out) {

@@ -96,8 +96,8 @@ fn decide(state: u32, far: Distance, level: f32, levels: u32, given: u32) -> Dec
     var candidate = false;
     if (peak) {
         surprise = tail(state, excess, trials_of(levels));
-        if (FORESTS || HALF_SPACES) {
-            surprise = mul(0.5, rounded(surprise) + mul(4.6, level));
+        if (p.by_chance > 0.0) {
+            surprise = mul(0.5, rounded(surprise) + mul(p.by_chance, level));
         }
         candidate = surprise > p.asked;
         let distance = select(far.off, -far.off, far.off < 0.0);

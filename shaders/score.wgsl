@@ -1,8 +1,16 @@
-// Scores each event by the past of its key, without forests or half-space trees. Twin of src/ops/score.rs; what there
-// is to say stands in scores.wgsl.
+// Scores each event by the past of its key, by distances alone. Twin of src/ops/score.rs and detector.rs; what there is
+// to say stands in scores.wgsl.
 
-const FORESTS: bool = false;
-const HALF_SPACES: bool = false;
+fn missing_value(own: u32, i: u32) {
+}
+
+fn value_of(own: u32, i: u32, at: u32, x: f32, found: ptr<function, Distance>) -> Apart {
+    return Apart((*found).z2, 0.0);
+}
+
+fn level_of(own: u32, far: Distance, apart: Apart, seen: u32) -> Level {
+    return Level(seen > 8u, seen - min(seen, 9u), own_ln(1.0 + mul(far.z2, 0.2)), 0.0);
+}
 
 @compute @workgroup_size(256)
 fn score(

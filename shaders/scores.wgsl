@@ -1,5 +1,5 @@
-// Scores each event by the past of its key, with forests (FORESTS, isolation.wgsl), with half-space trees (HALF_SPACES,
-// mass.wgsl), or without: what the kernels that score share. Twin of src/ops/score.rs with ewma.rs and math.rs.
+// Scores each event by the past of its key: what the kernels that score share. A detector's file adds missing_value,
+// value_of, level_of and the entry point. Twin of src/ops/score.rs and detector.rs with ewma.rs and math.rs.
 //
 // A thread takes a key and walks its events in order: per event 4 bytes of order, its time and values, 40 bytes of row;
 // per key 64 bytes of state read and written, 16 read, and 160 more for peaks. The busiest key of a batch bounds it.
@@ -28,8 +28,12 @@ struct ScoreParams {
     least: f32,
     least_share: f32,
     zero: u32,
-    forest: u32,
-    half_spaces: u32,
+    by_chance: f32,
+    detector: u32,
+    shape0: u32,
+    shape1: u32,
+    shape2: u32,
+    shape3: u32,
 }
 
 @group(0) @binding(0) var<storage, read> head: array<u32>;
@@ -286,6 +290,12 @@ fn put_row(row: u32, event: u32, time: vec2<u32>, flags: u32, surprise: f32, val
     out[row + 8u] = bitcast<u32>(far.variance);
 }
 
+// How a value stands out: by how much, and its dense score.
+struct Apart {
+    by: f32,
+    dense: f32,
+}
+
 // What the detector makes of an event.
 struct Level {
     known: bool,
@@ -293,18 +303,6 @@ struct Level {
     levels: u32,
     level: f32,
     dense: f32,
-}
-
-fn level_of(z2: f32, apart: Isolation, seen: u32, spaces: u32) -> Level {
-    if (HALF_SPACES) {
-        let mass = mass_of(spaces);
-        return Level(mass.known, seen - min(seen, (p.half_spaces >> 16u) + 1u), mass.level, mass.rarity);
-    }
-    let levels = seen - min(seen, 9u);
-    if (FORESTS) {
-        return Level(seen > 8u, levels, mul(apart.fine, f32(firstTrailingBit(p.forest))), apart.coarse);
-    }
-    return Level(seen > 8u, levels, own_ln(1.0 + mul(z2, 0.2)), 0.0);
 }
 
 // Scores one event and learns it; its row begins at `row`, what it had learnt at `state`.
@@ -318,33 +316,21 @@ fn step_event(state: u32, event: u32, row: u32) {
     var flags = MISSING;
     var value = 0.0;
     var most = 0u;
-    let forest = state + (TRACKS + (p.values - 1u) * TRACK + 15u) / 16u * 16u;
-    var apart = Isolation(-1.0, 0.0);
+    let own = state + (TRACKS + (p.values - 1u) * TRACK + 15u) / 16u * 16u;
+    var apart = Apart(-1.0, 0.0);
     for (var i = 0u; i < p.values; i += 1u) {
         let number = number_of(i, event);
-        let x = number.x;
         if (number.missing) {
-            if (HALF_SPACES) {
-                put_point(forest, i, state + track(i), true, x);
-            }
+            missing_value(own, i);
             continue;
         }
         flags |= number.clamped;
-        let found = distance(state + track(i), x, decays);
-        if (HALF_SPACES) {
-            put_point(forest, i, state + track(i), false, x);
-        }
-        var further = found.z2 > far.z2;
-        if (FORESTS) {
-            let isolation = isolation_of(forest, i, state + track(i), x);
-            further = isolation.fine > apart.fine;
-            if (further) {
-                apart = isolation;
-            }
-        }
-        if (further) {
+        var found = distance(state + track(i), number.x, decays);
+        let stands = value_of(own, i, state + track(i), number.x, &found);
+        if (stands.by > apart.by) {
+            apart = stands;
             far = found;
-            value = x;
+            value = number.x;
             most = i;
         }
         flags &= ~MISSING;
@@ -357,8 +343,8 @@ fn step_event(state: u32, event: u32, row: u32) {
         seen = select(seen + 1u, 0xfffe0000u, seen == 0xffffffffu);
         states[state + SEEN] = seen;
         let weight = state_of(state + track(most) + 4u);
-        let few = !FORESTS && !HALF_SPACES && states[state + PEAKS] < 10u && seen / 4u <= p.warm;
-        let judged = level_of(far.z2, apart, seen, forest);
+        let few = p.by_chance == 0.0 && states[state + PEAKS] < 10u && seen / 4u <= p.warm;
+        let judged = level_of(own, far, apart, seen);
         dense = judged.dense;
         if (seen <= p.warm || few || !judged.known || weight < 16.0) {
             flags |= WARMING;

@@ -2,7 +2,7 @@
 //! reservoir that is sorted anew each time.
 
 use pelton::base::rng::SplitMix;
-use pelton::ops::forest::{COUNTS, SAMPLES, depth, forest_words, isolation};
+use pelton::ops::forest::{COUNTS, SAMPLES, depth, isolation, words};
 
 /// The expected depth by the definition: of all first cuts, weighted by the gap they fall into, the depth in what
 /// remains. `line` is sorted, without repetitions; `at` is where the point stands that is to be alone.
@@ -115,7 +115,7 @@ fn samples_are_those_of_a_reservoir() {
     let mut rng = SplitMix::new(2);
     for (points, events, every) in [(64u32, 70_000u32, 97), (256, 9000, 11), (1024, 4000, 13)] {
         let size = points as usize;
-        let mut state = vec![0; forest_words(2, points)];
+        let mut state = vec![0; words(2, points)];
         let mut naive: Vec<Naive> =
             (0..SAMPLES).map(|sample| Naive { sample, points: Vec::new() }).collect();
         for n in 0..events {
@@ -152,7 +152,7 @@ fn samples_are_those_of_a_reservoir() {
 #[test]
 fn samples_are_fair() {
     let (points, events) = (1024, 40_000u32);
-    let mut state = vec![0; forest_words(1, points)];
+    let mut state = vec![0; words(1, points)];
     for n in 0..events {
         isolation(&mut state, 0, points, [n as f32 + 1.0; SAMPLES]);
     }

@@ -8,14 +8,12 @@ use hand::{Ranges, devices, head, run, whole};
 use pelton::base::rng::SplitMix;
 use pelton::device::{Device, Queue, QueueOptions};
 use pelton::ops::batch::{CHUNKS, FIXED, OUT_FIXED, SPANS_AT, Span};
-use pelton::ops::forest::FOREST;
 use pelton::ops::group::{self, GroupOptions};
-use pelton::ops::half_space::HALF_SPACE;
 use pelton::ops::page::ALONE;
 use pelton::ops::row::Kind;
-use pelton::ops::score::{ROW, SCORE, ScoreParams, packed, state_words_with};
-use pelton::plan::{BufId, Grid, Kernel, Memory, Plan, Role};
-use pelton::{HalfSpaces, Pod, Zeroable};
+use pelton::ops::score::{ROW, ScoreParams, packed, state_words_with};
+use pelton::plan::{BufId, Grid, Memory, Plan, Role};
+use pelton::{Detector, HalfSpaces, Pod, Zeroable};
 
 /// Events of a batch.
 const BATCH: usize = 1000;
@@ -51,7 +49,8 @@ fn events(seed: u64) -> Vec<Reading> {
     (0..BATCH * BATCHES).map(event).collect()
 }
 
-fn params(device: &Device, values: u32, forest: u32, half_spaces: HalfSpaces) -> ScoreParams {
+fn params(device: &Device, values: u32, detector: Detector) -> ScoreParams {
+    let [which, shape0, shape1, shape2, shape3] = detector.shape();
     let value = |i: u32| (i < values).then_some((3 + i as usize, Kind::F32));
     ScoreParams {
         stride: 6,
@@ -59,7 +58,7 @@ fn params(device: &Device, values: u32, forest: u32, half_spaces: HalfSpaces) ->
         key_word: 2,
         key_words: 1,
         values,
-        state_words: words(state_words_with(values as usize, forest, half_spaces)),
+        state_words: words(state_words_with(values as usize, detector)),
         first_block: 0,
         blocks: ALONE,
         values01: packed([value(0), value(1)]),
@@ -76,8 +75,12 @@ fn params(device: &Device, values: u32, forest: u32, half_spaces: HalfSpaces) ->
         least: 0.0,
         least_share: 0.0,
         zero: 0,
-        forest,
-        half_spaces: half_spaces.packed(),
+        by_chance: detector.by_chance(),
+        detector: which,
+        shape0,
+        shape1,
+        shape2,
+        shape3,
     }
 }
 
@@ -95,7 +98,7 @@ struct Bed {
 }
 
 impl Bed {
-    fn new(device: &Device, kernel: &'static Kernel, params: ScoreParams, chunks: usize) -> Self {
+    fn new(device: &Device, params: ScoreParams, chunks: usize) -> Self {
         let mut memory = Memory::default();
         let ids = memory.buffer::<u32>("ids", Role::Scratch, BATCH);
         let map = memory.buffer::<u32>("map", Role::State, 2);
@@ -112,7 +115,12 @@ impl Bed {
             let groups = group::record(&mut plan, &mut memory, ids, &options);
             (order, segments) = (groups.order.id, groups.segments.id);
         }
-        plan.step(kernel, Grid::Head(0), params, &[order, segments, map.id, states.id, out.id]);
+        plan.step(
+            params.judged_by().kernel(),
+            Grid::Head(0),
+            params,
+            &[order, segments, map.id, states.id, out.id],
+        );
         let mut queue = device.queue(QueueOptions { in_flight: 1, outputs: 1 }).unwrap();
         queue.alloc(&memory.buffers).unwrap();
         // The blocks in the other order: a row lies where the map says.
@@ -147,28 +155,24 @@ fn header(device: &Device) -> Vec<u32> {
 
 fn same_states(devices: impl IntoIterator<Item = Device>) {
     let cpu = Device::cpu();
-    let spaces = HalfSpaces { trees: 4, height: 6, window: 60 };
-    let cases: [(&'static Kernel, u32, u32, HalfSpaces); 4] = [
-        (&SCORE, 3, 0, HalfSpaces::NONE),
-        (&FOREST, 1, 64, HalfSpaces::NONE),
-        (&HALF_SPACE, 1, 0, spaces),
-        (&HALF_SPACE, 3, 0, spaces),
-    ];
+    let spaces = Detector::HalfSpaces(HalfSpaces { trees: 4, height: 6, window: 60 });
+    let cases =
+        [(3, Detector::Distances), (1, Detector::Forest { points: 64 }), (1, spaces), (3, spaces)];
     for device in devices {
-        for (seed, (kernel, values, forest, spaces)) in (1..).zip(cases) {
+        for (seed, (values, detector)) in (1..).zip(cases) {
             let events = events(seed);
             let states = |device: &Device| {
                 let chunks = header(device)[CHUNKS] as usize;
-                let params = params(device, values, forest, spaces);
-                Bed::new(device, kernel, params, chunks).run(device, &events)
+                let params = params(device, values, detector);
+                Bed::new(device, params, chunks).run(device, &events)
             };
             let (got, want) = (states(&device), states(&cpu));
             for (batch, (got, want)) in got.iter().zip(&want).enumerate() {
-                let row = params(&cpu, values, forest, spaces).state_words as usize;
+                let row = params(&cpu, values, detector).state_words as usize;
                 let differs = got.iter().zip(want).position(|(got, want)| got != want);
                 let differs = differs.map(|at| (at / row, at % row));
                 let name = &device.caps().name;
-                assert_eq!(differs, None, "{name}, {}, batch {batch}: row, word", kernel.name);
+                assert_eq!(differs, None, "{name}, {detector}, batch {batch}: row, word");
             }
             let last = &want[BATCHES - 1];
             assert!(

@@ -16,19 +16,19 @@ const PLANTS: &[(&str, Plant<'_>)] = &[
     (
         "equal points taken for lesser ones",
         plant(
-            "kernels/isolation.cuh",
+            "kernels/forest.cu",
             "if (z < q || (equal && z == q)) {",
             "if (z < q || z == (equal ? q : q + 0.0f)) {",
         ),
     ),
     (
         "the last gap left out",
-        plant("kernels/isolation.cuh", "j + 1 < points.count", "j + 2 < points.count"),
+        plant("kernels/forest.cu", "j + 1 < points.count", "j + 2 < points.count"),
     ),
     (
         "a strand that begins one gap late",
         plant(
-            "kernels/isolation.cuh",
+            "kernels/forest.cu",
             "for (uint32_t j = strand; j",
             "for (uint32_t j = strand + 1; j",
         ),
@@ -36,78 +36,78 @@ const PLANTS: &[(&str, Plant<'_>)] = &[
     (
         "a point put in one place too high",
         plant(
-            "kernels/isolation.cuh",
+            "kernels/forest.cu",
             "for (; rank + 1 < less; rank++)",
             "for (; rank < less; rank++)",
         ),
     ),
     (
         "a sample that goes on growing",
-        plant("kernels/isolation.cuh", "if (n >= points) {", "if (n > points) {"),
+        plant("kernels/forest.cu", "if (n >= points) {", "if (n > points) {"),
     ),
     (
         "a draw of another sample",
-        plant("kernels/isolation.cuh", "sample * 0x9e3779b9u", "0 * 0x9e3779b9u * sample"),
+        plant("kernels/forest.cu", "sample * 0x9e3779b9u", "0 * 0x9e3779b9u * sample"),
     ),
     (
         "samples of the next value",
         plant(
-            "kernels/isolation.cuh",
+            "kernels/forest.cu",
             "value * FOREST_SAMPLES * points",
             "(value + 1) * FOREST_SAMPLES * points",
         ),
     ),
     (
         "a count that stands still",
-        plant("kernels/isolation.cuh", "? FOREST_MEMORY : n + 1;", "? FOREST_MEMORY : n;"),
+        plant("kernels/forest.cu", "? FOREST_MEMORY : n + 1;", "? FOREST_MEMORY : n;"),
     ),
     (
         "the mean of the wrong horizon",
-        plant("kernels/isolation.cuh", "own + 3 * sample - 1", "own + 3 * sample + 2"),
+        plant("kernels/forest.cu", "track + 3 * sample - 1", "track + 3 * sample + 2"),
     ),
     (
         "the surprise by chance left out",
-        plant("kernels/decide.cuh", "0.5f * (surprise + 4.6f * level)", "surprise"),
+        plant("kernels/decide.cuh", "0.5f * (surprise + p.by_chance * judged.level)", "surprise"),
     ),
     (
         "the least unusual value taken",
-        plant("kernels/scores.cuh", "isolation.fine > apart.fine;", "isolation.fine >= 0.0f;"),
+        plant("kernels/scores.cuh", "if (stands.by > apart.by) {", "if (stands.by >= 0.0f) {"),
     ),
     (
         "a window that never ends",
-        plant("kernels/mass.cuh", "= count == window ? 0 : count;", "= count;"),
+        plant("kernels/half_space.cu", "= count == window ? 0 : count;", "= count;"),
     ),
     (
         "the mass of the running window taken",
         plant(
-            "kernels/mass.cuh",
+            "kernels/half_space.cu",
             "sum += mass >> 16 << depth;",
             "sum += (mass & 0xffff) << depth;",
         ),
     ),
     (
         "a light node that does not end the way",
-        plant("kernels/mass.cuh", "* 10 < window;", "* 10 < 0 * window;"),
+        plant("kernels/half_space.cu", "* 10 < window;", "* 10 < 0 * window;"),
     ),
     (
         "leaves left out of the sum",
-        plant("kernels/mass.cuh", "if (!light) {", "if (!light && depth < height) {"),
+        plant("kernels/half_space.cu", "if (!light) {", "if (!light && depth < height) {"),
     ),
     (
         "the same offset in all trees",
-        plant("kernels/mass.cuh", "0x80000000u | tree << 16", "0x80000000u | 0 * tree"),
+        plant("kernels/half_space.cu", "0x80000000u | tree << 16", "0x80000000u | 0 * tree"),
     ),
     (
         "the next bit of the wrong dimension",
-        plant("kernels/mass.cuh", "cuts >> 4 * dimension & 15;", "cuts & 15;"),
+        plant("kernels/half_space.cu", "cuts >> 4 * dimension & 15;", "cuts & 15;"),
     ),
     (
         "a missing value where the last one was",
-        plant("kernels/scores.cuh", "state[forest + SPACE_POINT + i] = 0x8000;", ""),
+        plant("kernels/half_space.cu", "state[own + SPACE_POINT + i] = 0x8000;", ""),
     ),
     (
         "a mean's place by the wrong horizon",
-        plant("kernels/mass.cuh", "state.get(own + 5)", "state.get(own + 2)"),
+        plant("kernels/half_space.cu", "state.get(track + 5)", "state.get(track + 2)"),
     ),
     (
         "a rest that does not end",

@@ -4,7 +4,7 @@ mod scores;
 
 use pelton::base::rng::SplitMix;
 use pelton::ops::score::{ALERT, CLAMPED, MISSING, RESTING, RULED_OUT, USUAL, WARMING};
-use pelton::{Device, HalfSpaces, Inline, Options, Scores, Side, field};
+use pelton::{Detector, Device, HalfSpaces, Inline, Options, Scores, Side, field};
 use scores::spec::{Ask, State};
 use scores::{Reading, Setup, Words, dense, forest, half_spaces, normal, run, stream, unit, wide};
 
@@ -30,13 +30,14 @@ fn forests_find_what_is_rare_within_the_deviations() {
         Reading { at, wide: 0, key: 0, value, other: 0.0, count: 0 }
     };
     let events: Vec<Reading> = (0..6000).map(event).collect();
-    let alerts = |points| {
-        let query = Scores { forest: points, rate: 1e-4, ..dense(1) };
+    let alerts = |detector| {
+        let query = Scores { detector, rate: 1e-4, ..dense(1) };
         let (scored, _) = run(&Device::cpu(), query, &Setup::default(), &events);
         let is_alert = |(_, words): &(usize, &Words)| words[4] & ALERT != 0;
         scored[&0].iter().enumerate().filter(is_alert).map(|(i, _)| i).collect::<Vec<_>>()
     };
-    assert_eq!((alerts(0), alerts(512)), (vec![], vec![5000]));
+    assert!(alerts(Detector::Distances).is_empty());
+    assert_eq!(alerts(Detector::Forest { points: 512 }), [5000]);
 }
 
 /// Two values that are usual, each by itself, in a combination that never was, is what half-space trees find.
@@ -51,8 +52,8 @@ fn half_spaces_find_what_is_unusual_together() {
         Reading { at, wide: 0, key: 0, value: value as f32, other: other as f32, count: 0 }
     };
     let events: Vec<Reading> = (0..6000).map(event).collect();
-    let alerts = |half_spaces| {
-        let query = Scores { half_spaces, rate: 1e-4, ..dense(1) };
+    let alerts = |detector| {
+        let query = Scores { detector, rate: 1e-4, ..dense(1) };
         let query = Scores {
             values: vec![field!(Reading.value).into(), field!(Reading.other).into()],
             ..query
@@ -61,8 +62,8 @@ fn half_spaces_find_what_is_unusual_together() {
         let is_alert = |(_, words): &(usize, &Words)| words[4] & ALERT != 0;
         scored[&0].iter().enumerate().filter(is_alert).map(|(i, _)| i).collect::<Vec<_>>()
     };
-    assert!(!alerts(None).contains(&5000));
-    assert_eq!(alerts(Some(HalfSpaces::default())), [5000]);
+    assert!(!alerts(Detector::Distances).contains(&5000));
+    assert_eq!(alerts(Detector::HalfSpaces(HalfSpaces::default())), [5000]);
 }
 
 /// Nothing is known before the first window is full, and that shows.
@@ -205,7 +206,7 @@ fn scale_and_offset_do_not_show() {
     let plain: Vec<f32> = (0..8000)
         .map(|i| if i % 1500 == 1400 { 512.0 } else { (normal(&mut rng) * 16.0).round() as f32 })
         .collect();
-    let scores = |forest, half_spaces, map: &dyn Fn(f32) -> f32| {
+    let scores = |detector, map: &dyn Fn(f32) -> f32| {
         let event = |(at, &x): (u64, &f32)| Reading {
             at: at * 10,
             wide: 0,
@@ -215,18 +216,19 @@ fn scale_and_offset_do_not_show() {
             count: 0,
         };
         let events: Vec<Reading> = (0..).zip(&plain).map(event).collect();
-        let query = Scores { forest, half_spaces, ..dense(1) };
+        let query = Scores { detector, ..dense(1) };
         let (scored, _) = run(&Device::cpu(), query, &Setup::default(), &events);
         let row = |w: &Words| (w[4], f64::from(f32::from_bits(w[5])));
         scored[&0].iter().map(row).collect::<Vec<_>>()
     };
-    for (forest, trees) in [(0, None), (256, None), (0, Some(HalfSpaces::default()))] {
-        let want = scores(forest, trees, &|x| x);
+    let trees = Detector::HalfSpaces(HalfSpaces::default());
+    for detector in [Detector::Distances, Detector::Forest { points: 256 }, trees] {
+        let want = scores(detector, &|x| x);
         assert!(want.iter().filter(|(flags, _)| flags & ALERT != 0).count() >= 4);
         let maps: [&dyn Fn(f32) -> f32; 3] =
             [&|x| x * 4096.0, &|x| x + 65_536.0, &|x| 0.25 * x - 512.0];
         for map in maps {
-            for (i, (want, got)) in want.iter().zip(&scores(forest, trees, map)).enumerate() {
+            for (i, (want, got)) in want.iter().zip(&scores(detector, map)).enumerate() {
                 assert!(
                     want.0 == got.0 && (want.1 - got.1).abs() <= 1e-5 * want.1.abs().max(1.0),
                     "event {i}: {got:?}, {want:?}"
@@ -271,9 +273,9 @@ fn hostile_streams_have_finite_scores() {
         let key = u32::try_from(if pick(10) == 0 { 1 + pick(5000) } else { kind }).expect("small");
         events.push(Reading { at, wide: 0, key, value, other: -value, count: i32::MIN });
     }
-    let spaces = Some(HalfSpaces { trees: 4, height: 5, window: 64 });
-    let spaces = Scores { half_spaces: spaces, ..dense(4000) };
-    for query in [dense(4000), Scores { forest: 64, ..dense(4000) }, spaces] {
+    let spaces = Detector::HalfSpaces(HalfSpaces { trees: 4, height: 5, window: 64 });
+    for detector in [Detector::Distances, Detector::Forest { points: 64 }, spaces] {
+        let query = Scores { detector, ..dense(4000) };
         let (scored, stats) = run(&Device::cpu(), query, &Setup::default(), &events);
         let rows: usize = scored.values().map(Vec::len).sum();
         assert_eq!(rows as u64 + stats.bad_key, 30_000);
@@ -334,21 +336,21 @@ fn probabilities_hold_in_control() {
 #[test]
 fn mistakes_are_named() {
     let query = || dense(4);
+    let forest = |points| Scores { detector: Detector::Forest { points }, ..dense(4) };
     let trees = |trees, height, window| {
-        let half_spaces = Some(HalfSpaces { trees, height, window });
-        Scores { half_spaces, ..dense(4) }
+        let detector = Detector::HalfSpaces(HalfSpaces { trees, height, window });
+        Scores { detector, ..dense(4) }
     };
     for (query, want) in [
         (Scores { values: Vec::new(), ..query() }, "values: 0; accepted are 1 to 8 fields"),
         (Scores { horizon: f32::NAN, ..query() }, "horizon: NaN"),
-        (Scores { forest: 100, ..query() }, "forest: 100; accepted are 0, or 64, 128"),
-        (Scores { forest: 2048, ..query() }, "forest: 2048"),
-        (trees(0, 8, 256), "half_spaces.trees: 0; accepted are 1 to 64"),
-        (trees(65, 8, 256), "half_spaces.trees: 65"),
-        (trees(1, 0, 256), "half_spaces.height: 0; accepted are 1 to 10"),
-        (trees(1, 8, 15), "half_spaces.window: 15; accepted are 16 to 32768"),
-        (trees(17, 10, 256), "half_spaces.trees: 17; accepted are fewer trees, or lower ones"),
-        (Scores { forest: 64, ..trees(1, 1, 16) }, "half_spaces: beside a forest"),
+        (forest(100), "detector.points: 100; accepted are 64, 128"),
+        (forest(2048), "detector.points: 2048"),
+        (trees(0, 8, 256), "detector.trees: 0; accepted are 1 to 64"),
+        (trees(65, 8, 256), "detector.trees: 65"),
+        (trees(1, 0, 256), "detector.height: 0; accepted are 1 to 10"),
+        (trees(1, 8, 15), "detector.window: 15; accepted are 16 to 32768"),
+        (trees(17, 10, 256), "detector.trees: 17; accepted are fewer trees, or lower ones"),
         (Scores { spacing: Some(0), ..query() }, "spacing: 0"),
         (Scores { rate: 0.5, ..query() }, "rate: 0.5; accepted are 1e-30 to 0.01"),
         (Scores { rest: -1.0, ..query() }, "rest: -1"),

@@ -11,7 +11,8 @@ use args::{Emit, HELP};
 use board::{Board, Judged, PROFILES};
 use corpus::{Corpus, Series};
 use pelton::{
-    Device, Error, Inline, Key, Options, Pod, Result, Rows, Score, Scores, Zeroable, field,
+    Detector, Device, Error, Inline, Key, Options, Pod, Result, Rows, Score, Scores, Zeroable,
+    field,
 };
 use std::fmt::Write as _;
 use std::fs;
@@ -82,7 +83,7 @@ fn score(device: Device, corpus: &Corpus, emit: Emit) -> Result<(Vec<Vec<f64>>, 
     let query = Scores {
         key: Key::dense(field!(Reading.file), files),
         rate: RATE,
-        forest: POINTS,
+        detector: Detector::Forest { points: POINTS },
         ..Scores::new(field!(Reading.at), field!(Reading.value))
     };
     let mut scores = vec![Vec::new(); corpus.series.len()];

@@ -3,7 +3,7 @@
 //! Spec, for one event whose distance is `z2`, in the order written here:
 //!
 //! 1. **Level**: `l = ln(1 + z2 / 5)`. Squares make Gaussian tails exponential, the logarithm tames heavy ones. With
-//!    forests it is that of `ops::forest` instead, with half-space trees that of `ops::half_space`.
+//!    another detector it is that detector's.
 //! 2. **Standardiser**: `u = (l - m) / sd` by the key's own mean and deviation of the level, over 2048 events. The
 //!    `n`-th level has a share of `1 / (2048 (1 - exp(-n / 2048)))` in them: that of the latest among all when each
 //!    event is forgotten at that rate.
@@ -50,8 +50,6 @@ pub const PRIOR: u32 = 10;
 const EXCESS_MAX: f32 = 16.0;
 /// Events after which counts are halved.
 pub const TRIALS_MAX: u32 = 1 << 18;
-/// The surprise by chance of a level of one, of forests and half-space trees.
-const BY_CHANCE: f32 = 4.6;
 /// The share of an event in mean and deviation of the level, after many.
 const SHARE: f32 = 1.0 / 2048.0;
 /// Levels before the first that is judged by them.
@@ -129,8 +127,8 @@ pub(super) fn decide(
     let mut candidate = false;
     if peak {
         surprise = tail(state, excess, trials(levels));
-        if p.forest > 0 || p.half_spaces > 0 {
-            surprise = 0.5 * (surprise + BY_CHANCE * event.level);
+        if p.by_chance > 0.0 {
+            surprise = 0.5 * (surprise + p.by_chance * event.level);
         }
         candidate = surprise > p.asked;
         let (distance, expected) = (event.off.abs(), event.expected.abs());

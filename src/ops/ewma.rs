@@ -21,6 +21,8 @@ pub const TRACK: usize = 10;
 pub const HORIZONS: usize = 3;
 /// Values are held to this on either side.
 pub const VALUE_MAX: f32 = 1e12;
+/// Values count from an origin: what lies no further from it.
+pub(super) const OFF_MAX: f32 = 4.0 * VALUE_MAX;
 /// The largest squared distance.
 pub const Z2_MAX: f32 = 1e8;
 /// The least variance.

@@ -27,22 +27,23 @@
 //! State for each key: a line of counts, then 12 bytes a point and value: 12 KiB for 1024 points and one value. Cost
 //! for each event and value: three sums over all points, of a division each.
 
-use super::ewma::near_zero;
+use super::detector::{Apart, Judge, Learnt, Level, out_of_range};
+use super::ewma::{Distance, OFF_MAX, near_zero};
 use super::math::{inverse, ln};
-use super::score::{BINDS, ScoreParams, scores_wgsl};
-use super::walk::score_with_forests;
+use super::score::{BINDS, LEVEL_FIRST, ScoreParams, scores_wgsl};
+use super::walk;
+use crate::base::error::Result;
 use crate::base::limits::word;
 use crate::plan::Kernel;
 
-/// The kernel `ops::score` with forests. It is one of its own because of what a parallel device pays for code that it
-/// does not run: registers.
+/// The kernel `ops::score` with forests.
 pub static FOREST: Kernel = Kernel {
     name: "forest",
     params: ScoreParams::FIELDS,
     events: true,
     binds: BINDS,
     wgsl: scores_wgsl!("forest.wgsl"),
-    cpu: score_with_forests,
+    cpu: |args| walk::score(args, Forests),
 };
 
 /// Forests of a value: of itself, and of its short and its middle mean.
@@ -62,9 +63,68 @@ const MEMORY: u32 = 1 << 16;
 /// Sums that run side by side: the terms of one are this far apart.
 const STRANDS: usize = 16;
 
-/// Words of a key's forests.
-pub const fn forest_words(values: usize, points: u32) -> usize {
-    if points == 0 { 0 } else { COUNTS + values * SAMPLES * points as usize }
+/// Words of a key's forests, in whole lines of 64 bytes.
+pub const fn words(values: usize, points: u32) -> usize {
+    (COUNTS + values * SAMPLES * points as usize).next_multiple_of(16)
+}
+
+/// Whether samples can be of so many points.
+pub(super) fn check(points: u32) -> Result<()> {
+    if points.is_power_of_two() && (POINTS_MIN..=POINTS_MAX).contains(&points) {
+        return Ok(());
+    }
+    Err(out_of_range("points", points, "64, 128, 256, 512, 1024"))
+}
+
+/// The first word of a key's forests that is out of order.
+pub(super) fn misfit(forest: &[u32], values: usize, points: u32) -> Option<usize> {
+    let size = points as usize;
+    for value in 0..values {
+        let held = forest[value].min(points) as usize;
+        for sample in 0..SAMPLES {
+            let from = COUNTS + (value * SAMPLES + sample) * size;
+            let mut least = -OFF_MAX;
+            for (at, &word) in (from..).zip(&forest[from..from + held]) {
+                let x = number(word);
+                if !(least..=OFF_MAX).contains(&x) {
+                    return Some(at);
+                }
+                least = x;
+            }
+        }
+    }
+    None
+}
+
+/// Forests on a serial device.
+struct Forests;
+
+impl Judge for Forests {
+    fn value(
+        &mut self,
+        own: &mut [u32],
+        p: &ScoreParams,
+        &Learnt { value, x, track }: &Learnt<'_>,
+        _: &mut Distance<f32>,
+    ) -> Apart {
+        let [short, middle, _] = track.horizons.map(|past| past.spread.mean);
+        let q = [near_zero(x - track.origin), short, middle];
+        let Isolation { fine, coarse } = isolation(own, value, p.shape0, q);
+        Apart { by: fine, dense: coarse }
+    }
+
+    fn level(
+        &mut self,
+        _: &mut [u32],
+        p: &ScoreParams,
+        _: &Distance<f32>,
+        apart: Apart,
+        seen: u32,
+    ) -> Level {
+        let levels = seen.saturating_sub(LEVEL_FIRST + 1);
+        let level = apart.by * p.shape0.trailing_zeros() as f32;
+        Level { known: seen > LEVEL_FIRST, levels, level, dense: apart.dense }
+    }
 }
 
 /// The isolation of a value, by all points and by some.

@@ -27,11 +27,13 @@
 //! half: 20 KB for ten trees of height eight. Cost for each event: height + 1 words of each tree read and written, and
 //! all of them when a window is full.
 
-use super::ewma::held;
+use super::detector::{Apart, Judge, Learnt, Level, out_of_range};
+use super::ewma::{Distance, held, near_zero};
 use super::math::{inverse, ln};
 use super::score::{BINDS, ScoreParams, scores_wgsl};
-use super::walk::score_with_half_spaces;
-use crate::base::limits::VALUES_MAX;
+use super::walk;
+use crate::base::error::Result;
+use crate::base::limits::{VALUES_MAX, word};
 use crate::plan::Kernel;
 use std::array::from_fn;
 
@@ -42,7 +44,10 @@ pub static HALF_SPACE: Kernel = Kernel {
     events: true,
     binds: BINDS,
     wgsl: scores_wgsl!("half_space.wgsl"),
-    cpu: score_with_half_spaces,
+    cpu: |args| {
+        let p: ScoreParams = args.params();
+        walk::score(args, Trees::new(HalfSpaces::unpacked(p.shape0), p.values));
+    },
 };
 
 /// State: events of the running window.
@@ -95,9 +100,6 @@ pub struct Mass {
 }
 
 impl HalfSpaces {
-    /// No trees.
-    pub const NONE: Self = Self { trees: 0, height: 0, window: 0 };
-
     /// As one parameter: 16 bits of window, 8 of height, 8 of trees.
     pub const fn packed(self) -> u32 {
         self.window << 16 | self.height << 8 | self.trees
@@ -115,7 +117,49 @@ impl HalfSpaces {
 
     /// Words of a key's state, in whole lines of 64 bytes.
     pub const fn words(self) -> usize {
-        if self.trees == 0 { 0 } else { (MASSES + self.masses()).next_multiple_of(16) }
+        (MASSES + self.masses()).next_multiple_of(16)
+    }
+
+    /// Whether there can be such trees.
+    pub(super) fn check(self) -> Result<()> {
+        let ranges = [
+            ("trees", self.trees, 1..=word(TREES_MAX)),
+            ("height", self.height, 1..=10),
+            ("window", self.window, 16..=32_768),
+        ];
+        for (name, value, accepted) in ranges {
+            if !accepted.contains(&value) {
+                let accepted = format!("{} to {}", accepted.start(), accepted.end());
+                return Err(out_of_range(name, value, &accepted));
+            }
+        }
+        if self.masses() > MASSES_MAX {
+            let accepted = "fewer trees, or lower ones: trees x 2^(height + 1) up to 32,768";
+            return Err(out_of_range("trees", self.trees, accepted));
+        }
+        Ok(())
+    }
+
+    /// The first word of a key's trees that is out of range, after `seen` events. Once a window was full, a root has
+    /// all of its events.
+    pub(super) fn misfit(self, trees: &[u32], seen: u32) -> Option<usize> {
+        let known = trees[KNOWN];
+        if trees[COUNT] >= self.window || known != u32::from(seen >= self.window) {
+            return Some(COUNT);
+        }
+        if let Some(i) = trees[POINT..MASSES].iter().position(|&place| place > 0xFFFF) {
+            return Some(POINT + i);
+        }
+        let size = 2 << self.height;
+        let mut masses = trees[MASSES..][..self.masses()].iter().enumerate();
+        let is_wrong = |(i, &mass): (usize, &u32)| {
+            let (reference, latest) = (mass >> 16, mass & 0xFFFF);
+            let is_root = i % size == 1;
+            reference > self.window
+                || latest > self.window
+                || is_root && reference != known * self.window
+        };
+        masses.position(is_wrong).map(|i| MASSES + i)
     }
 
     /// The largest sum: all points of a window in one place.
@@ -223,6 +267,52 @@ impl Cuts {
             }
         }
         cuts
+    }
+}
+
+/// Half-space trees on a serial device.
+struct Trees {
+    spaces: HalfSpaces,
+    cuts: Cuts,
+}
+
+impl Trees {
+    fn new(spaces: HalfSpaces, values: u32) -> Self {
+        Self { spaces, cuts: Cuts::new(spaces, dimensions(values)) }
+    }
+}
+
+impl Judge for Trees {
+    fn missing(&mut self, own: &mut [u32], value: usize) {
+        own[POINT + value] = MIDDLE;
+    }
+
+    fn value(
+        &mut self,
+        own: &mut [u32],
+        p: &ScoreParams,
+        &Learnt { value, x, track }: &Learnt<'_>,
+        found: &mut Distance<f32>,
+    ) -> Apart {
+        let [short, middle, long] = track.horizons.map(|past| past.spread);
+        let place = |off| coordinate(off - long.mean, long.variance);
+        let point = [near_zero(x - track.origin), short.mean, middle.mean].map(place);
+        let some = if p.values == 1 { point.len() } else { 1 };
+        own[POINT + value..][..some].copy_from_slice(&point[..some]);
+        Apart { by: found.z2, dense: 0.0 }
+    }
+
+    fn level(
+        &mut self,
+        own: &mut [u32],
+        _: &ScoreParams,
+        _: &Distance<f32>,
+        _: Apart,
+        seen: u32,
+    ) -> Level {
+        let mass = self.spaces.mass(own, &self.cuts);
+        let levels = seen.saturating_sub(self.spaces.window + 1);
+        Level { known: mass.known, levels, level: mass.level, dense: mass.rarity }
     }
 }
 

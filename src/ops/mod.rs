@@ -18,6 +18,7 @@ macro_rules! window_shader {
 pub mod attention;
 pub mod batch;
 pub mod decide;
+pub mod detector;
 #[cfg(feature = "model")]
 pub mod embed;
 pub mod ends;

@@ -3,9 +3,9 @@
 //! Spec, one event at a time: the events of a key are taken in the order of arrival. An event's time moves the key's
 //! clock on by its gap to the latest time before, in units of the key's usual spacing; a time that does not move it on
 //! is a gap of 0. Each of the event's values that is a number has its distance judged and learnt; the largest one goes
-//! to the decision. With forests (`ops::forest`) it is the value of the largest isolation; with half-space trees
-//! (`ops::half_space`) all values are one point, and the largest distance only says which of them stands out. An event
-//! without a number is *missing*: it moves the clock and nothing else. One row comes out for each event that has an id.
+//! to the decision. Where the query has a detector (`ops::detector`), it says which of the values stands out, and gives
+//! the decision another level. An event without a number is *missing*: it moves the clock and nothing else. One row comes
+//! out for each event that has an id.
 //!
 //! State lies in the rows of the slot that all events go to (`ops::page`), `state_words` for each key. Of a query with
 //! one value every event changes one line of 64 bytes (clock, the first value's track, level) and reads four words of
@@ -19,10 +19,9 @@
 
 use super::batch;
 use super::decide::{self, Judged, PRIOR, RING_PEAKS, SLOPE_FIRST, TRIALS_MAX};
-use super::ewma::{self, Distance, Spread, TRACK, Track, VALUE_MAX, held, near_zero};
-use super::forest::{self, Isolation};
+use super::detector::{Apart, ByDistance, Detector, Judge, Learnt, Level};
+use super::ewma::{self, Distance, Spread, TRACK, Track, VALUE_MAX, held};
 use super::group::{GROUPED, LIST, SEGMENT, SEGMENTS};
-use super::half_space::{self, Cuts, HalfSpaces};
 use super::math::{inverse, ticks};
 use super::number::{Mask, Number};
 use super::row::Kind;
@@ -36,8 +35,6 @@ macro_rules! scores_wgsl {
     ($own:literal) => {
         concat!(
             include_str!("../../shaders/window.wgsl"),
-            include_str!("../../shaders/isolation.wgsl"),
-            include_str!("../../shaders/mass.wgsl"),
             include_str!("../../shaders/decide.wgsl"),
             include_str!("../../shaders/scores.wgsl"),
             include_str!(concat!("../../shaders/", $own))
@@ -93,23 +90,31 @@ params! {
         least_share: f32,
         /// Zero, which a compiler must not know: it keeps products from being fused with sums.
         zero: u32,
-        /// Points of each sample of the forests; 0 when there are none.
-        forest: u32,
-        /// The half-space trees, see [`HalfSpaces::packed`]; 0 when there are none.
-        half_spaces: u32,
+        /// The surprise by chance of a level of one; 0 where the key's own past alone decides.
+        by_chance: f32,
+        /// Which detector it is: the first word of [`Detector::shape`].
+        detector: u32,
+        /// The detector's numbers: the words behind.
+        shape0: u32,
+        /// As above.
+        shape1: u32,
+        /// As above.
+        shape2: u32,
+        /// As above.
+        shape3: u32,
     }
 }
 
-/// The score kernel, for queries without forests and half-space trees, which have kernels of their own,
-/// [`FOREST`](super::forest::FOREST) and [`HALF_SPACE`](super::half_space::HALF_SPACE). On a serial device `order` is
-/// bound to the ids, and `segments` is not read.
+/// The score kernel, for queries that go by distances alone; each other detector has a kernel of its own, because of
+/// what a parallel device pays for code that it does not run: registers. On a serial device `order` is bound to the ids,
+/// and `segments` is not read.
 pub static SCORE: Kernel = Kernel {
     name: "score",
     params: ScoreParams::FIELDS,
     events: true,
     binds: BINDS,
     wgsl: scores_wgsl!("score.wgsl"),
-    cpu: walk::score,
+    cpu: |args| walk::score(args, ByDistance),
 };
 
 /// What the kernels that score bind.
@@ -153,11 +158,9 @@ pub const fn state_words(values: usize) -> usize {
     (TRACKS + (values - 1) * TRACK).next_multiple_of(16)
 }
 
-/// Words of a key's state with forests of so many points, or with half-space trees: they stand behind everything else.
-pub const fn state_words_with(values: usize, points: u32, half_spaces: HalfSpaces) -> usize {
-    state_words(values)
-        + forest::forest_words(values, points).next_multiple_of(16)
-        + half_spaces.words()
+/// Words of a key's state with that of its detector, which stands behind everything else.
+pub const fn state_words_with(values: usize, detector: Detector) -> usize {
+    state_words(values) + detector.words(values)
 }
 
 /// Where a value's track begins.
@@ -206,6 +209,15 @@ pub fn packed(values: [Option<(usize, Kind)>; 2]) -> u32 {
 }
 
 impl ScoreParams {
+    /// The detector that these are of.
+    ///
+    /// # Panics
+    /// When they are of none.
+    pub fn judged_by(&self) -> Detector {
+        let shape = [self.detector, self.shape0, self.shape1, self.shape2, self.shape3];
+        Detector::from_shape(shape).expect("parameters of a detector")
+    }
+
     /// The word and kind of a value.
     #[inline(always)]
     pub(super) fn value(&self, i: usize) -> (usize, Kind) {
@@ -277,17 +289,9 @@ fn clock(state: &mut [u32], p: &ScoreParams, time: u64) -> f32 {
     steps
 }
 
-/// The isolation of a value that its track has learnt, by the key's forests, which learn it in turn.
-fn isolation(state: &mut [u32], p: &ScoreParams, value: usize, x: f32) -> Isolation {
-    let values = p.values as usize;
-    let [origin, short, middle] = [0, 2, 5].map(|i| f32::from_bits(state[track(value) + i]));
-    let forest = &mut state[state_words(values)..];
-    forest::isolation(forest, value, p.forest, [near_zero(x - origin), short, middle])
-}
-
 /// What is decided about an event of this level, which is learnt: its surprise and flags.
 #[inline(always)]
-fn judge(
+fn decided(
     state: &mut [u32],
     p: &ScoreParams,
     far: &Distance<f32>,
@@ -301,103 +305,40 @@ fn judge(
     decide::decide(state, p, &event, levels, flags)
 }
 
-/// Puts down where a value lies for the half-space trees; in the middle where it is missing.
-fn put_point(state: &mut [u32], p: &ScoreParams, value: usize, x: Option<f32>) {
-    let at = state_words(p.values as usize) + half_space::POINT + value;
-    let Some(x) = x else {
-        state[at] = half_space::MIDDLE;
-        return;
-    };
-    let of = |i: usize| f32::from_bits(state[track(value) + i]);
-    let place = |off| half_space::coordinate(off - of(8), of(9));
-    let point = [place(near_zero(x - of(0))), place(of(2)), place(of(5))];
-    let some = if p.values == 1 { point.len() } else { 1 };
-    state[at..at + some].copy_from_slice(&point[..some]);
-}
-
-/// What the detector makes of an event.
-struct Level {
-    /// Whether there is a past to judge by.
-    known: bool,
-    /// Events that had a level before.
-    levels: u32,
-    /// What the decision is taken by.
-    level: f32,
-    /// The dense score, from 0 to 1.
-    dense: f32,
-}
-
-/// By distances alone.
+/// Scores one event and learns it. `row` is what comes out, its key aside. `VALUES` are those of the query, one alone
+/// and by its distance, or 0 for what the parameters say.
 #[inline(always)]
-fn by_distance(far: &Distance<f32>, seen: u32) -> Level {
-    let levels = seen.saturating_sub(LEVEL_FIRST + 1);
-    Level { known: seen > LEVEL_FIRST, levels, level: decide::level(far.z2), dense: 0.0 }
-}
-
-/// By whatever was asked for.
-fn level(
+pub(super) fn step<const VALUES: usize, J: Judge>(
     state: &mut [u32],
     p: &ScoreParams,
-    far: &Distance<f32>,
-    cuts: Option<&Cuts>,
-    apart: Isolation,
-    seen: u32,
-) -> Level {
-    if let Some(cuts) = cuts {
-        let spaces = &mut state[state_words(p.values as usize)..];
-        let trees = HalfSpaces::unpacked(p.half_spaces);
-        let mass = trees.mass(spaces, cuts);
-        let levels = seen.saturating_sub(trees.window + 1);
-        return Level { known: mass.known, levels, level: mass.level, dense: mass.rarity };
-    }
-    let by_distance = by_distance(far, seen);
-    if p.forest > 0 {
-        let level = apart.fine * p.forest.trailing_zeros() as f32;
-        return Level { level, dense: apart.coarse, ..by_distance };
-    }
-    by_distance
-}
-
-/// Scores one event and learns it. `row` is what comes out, its key aside.
-#[inline(always)]
-pub(super) fn step<const VALUES: usize>(
-    state: &mut [u32],
-    p: &ScoreParams,
-    cuts: Option<&Cuts>,
+    judge: &mut J,
     event: &[u32],
     row: &mut [u32; ROW],
 ) {
     let time = batch::join(event[p.time_word as usize], event[p.time_word as usize + 1]);
+    let values = if VALUES == 0 { p.values as usize } else { VALUES };
+    let (state, own) = state.split_at_mut(state_words(values));
     let steps = clock(state, p, time);
     let decays = ewma::decays(steps, p.rate);
     let mut far = Distance::<f32>::none();
     let (mut flags, mut value, mut most) = (MISSING | USUAL, 0.0, 0);
-    let (points, cuts) = if VALUES == 0 { (p.forest, cuts) } else { (0, None) };
-    let mut apart = Isolation { fine: -1.0, coarse: 0.0 };
-    for i in 0..if VALUES == 0 { p.values as usize } else { VALUES } {
+    let mut apart = Apart { by: -1.0, dense: 0.0 };
+    for i in 0..values {
         let (at, kind) = p.value(i);
         let Some(x) = number(kind, event[at]) else {
-            if cuts.is_some() {
-                put_point(state, p, i, None);
-            }
+            judge.missing(own, i);
             continue;
         };
         let clamped = held(x, VALUE_MAX);
         flags |= if clamped == x { 0 } else { CLAMPED };
-        let mut past = Track::read(state, track(i), clamped);
-        let (found, offs) = past.distance(clamped);
-        past.learn(offs, decays);
-        past.write(state, track(i));
-        if cuts.is_some() {
-            put_point(state, p, i, Some(clamped));
-        }
-        if points > 0 {
-            let isolation = isolation(state, p, i, clamped);
-            if isolation.fine > apart.fine {
-                (apart, far, value, most) = (isolation, found, clamped, i);
-            }
-        } else if found.z2 > far.z2 {
-            (far, value, most) = (found, clamped, i);
+        let mut track = Track::read(state, track(i), clamped);
+        let (mut found, offs) = track.distance(clamped);
+        track.learn(offs, decays);
+        track.write(state, self::track(i));
+        let learnt = Learnt { value: i, x: clamped, track: &track };
+        let stands = judge.value(own, p, &learnt, &mut found);
+        if stands.by > apart.by {
+            (apart, far, value, most) = (stands, found, clamped, i);
         }
         flags &= !MISSING;
     }
@@ -406,18 +347,15 @@ pub(super) fn step<const VALUES: usize>(
         flags |= word(most) << VALUE_SHIFT;
         let seen = state[SEEN].checked_add(1).unwrap_or(SEEN_AGAIN);
         state[SEEN] = seen;
-        let judged = match VALUES {
-            0 => level(state, p, &far, cuts, apart, seen),
-            _ => by_distance(&far, seen),
-        };
+        let judged = judge.level(own, p, &far, apart, seen);
         dense = judged.dense;
         let middle = f32::from_bits(state[track(most) + 4]);
-        let few = points == 0 && cuts.is_none() && state[PEAKS] < PRIOR && seen / 4 <= p.warm;
+        let few = p.by_chance == 0.0 && state[PEAKS] < PRIOR && seen / 4 <= p.warm;
         if seen <= p.warm || few || !judged.known || middle < ewma::SETTLED {
             flags |= WARMING;
         }
         if judged.known {
-            (surprise, flags) = judge(state, p, &far, &judged, flags & !USUAL);
+            (surprise, flags) = decided(state, p, &far, &judged, flags & !USUAL);
         }
     }
     if VALUES == 0 {

@@ -5,7 +5,7 @@
 
 use super::batch::{self, ASIDE, OUT_ASIDE, OUT_FIXED};
 use super::decide::{self, Judged};
-use super::half_space::{self, Cuts, HalfSpaces};
+use super::detector::{ByDistance, Judge};
 use super::page::{ALONE, Page, Slot, slot_map};
 use super::row::Kind;
 use super::score::{LEVEL_FIRST, OUT_SCORED, ROW, ScoreParams, key, state_words, step};
@@ -22,38 +22,25 @@ fn slot(head: &[u32]) -> Slot {
     [head[at + 2], head[at + 3]]
 }
 
-/// The kernel `score`.
-pub(super) fn score(args: Args<'_>) {
+/// The kernels that score.
+pub(super) fn score<J: Judge>(args: Args<'_>, judge: J) {
     let p: ScoreParams = args.params();
-    match p.values {
-        1 => score_as::<1>(args, &p, None),
-        _ => score_as::<0>(args, &p, None),
+    match (p.detector, p.values) {
+        (0, 1) => score_as::<1, _>(args, &p, ByDistance),
+        _ => score_as::<0, _>(args, &p, judge),
     }
 }
 
-/// The kernel `forest`.
-pub(super) fn score_with_forests(args: Args<'_>) {
-    let p: ScoreParams = args.params();
-    score_as::<0>(args, &p, None);
-}
-
-/// The kernel `half_space`.
-pub(super) fn score_with_half_spaces(args: Args<'_>) {
-    let p: ScoreParams = args.params();
-    let spaces = HalfSpaces::unpacked(p.half_spaces);
-    score_as::<0>(args, &p, Some(&Cuts::new(spaces, half_space::dimensions(p.values))));
-}
-
-/// The walk of a serial device; `segments` are not looked at. `VALUES` of them without forests and half-space trees,
+/// The walk of a serial device; `segments` are not looked at. `VALUES` is one where there is one and distances judge,
 /// or 0 for what the parameters say.
-fn score_as<const VALUES: usize>(args: Args<'_>, p: &ScoreParams, cuts: Option<&Cuts>) {
+fn score_as<const VALUES: usize, J: Judge>(args: Args<'_>, p: &ScoreParams, judge: J) {
     debug_assert!(p.serial == 1, "the processor walks batches as they are");
     let (head, events) = (args.head, args.events);
     let [ids, _segments, map, states, out] = args.binds();
     let rows_at = OUT_FIXED + out[OUT_ASIDE] as usize;
     let (fixed, rows) = out.split_at_mut(rows_at);
     let page = Page { first: p.first_block, blocks: p.blocks };
-    let mut walk = Walk { p, cuts, page, states };
+    let mut walk = Walk { p, judge, page, states };
     let mut rows = rows.as_chunks_mut::<ROW>().0;
     let room = rows.len();
     let alone = (p.first_block, p.blocks) == (0, ALONE);
@@ -74,15 +61,14 @@ fn score_as<const VALUES: usize>(args: Args<'_>, p: &ScoreParams, cuts: Option<&
 }
 
 /// What a serial device walks with.
-struct Walk<'a> {
+struct Walk<'a, J> {
     p: &'a ScoreParams,
-    /// With half-space trees.
-    cuts: Option<&'a Cuts>,
+    judge: J,
     page: Page,
     states: &'a mut [u32],
 }
 
-impl Walk<'_> {
+impl<J: Judge> Walk<'_, J> {
     /// Has the state at `at` fetched.
     #[inline(always)]
     fn fetch(&self, at: usize) {
@@ -99,7 +85,7 @@ impl Walk<'_> {
         ids: &[u32],
         rows: &'r mut [[u32; ROW]],
     ) -> &'r mut [[u32; ROW]] {
-        let (p, cuts) = (self.p, self.cuts);
+        let p = self.p;
         let words = if VALUES == 0 { p.state_words as usize } else { state_words(VALUES.max(1)) };
         let mut rows = rows.iter_mut();
         for (i, (event, &id)) in events.chunks_exact(p.stride as usize).zip(ids).enumerate() {
@@ -114,7 +100,7 @@ impl Walk<'_> {
             let row = rows.next().expect("room for every event");
             let Some(at) = self.page.row_at(map, id, words) else { continue };
             [row[0], row[1]] = key(p, event);
-            step::<VALUES>(&mut self.states[at..at + words], p, cuts, event, row);
+            step::<VALUES, _>(&mut self.states[at..at + words], p, &mut self.judge, event, row);
         }
         rows.into_slice()
     }
@@ -163,7 +149,7 @@ impl Walk<'_> {
                 let state = &mut self.states[places[lane] as usize * STATE..][..STATE];
                 let event = &events[lane * stride..];
                 [row[lane][0], row[lane][1]] = key(p, event);
-                step::<1>(state, p, None, event, &mut row[lane]);
+                step::<1, _>(state, p, &mut ByDistance, event, &mut row[lane]);
             }
         }
         self.events::<1>(map, events.remainder(), rest, rows)

@@ -37,8 +37,12 @@ fn params(rng: &mut SplitMix, stride: usize, key_words: u32) -> ScoreParams {
         least: 0.0,
         least_share: 0.0,
         zero: 0,
-        forest: 0,
-        half_spaces: 0,
+        by_chance: 0.0,
+        detector: 0,
+        shape0: 0,
+        shape1: 0,
+        shape2: 0,
+        shape3: 0,
     }
 }
 
@@ -103,9 +107,9 @@ fn side_by_side_is_one_by_one() {
                 other.copy_from_slice(&one);
             }
             let (mut rows, mut other_rows) = (vec![[0; ROW]; n], vec![[0; ROW]; n]);
-            let mut walk = Walk { p: &p, cuts: None, page, states: &mut one };
+            let mut walk = Walk { p: &p, judge: ByDistance, page, states: &mut one };
             let left = walk.events::<1>(&map, &events, &ids, &mut rows).len();
-            let mut walk = Walk { p: &p, cuts: None, page, states: &mut other };
+            let mut walk = Walk { p: &p, judge: ByDistance, page, states: &mut other };
             let other_left = walk.side_by_side(&map, &events, &ids, &mut other_rows).len();
             assert_eq!(left, other_left, "as many rows");
             for (i, (row, other)) in rows.iter().zip(&other_rows).enumerate() {

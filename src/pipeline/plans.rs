@@ -13,14 +13,12 @@ use crate::ops::ends::{ELECT, ENDS};
 use crate::ops::expire::{EXPIRE, EXPIRE_SLOT, ExpireParams};
 use crate::ops::fire::{FIRE, FireParams};
 use crate::ops::fold::{FOLD, RowParams};
-use crate::ops::forest::FOREST;
 use crate::ops::group::{self, GroupOptions};
-use crate::ops::half_space::HALF_SPACE;
 use crate::ops::keys::{DENSE, KEYS, KeysParams, REHASH, RESOLVE, SETTLE, WALK_GROUPS};
 use crate::ops::merge::WALK_WORDS;
 use crate::ops::page::{ALONE, Page};
 use crate::ops::row::{FIRST, LAST, Layout};
-use crate::ops::score::{SCORE, ScoreParams};
+use crate::ops::score::ScoreParams;
 use crate::plan::{BufId, Grid, Kernel, Memory, Plan, Step};
 
 /// What the plans are recorded from.
@@ -154,12 +152,7 @@ impl Plans {
             let params =
                 ScoreParams { first_block: page.first, blocks: page.blocks, ..scoring.params };
             let binds = [scoring.order, scoring.segments, b.map.id, states, b.ingested.id];
-            let kernel = match (params.forest, params.half_spaces) {
-                (0, 0) => &SCORE,
-                (_, 0) => &FOREST,
-                _ => &HALF_SPACE,
-            };
-            plan.step(kernel, PER_CHUNK, params, &binds);
+            plan.step(scoring.params.judged_by().kernel(), PER_CHUNK, params, &binds);
         }
     }
 

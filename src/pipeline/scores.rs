@@ -7,9 +7,8 @@ use crate::base::field::Field;
 use crate::base::limits::{VALUES_MAX, word};
 use crate::base::time::{Shape, Ticks};
 use crate::ops::batch::join;
+use crate::ops::detector::Detector;
 use crate::ops::expr::Filter;
-use crate::ops::forest::{POINTS_MAX, POINTS_MIN};
-use crate::ops::half_space::{HalfSpaces, MASSES_MAX, TREES_MAX};
 use crate::ops::page::ALONE;
 use crate::ops::row::Kind;
 use crate::ops::score::{
@@ -29,9 +28,8 @@ use std::fmt;
 /// scores, depend on the batches. Given that, scores depend on neither batches nor device: the processor and CUDA give
 /// the same bits, WGSL the same where the device divides correctly rounded, else scores within 1e-5.
 ///
-/// State takes 256 bytes a key with one value, 40 more for each further one, in whole lines of 64; a forest adds 64
-/// bytes a key and 12 a point and value, half-space trees 64 bytes and 4 times trees times 2^(height + 1). Keys stay
-/// unless [`Scores::ttl`] or [`Scores::evict`] says otherwise; what was learnt of a forgotten key can be fetched
+/// State takes 256 bytes a key with one value, 40 more for each further one, in whole lines of 64, and what
+/// the [`Detector`] adds. Keys stay unless [`Scores::ttl`] or [`Scores::evict`] says otherwise; what was learnt of a forgotten key can be fetched
 /// ([`Results::forgotten`](super::Results::forgotten)) and brought back ([`States`](super::States)).
 ///
 /// ```
@@ -86,17 +84,8 @@ pub struct Scores<E> {
     pub least: f32,
     /// The least distance that alerts, as a share of the expected value.
     pub least_share: f32,
-    /// Points of the samples that a random cut forest judges each value by (`ops::forest`): a power of two from 64 to
-    /// 1024, or 0 for no forest, only distances. A forest finds what is unusual although it lies within the
-    /// deviations, takes 12 bytes a point and value for each key, and a microsecond or two an event. It also gives
-    /// [`Score::isolation`]. Mesa's software adapter for WGSL ends a thread after 65,535 turns of its loops, in
-    /// silence; there batches may have 64 events at most (`Options::batch_events`), or rows are wrong.
-    pub forest: u32,
-    /// Half-space trees (`ops::half_space`) that judge all values of an event together, as one point; not beside a
-    /// forest. They find what is unusual in combination, each value being usual by itself, and know of the latest one
-    /// or two windows only. [`HalfSpaces::default`] takes 20 KB a key, and less than a microsecond an event. It also
-    /// gives [`Score::isolation`]. On Mesa's software adapter (see above) batches may have 256 events at most.
-    pub half_spaces: Option<HalfSpaces>,
+    /// What judges events beside their distances. All but [`Detector::Distances`] also give [`Score::isolation`].
+    pub detector: Detector,
     /// Keys not seen for this long in event time are forgotten, an eighth of it later at most; `None` keeps them. Dense
     /// keys stay.
     pub ttl: Option<Ticks>,
@@ -133,8 +122,7 @@ impl<E> Scores<E> {
             side: Side::Both,
             least: 0.0,
             least_share: 0.0,
-            forest: 0,
-            half_spaces: None,
+            detector: Detector::Distances,
             ttl: None,
             evict: false,
         }
@@ -155,48 +143,18 @@ pub(super) mod sealed {
 
 impl<E: bytemuck::Pod> Ask<E> for Scores<E> {}
 
-fn check_half_spaces(trees: HalfSpaces) -> Result<()> {
-    let ranges = [
-        ("half_spaces.trees", trees.trees, 1..=word(TREES_MAX)),
-        ("half_spaces.height", trees.height, 1..=10),
-        ("half_spaces.window", trees.window, 16..=32_768),
-    ];
-    for (name, value, accepted) in ranges {
-        if !accepted.contains(&value) {
-            let accepted = format!("{} to {}", accepted.start(), accepted.end());
-            return Err(Error::out_of_range(name, value, &accepted));
-        }
+/// Checks how many values there are.
+pub(super) fn check_values(values: usize) -> Result<()> {
+    if (1..=VALUES_MAX).contains(&values) {
+        return Ok(());
     }
-    if trees.masses() > MASSES_MAX {
-        let accepted = "fewer trees, or lower ones: trees x 2^(height + 1) up to 32,768";
-        return Err(Error::out_of_range("half_spaces.trees", trees.trees, accepted));
-    }
-    Ok(())
-}
-
-/// Checks what decides how a state is laid out.
-pub(super) fn check_detectors(
-    values: usize,
-    forest: u32,
-    half_spaces: Option<HalfSpaces>,
-) -> Result<()> {
-    if !(1..=VALUES_MAX).contains(&values) {
-        return Err(Error::out_of_range("values", values, "1 to 8 fields"));
-    }
-    if forest != 0 && !(forest.is_power_of_two() && (POINTS_MIN..=POINTS_MAX).contains(&forest)) {
-        return Err(Error::out_of_range("forest", forest, "0, or 64, 128, 256, 512, 1024 points"));
-    }
-    if half_spaces.is_some() && forest != 0 {
-        return Err(Error::invalid(
-            "half_spaces: beside a forest; accepted are half spaces or a forest, or a query for each",
-        ));
-    }
-    half_spaces.map_or(Ok(()), check_half_spaces)
+    Err(Error::out_of_range("values", values, "1 to 8 fields"))
 }
 
 impl<E: bytemuck::Pod> Scores<E> {
     fn check(&self) -> Result<()> {
-        check_detectors(self.values.len(), self.forest, self.half_spaces)?;
+        check_values(self.values.len())?;
+        self.detector.check()?;
         if !(16.0..=1_048_576.0).contains(&self.horizon) {
             return Err(Error::out_of_range("horizon", self.horizon, "16 to 2^20 spacings"));
         }
@@ -230,17 +188,14 @@ impl<E: bytemuck::Pod> sealed::Ask for Scores<E> {
         let pair = |i: usize| packed([values.get(i).copied(), values.get(i + 1).copied()]);
         #[allow(clippy::cast_possible_truncation, reason = "rounded")]
         let asked = -self.rate.ln() as f32;
+        let [detector, shape0, shape1, shape2, shape3] = self.detector.shape();
         let params = ScoreParams {
             stride: word(stride),
             time_word: word(self.time.column().word()),
             key_word: word(self.key.column.map_or(0, |c| c.word())),
             key_words: word(self.key.column.map_or(0, |c| c.dtype.bytes() / 4)),
             values: word(values.len()),
-            state_words: word(state_words_with(
-                values.len(),
-                self.forest,
-                self.half_spaces.unwrap_or(HalfSpaces::NONE),
-            )),
+            state_words: word(state_words_with(values.len(), self.detector)),
             first_block: 0,
             blocks: ALONE,
             values01: pair(0),
@@ -261,8 +216,12 @@ impl<E: bytemuck::Pod> sealed::Ask for Scores<E> {
             least: self.least,
             least_share: self.least_share,
             zero: 0,
-            forest: self.forest,
-            half_spaces: self.half_spaces.map_or(0, HalfSpaces::packed),
+            by_chance: self.detector.by_chance(),
+            detector,
+            shape0,
+            shape1,
+            shape2,
+            shape3,
         };
         Ok(Query {
             stride,
@@ -330,9 +289,9 @@ impl Score<'_> {
         (-self.surprise()).exp()
     }
 
-    /// The dense score, from 0 to 1. With [`Scores::forest`] how soon random cuts set the event apart from its key's
-    /// past, 1 / (1 + depth), at most a half; with [`Scores::half_spaces`] how few events were around it, 1 where none
-    /// was. 0 without either, and before there is a past. It varies little from event to event and stays up while an
+    /// The dense score, from 0 to 1. With [`Detector::Forest`] how soon random cuts set the event apart from its key's
+    /// past, 1 / (1 + depth), at most a half; with [`Detector::HalfSpaces`] how few events were around it, 1 where none
+    /// was. 0 with [`Detector::Distances`], and before there is a past. It varies little from event to event and stays up while an
     /// anomaly lasts: the score to rank events of a key by, where [`Score::score`] is the one to alert by.
     pub fn isolation(&self) -> f64 {
         f64::from(self.words[4] >> ISOLATION_SHIFT) / 65535.0

@@ -1,40 +1,38 @@
 //! What scores have learnt of their keys, outside of a device: to keep, to send, to give to another pipeline.
 
-use super::scores::check_detectors;
+use super::scores::check_values;
 use crate::base::error::{Error, Result};
-use crate::ops::half_space::HalfSpaces;
+use crate::ops::detector::Detector;
 use crate::ops::score::{ScoreParams, state_words_with};
 use crate::ops::state::{STATE_VERSION, misfit};
 use std::fmt;
 
 /// How files of states begin.
 const MAGIC: &[u8; 8] = b"PLTSCORE";
+/// Bytes before the keys.
+const HEAD: usize = 44;
 
 /// What queries must agree on to understand each other's states.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Kind {
     values: u32,
-    forest: u32,
-    half_spaces: HalfSpaces,
+    detector: Detector,
 }
 
 impl Kind {
     pub(super) fn of(params: &ScoreParams) -> Self {
-        let half_spaces = HalfSpaces::unpacked(params.half_spaces);
-        Self { values: params.values, forest: params.forest, half_spaces }
+        Self { values: params.values, detector: params.judged_by() }
     }
 
     /// Words of a state.
     pub(super) fn words(self) -> usize {
-        state_words_with(self.values as usize, self.forest, self.half_spaces)
+        state_words_with(self.values as usize, self.detector)
     }
 }
 
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let HalfSpaces { trees, height, window } = self.half_spaces;
-        write!(f, "{} values, a forest of {} points, ", self.values, self.forest)?;
-        write!(f, "{trees} half-space trees of height {height} with windows of {window}")
+        write!(f, "{} values by {}", self.values, self.detector)
     }
 }
 
@@ -135,7 +133,7 @@ impl States {
     /// Adds states of a query of the same kind. Where a key has several, the last one is its.
     ///
     /// # Errors
-    /// `Invalid` when the other states are of another number of values, or of other forests.
+    /// `Invalid` when the other states are of another number of values, or by another detector.
     pub fn extend(&mut self, other: &Self) -> Result<()> {
         if other.kind != self.kind {
             return Err(Error::invalid(format!("states of {}, not of {}", other.kind, self.kind)));
@@ -146,14 +144,14 @@ impl States {
     }
 
     /// All as bytes, the same on every machine: 8 that say what they are, then words of 32 bits, low byte first:
-    /// version, values, points of forests, half-space trees (16 bits of window, 8 of height, 8 of trees), how many
-    /// states (two words); then all keys, two words each; then all states.
+    /// version, values, the detector's five ([`Detector::shape`]), how many states (two words); then all keys, two words
+    /// each; then all states.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let Kind { values, forest, half_spaces } = self.kind;
-        let head = [STATE_VERSION, values, forest, half_spaces.packed()];
-        let mut bytes = Vec::with_capacity(32 + self.keys.len() * 8 + self.bytes());
+        let Kind { values, detector } = self.kind;
+        let head = [STATE_VERSION, values].into_iter().chain(detector.shape());
+        let mut bytes = Vec::with_capacity(HEAD + self.keys.len() * 8 + self.bytes());
         bytes.extend_from_slice(MAGIC);
-        head.iter().for_each(|word| bytes.extend(word.to_le_bytes()));
+        head.for_each(|word| bytes.extend(word.to_le_bytes()));
         bytes.extend((self.keys.len() as u64).to_le_bytes());
         self.keys.iter().for_each(|key| bytes.extend(key.to_le_bytes()));
         self.words.iter().for_each(|word| bytes.extend(word.to_le_bytes()));
@@ -168,21 +166,24 @@ impl States {
     /// leads to.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
         let wrong = |what: &str| Error::invalid(format!("states: {what}"));
-        let Some((head, rest)) = bytes.split_first_chunk::<32>().filter(|(h, _)| h[..8] == *MAGIC)
+        let Some((head, rest)) =
+            bytes.split_first_chunk::<HEAD>().filter(|(h, _)| h[..8] == *MAGIC)
         else {
             return Err(wrong("these bytes are something else; States::to_bytes makes them"));
         };
         let word = |bytes: &[u8]| u32::from_le_bytes(bytes.try_into().expect("four bytes"));
         let long = |bytes: &[u8]| u64::from_le_bytes(bytes.try_into().expect("eight bytes"));
-        let [version, values, forest, half_spaces] =
-            [8, 12, 16, 20].map(|at| word(&head[at..at + 4]));
+        let [version, values] = [8, 12].map(|at| word(&head[at..at + 4]));
         if version != STATE_VERSION {
             return Err(wrong(&format!("version {version}; this is version {STATE_VERSION}")));
         }
-        let kind = Kind { values, forest, half_spaces: HalfSpaces::unpacked(half_spaces) };
-        check_detectors(values as usize, forest, (half_spaces != 0).then_some(kind.half_spaces))?;
+        check_values(values as usize)?;
+        let shape = [16, 20, 24, 28, 32].map(|at| word(&head[at..at + 4]));
+        let detector = Detector::from_shape(shape).ok_or_else(|| wrong("of no detector"))?;
+        detector.check()?;
+        let kind = Kind { values, detector };
         let each = 8 + 4 * kind.words() as u64;
-        let count = long(&head[24..]);
+        let count = long(&head[36..]);
         if count.checked_mul(each) != Some(rest.len() as u64) {
             let (have, need) = (rest.len(), u128::from(count) * u128::from(each));
             return Err(wrong(&format!("{have} bytes for {count} states, which take {need}")));
@@ -195,7 +196,7 @@ impl States {
             words: words.chunks_exact(4).map(word).collect(),
         };
         for (key, state) in states.iter() {
-            if let Some(at) = misfit(state, values as usize, forest, kind.half_spaces) {
+            if let Some(at) = misfit(state, values as usize, detector) {
                 return Err(wrong(&format!("key {key}: word {at} is as no stream makes it")));
             }
         }

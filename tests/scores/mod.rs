@@ -8,8 +8,8 @@ pub mod states;
 
 use pelton::base::rng::SplitMix;
 use pelton::{
-    Device, HalfSpaces, Inline, Key, LaneOptions, Options, Pod, Rows, Scores, Stats, Zeroable,
-    field,
+    Detector, Device, HalfSpaces, Inline, Key, LaneOptions, Options, Pod, Rows, Scores, Stats,
+    Zeroable, field,
 };
 use std::collections::BTreeMap;
 
@@ -87,7 +87,7 @@ pub fn brief(keys: u32) -> Scores<Reading> {
 
 /// As [`wide`], judged by forests, too.
 pub fn forest(points: u32) -> Scores<Reading> {
-    Scores { forest: points, ..wide() }
+    Scores { detector: Detector::Forest { points }, ..wide() }
 }
 
 /// Runs a stream to its end; a key's events go through one lane.
@@ -140,19 +140,25 @@ pub fn same(device: &Device, seed: u64, setup: &Setup, n: usize) {
 
 /// The same for queries with forests.
 pub fn same_forests(device: &Device, seed: u64, setup: &Setup, n: usize) {
-    same_of([forest(64), Scores { forest: 256, ..dense(40) }], device, seed, setup, n);
+    same_of(
+        [forest(64), Scores { detector: Detector::Forest { points: 256 }, ..dense(40) }],
+        device,
+        seed,
+        setup,
+        n,
+    );
 }
 
 /// As [`wide`], judged by half-space trees, too.
 pub fn half_spaces(trees: HalfSpaces) -> Scores<Reading> {
-    Scores { half_spaces: Some(trees), ..wide() }
+    Scores { detector: Detector::HalfSpaces(trees), ..wide() }
 }
 
 /// The same for queries with half-space trees, of three values and of one.
 pub fn same_half_spaces(device: &Device, seed: u64, setup: &Setup, n: usize) {
     let small = HalfSpaces { trees: 5, height: 5, window: 50 };
     let fine = HalfSpaces { trees: 8, height: 8, window: 100 };
-    let one = Scores { half_spaces: Some(fine), ..dense(40) };
+    let one = Scores { detector: Detector::HalfSpaces(fine), ..dense(40) };
     same_of([half_spaces(small), one], device, seed, setup, n);
 }
 

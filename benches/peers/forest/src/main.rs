@@ -5,7 +5,7 @@
 //! value and of its means. Rounds take turns; the median of each counts.
 
 use pelton::base::rng::SplitMix;
-use pelton::{Device, Inline, LaneOptions, Options, Pod, Result, Scores, Zeroable, field};
+use pelton::{Detector, Device, Inline, LaneOptions, Options, Pod, Result, Scores, Zeroable, field};
 use rcflib::rcf::{RCF, RCFBuilder, RCFOptionsBuilder};
 use std::time::Instant;
 
@@ -51,7 +51,10 @@ fn median(mut all: Vec<f64>) -> f64 {
 
 fn main() -> Result<()> {
     let readings = readings();
-    let query = Scores { forest: POINTS, ..Scores::new(field!(Reading.at), field!(Reading.value)) };
+    let query = Scores {
+        detector: Detector::Forest { points: POINTS },
+        ..Scores::new(field!(Reading.at), field!(Reading.value))
+    };
     let lane = LaneOptions { events: 1 << 14, ..LaneOptions::default() };
     let mut engine = Inline::new(query, Options { lane, ..Options::on(Device::cpu()) })?;
     let (mut lane, mut rival) = (engine.lane()?, rival());

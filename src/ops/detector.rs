@@ -1,0 +1,209 @@
+//! What events are judged by, between their distances (`ops::ewma`) and the decision (`ops::decide`).
+//!
+//! A query has one detector. Each is a file of its own that holds its spec, its numbers, its state behind that of all
+//! keys, and its kernel: the walk of `ops::score` with the detector's own part, a [`Judge`] here, the functions
+//! `missing_value`, `value_of` and `level_of` of a shader, a struct of these in CUDA. A new one is such a file and an
+//! arm of each function here.
+
+use super::decide;
+use super::ewma::{Distance, Track};
+use super::forest::{self, FOREST};
+use super::half_space::{HALF_SPACE, HalfSpaces};
+use super::score::{LEVEL_FIRST, SCORE, ScoreParams};
+use crate::base::error::{Error, Result};
+use crate::plan::Kernel;
+use std::fmt;
+
+/// What judges the events of [`Scores`](crate::Scores), beside their distances.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Detector {
+    /// Distances from means over three horizons, in deviations, and nothing else (`ops::ewma`).
+    #[default]
+    Distances,
+    /// A random cut forest over samples of each value and of its means (`ops::forest`). It finds what is unusual
+    /// although it lies within the deviations, takes 12 bytes a point and value for each key, and a microsecond or two
+    /// an event. Mesa's software adapter for WGSL ends a thread after 65,535 turns of its loops, in silence; there
+    /// batches may have 64 events at most (`Options::batch_events`), or rows are wrong.
+    Forest {
+        /// Points of a sample: a power of two from 64 to 1024.
+        points: u32,
+    },
+    /// Half-space trees that judge all values of an event together, as one point (`ops::half_space`). They find what
+    /// is unusual in combination, each value being usual by itself, and know of the latest one or two windows only.
+    /// [`HalfSpaces::default`] takes 20 KB a key, and less than a microsecond an event. On Mesa's software adapter (see
+    /// above) batches may have 256 events at most.
+    HalfSpaces(HalfSpaces),
+}
+
+impl Detector {
+    /// As parameters: which it is, and its numbers.
+    pub const fn shape(self) -> [u32; 5] {
+        match self {
+            Self::Distances => [0; 5],
+            Self::Forest { points } => [1, points, 0, 0, 0],
+            Self::HalfSpaces(spaces) => [2, spaces.packed(), 0, 0, 0],
+        }
+    }
+
+    /// From what [`Detector::shape`] made; `None` for anything else. The numbers may be out of range.
+    pub const fn from_shape(shape: [u32; 5]) -> Option<Self> {
+        match shape {
+            [0, 0, 0, 0, 0] => Some(Self::Distances),
+            [1, points, 0, 0, 0] => Some(Self::Forest { points }),
+            [2, spaces, 0, 0, 0] => Some(Self::HalfSpaces(HalfSpaces::unpacked(spaces))),
+            _ => None,
+        }
+    }
+
+    /// # Errors
+    /// `Invalid` when a number is out of range, naming it.
+    pub fn check(self) -> Result<()> {
+        match self {
+            Self::Distances => Ok(()),
+            Self::Forest { points } => forest::check(points),
+            Self::HalfSpaces(spaces) => spaces.check(),
+        }
+    }
+
+    /// Words of its state for a key, in whole lines of 64 bytes; they stand behind everything else.
+    pub const fn words(self, values: usize) -> usize {
+        match self {
+            Self::Distances => 0,
+            Self::Forest { points } => forest::words(values, points),
+            Self::HalfSpaces(spaces) => spaces.words(),
+        }
+    }
+
+    /// The kernel that scores with it.
+    pub fn kernel(self) -> &'static Kernel {
+        match self {
+            Self::Distances => &SCORE,
+            Self::Forest { .. } => &FOREST,
+            Self::HalfSpaces(_) => &HALF_SPACE,
+        }
+    }
+
+    /// The surprise by chance of a level of one, which half of a peak's surprise is taken from (`ops::decide`); 0 where
+    /// the key's own past alone decides.
+    pub const fn by_chance(self) -> f32 {
+        match self {
+            Self::Distances => 0.0,
+            Self::Forest { .. } | Self::HalfSpaces(_) => 4.6,
+        }
+    }
+
+    /// The first word of its state that no stream of so many values leads to, after `seen` events.
+    pub fn misfit(self, own: &[u32], values: usize, seen: u32) -> Option<usize> {
+        match self {
+            Self::Distances => None,
+            Self::Forest { points } => forest::misfit(own, values, points),
+            Self::HalfSpaces(spaces) => spaces.misfit(own, seen),
+        }
+    }
+}
+
+impl fmt::Display for Detector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Distances => write!(f, "distances"),
+            Self::Forest { points } => write!(f, "a forest of {points} points"),
+            Self::HalfSpaces(HalfSpaces { trees, height, window }) => {
+                write!(f, "{trees} half-space trees of height {height} with windows of {window}")
+            }
+        }
+    }
+}
+
+/// An error about a detector's number.
+pub(super) fn out_of_range(name: &str, value: impl fmt::Display, accepted: &str) -> Error {
+    Error::out_of_range(&format!("detector.{name}"), value, accepted)
+}
+
+/// A value of an event that its track has learnt.
+pub(super) struct Learnt<'a> {
+    /// Which of the event's values.
+    pub(super) value: usize,
+    /// The number, held to +-10^12.
+    pub(super) x: f32,
+    /// Its track, this number learnt.
+    pub(super) track: &'a Track<f32>,
+}
+
+/// How a value stands out.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Apart {
+    /// By how much: the value that stands out most explains the event.
+    pub(super) by: f32,
+    /// Its dense score, from 0 to 1.
+    pub(super) dense: f32,
+}
+
+/// What a detector makes of an event.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Level {
+    /// Whether there is a past to judge by.
+    pub(super) known: bool,
+    /// Events that had a level before.
+    pub(super) levels: u32,
+    /// What the decision is taken by.
+    pub(super) level: f32,
+    /// The dense score, from 0 to 1.
+    pub(super) dense: f32,
+}
+
+/// A detector on a serial device. `own` is its state of the event's key.
+pub(super) trait Judge {
+    /// Hears that a value of the event is missing.
+    fn missing(&mut self, own: &mut [u32], value: usize) {
+        let _ = (own, value);
+    }
+
+    /// How a value stands out, whose distance is `found`.
+    fn value(
+        &mut self,
+        own: &mut [u32],
+        p: &ScoreParams,
+        learnt: &Learnt<'_>,
+        found: &mut Distance<f32>,
+    ) -> Apart;
+
+    /// What to make of an event, the `seen`th of its key, of whose values the one of distance `far` stands out most,
+    /// by `apart`.
+    fn level(
+        &mut self,
+        own: &mut [u32],
+        p: &ScoreParams,
+        far: &Distance<f32>,
+        apart: Apart,
+        seen: u32,
+    ) -> Level;
+}
+
+/// Distances alone.
+pub(super) struct ByDistance;
+
+impl Judge for ByDistance {
+    #[inline(always)]
+    fn value(
+        &mut self,
+        _: &mut [u32],
+        _: &ScoreParams,
+        _: &Learnt<'_>,
+        found: &mut Distance<f32>,
+    ) -> Apart {
+        Apart { by: found.z2, dense: 0.0 }
+    }
+
+    #[inline(always)]
+    fn level(
+        &mut self,
+        _: &mut [u32],
+        _: &ScoreParams,
+        far: &Distance<f32>,
+        _: Apart,
+        seen: u32,
+    ) -> Level {
+        let levels = seen.saturating_sub(LEVEL_FIRST + 1);
+        Level { known: seen > LEVEL_FIRST, levels, level: decide::level(far.z2), dense: 0.0 }
+    }
+}
