@@ -3,9 +3,9 @@
 //
 // Twin of src/ops/score.rs and detector.rs with ewma.rs, decide.rs and math.rs. A thread takes a key and walks its
 // events in order. Per event: 4 bytes of order, its time and values, 40 bytes of row written; per key and batch its
-// first line of state and 16 bytes of the next, which then stay in the cache, and 160 bytes more for peaks. Neighbouring
-// threads touch lines of their own, so the latency of memory and the busiest key of a batch bound it, not bytes. The
-// order of float operations is that of the Rust source; nothing is contracted, inverse and root are rounded correctly.
+// first line of state and 16 bytes of the next, which then stay in the cache, and 160 bytes more for peaks. Neighbours
+// touch lines of their own, so the latency of memory and the busiest key of a batch bound it, not bytes. The order of
+// float operations is that of the Rust source; nothing is contracted, inverse and root are rounded correctly.
 #pragma once
 
 #include "window.cuh"

@@ -3,14 +3,14 @@
 //! Spec. A key has a *bar*, which begins at 0.
 //!
 //! - **Normal**, the alert was wrong: the bar rises to a fifth above the alert's surprise, unless it is there already.
-//!   For the next 16 horizons of events what would alert, up to the bar, is *dismissed*: marked, and no alert. A label
-//!   speaks of one kind of alert, so what is more surprising alerts as ever.
-//! - **Anomaly**, the alert was right: the bar falls to 0, so that the like of it alerts again, whatever was said before.
+//!   For the next 16 horizons of events what would alert, up to the bar, is *dismissed*: marked, and no alert. A
+//!   label speaks of one kind of alert, so what is more surprising alerts as ever.
+//! - **Anomaly**, the alert was right: the bar falls to 0, so that the like of it alerts again, whatever was said.
 //!   (Not to below its surprise: the second of two equal events is less surprising.) The asked rate of false alarms
 //!   stays: what is confirmed is no reason for more alarms.
 //!
-//! The score itself does not change, only what becomes of it. The kernel compares and counts (`ops::decide`); labels are
-//! rare, so the host writes them into the state, between two batches.
+//! The score itself does not change, only what becomes of it. The kernel compares and counts (`ops::decide`); labels
+//! are rare, so the host writes them into the state, between two batches.
 
 use super::score::{AGAIN, BAR, BAR_SEEN, SEEN};
 

@@ -4,8 +4,8 @@
 //! clock on by its gap to the latest time before, in units of the key's usual spacing; a time that does not move it on
 //! is a gap of 0. Each of the event's values that is a number has its distance judged and learnt; the largest one goes
 //! to the decision. Where the query has a detector (`ops::detector`), it says which of the values stands out, and gives
-//! the decision another level. An event without a number is *missing*: it moves the clock and nothing else. One row comes
-//! out for each event that has an id.
+//! the decision another level. An event without a number is *missing*: it moves the clock and nothing else. One row
+//! comes out for each event that has an id.
 //!
 //! State lies in the rows of the slot that all events go to (`ops::page`), `state_words` for each key. Of a query with
 //! one value every event changes one line of 64 bytes (clock, the first value's track, level) and reads four words of
@@ -106,8 +106,8 @@ params! {
 }
 
 /// The score kernel, for queries that go by distances alone; each other detector has a kernel of its own, because of
-/// what a parallel device pays for code that it does not run: registers. On a serial device `order` is bound to the ids,
-/// and `segments` is not read.
+/// what a parallel device pays for code that it does not run: registers. On a serial device `order` is bound to the
+/// ids, and `segments` is not read.
 pub static SCORE: Kernel = Kernel {
     name: "score",
     params: ScoreParams::FIELDS,

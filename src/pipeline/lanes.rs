@@ -288,34 +288,19 @@ impl Lanes {
             else {
                 break;
             };
-            if note.mark == Some(MARK_IDLE) {
+            if note.mark.is_some() {
                 progress = true;
-                self.raise(rules);
-                self.lanes[index].idle = true;
-                continue;
-            }
-            if let Some(label) = Labelled::of(&note) {
-                progress = true;
-                if sink.label(lane.number, lane.clock.max(), label) {
+                if self.mark(index, note, sink, rules) {
                     continue;
                 }
+                break;
+            }
+            if full {
                 lane.rest = Some(note);
                 break;
             }
-            if full && note.mark.is_none() {
-                lane.rest = Some(note);
-                break;
-            }
-            if std::mem::take(&mut lane.idle)
-                && let Some(watermark) = self.watermark
-            {
-                lane.clock.join(watermark, rules);
-            }
-            if note.mark == Some(MARK_ADVANCE) {
-                progress = true;
-                lane.clock.advance(note.lo);
-                continue;
-            }
+            self.wake(index, rules);
+            let lane = &mut self.lanes[index];
             let (from, fits) = (note.from, (until - events) as u64);
             let to = note.to.min(from + fits);
             let (tail, clock) = (&lane.tail, &mut lane.clock);
@@ -344,6 +329,34 @@ impl Lanes {
             remember(&mut self.gaps, gap);
         }
         progress
+    }
+
+    /// Takes a mark in; false when the lane stands still at it.
+    fn mark(&mut self, index: usize, note: Note, sink: &mut impl Sink, rules: &Rules) -> bool {
+        if let Some(label) = Labelled::of(&note) {
+            let lane = &mut self.lanes[index];
+            let goes_on = sink.label(lane.number, lane.clock.max(), label);
+            lane.rest = (!goes_on).then_some(note);
+            return goes_on;
+        }
+        if note.mark == Some(MARK_IDLE) {
+            self.raise(rules);
+            self.lanes[index].idle = true;
+        } else {
+            self.wake(index, rules);
+            self.lanes[index].clock.advance(note.lo);
+        }
+        true
+    }
+
+    /// A lane that was idle is back, at the watermark.
+    fn wake(&mut self, index: usize, rules: &Rules) {
+        let lane = &mut self.lanes[index];
+        if std::mem::take(&mut lane.idle)
+            && let Some(watermark) = self.watermark
+        {
+            lane.clock.join(watermark, rules);
+        }
     }
 
     /// Lets go of lanes that are closed and empty; whether there were any.

@@ -1,10 +1,10 @@
 //! Events in the order of their times: they wait until the watermark has passed them, then they go on, sorted.
 //!
 //! It stands between the lanes of the producers and a lane of the engine's own, from which batches are made as of any
-//! lane. An event is late when its time lies further back than the declared disorder from the largest time before it in
-//! its lane, so no event that is not late comes after the watermark passed its time. So the order in which events go on,
-//! by time, lane and place in the lane, depends on what each lane brings alone, not on when. Labels wait with the events:
-//! for the latest time of their lane.
+//! lane. An event is late when its time lies further back than the declared disorder from the largest time before it
+//! in its lane, so no event that is not late comes after the watermark passed its time. So the order in which events go
+//! on, by time, lane and place in the lane, depends on what each lane brings alone, not on when. Labels wait with the
+//! events: for the latest time of their lane.
 //!
 //! What waits is copied: memory of lanes goes back in their order. When much waits, only lanes that hold the watermark
 //! back are taken from; the others fill up and do as their policies say.
