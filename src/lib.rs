@@ -51,8 +51,8 @@ pub use ops::expr::Filter;
 pub use ops::half_space::HalfSpaces;
 pub use ops::label::Label;
 pub use pipeline::{
-    Aside, Feed, Feeds, Inline, Key, Options, Order, Pipeline, Reason, Results, Row, Rows, Score,
-    Scores, SharedFeed, Side, States, Stats, Sum, Value, Windows,
+    Aggregate, Aside, Closed, Feed, Feeds, Inline, Key, Options, Order, Pipeline, Reason, Results,
+    Row, Rows, Score, Scores, SharedFeed, Side, States, Stats, Sum, Value, WindowScores, Windows,
 };
 pub use ring::{LaneOptions, Policy, Wait};
 

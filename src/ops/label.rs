@@ -50,8 +50,9 @@ pub fn apply(state: &mut [u32], rate: f32, label: Label) {
         return;
     };
     // A number that is none is no surprise.
+    let surprise = score * std::f64::consts::LN_10;
     #[allow(clippy::cast_possible_truncation, reason = "rounded, within range")]
-    let surprise = (score * std::f64::consts::LN_10).max(0.0).min(SURPRISE_MAX) as f32;
+    let surprise = if surprise > 0.0 { surprise.min(SURPRISE_MAX) as f32 } else { 0.0 };
     let bar = if holds(state, rate) { f32::from_bits(state[BAR]) } else { 0.0 };
     state[BAR] = bar.max(surprise * AGAIN).to_bits();
     state[BAR_SEEN] = state[SEEN];

@@ -16,7 +16,6 @@ use super::outbox::Outbox;
 use super::placement::{Estimate, Placement};
 use super::programs::Programs;
 use super::results::Shape;
-use super::sorter::Sorter;
 use super::stats::Stats;
 use crate::base::clock;
 use crate::base::error::Result;
@@ -26,11 +25,11 @@ use crate::ring::{Bell, Lease, Tail};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+mod front;
 mod retire;
-mod sort;
 mod states;
 
-use sort::set_aside;
+use front::{Front, set_aside};
 pub(super) use states::Errand;
 
 /// What is in flight, in order.
@@ -55,8 +54,8 @@ pub(super) struct Engine {
     /// Where the running `Fire` task goes on: the first id of its next part.
     fire_from: usize,
     lanes: Lanes,
-    /// Where the producers' lanes end, when events are taken by their times: `lanes` is then one of its own.
-    sorter: Option<Sorter>,
+    /// Where the producers' lanes end, when events do not come straight from them: `lanes` is then one of its own.
+    front: Option<Front>,
     batch: Batch,
     batching: Batching,
     /// Where else the query may live.
@@ -115,7 +114,7 @@ impl Engine {
             firing: Firing::default(),
             fire_from: 0,
             lanes: Lanes::default(),
-            sorter: None,
+            front: None,
             batch: Batch::default(),
             batching,
             elsewhere,
@@ -138,9 +137,8 @@ impl Engine {
 
     /// Takes in a lane. It joins at the watermark.
     pub(super) fn open(&mut self, tail: Tail) -> Result<()> {
-        if let Some(sorter) = &mut self.sorter {
-            sorter.open(tail);
-            return Ok(());
+        if let Some(front) = &mut self.front {
+            return front.open(tail);
         }
         self.device.register(tail.slab())?;
         self.lanes.open(tail, &self.rules);
@@ -149,7 +147,7 @@ impl Engine {
 
     /// Does what can be done now; false when there was nothing to do.
     pub(super) fn step(&mut self) -> Result<bool> {
-        let mut progress = self.sort();
+        let mut progress = self.step_front()?;
         while let Some(done) = self.queue.poll()? {
             self.retire(done)?;
             progress = true;
@@ -176,7 +174,7 @@ impl Engine {
 
     /// Whether nothing can be dispatched before the device or the consumer of results has moved.
     pub(super) fn is_blocked(&mut self) -> bool {
-        self.sorter.as_ref().is_some_and(Sorter::is_full)
+        self.front.as_mut().is_some_and(Front::is_blocked)
             || !self.firing.tasks.is_empty()
             || self.sent.len() >= self.options.in_flight
             || !self.queue.room(self.programs.paged.ingest)
@@ -190,7 +188,7 @@ impl Engine {
 
     /// The lanes' consumer ends, for arming and disarming.
     pub(super) fn tails(&mut self) -> impl Iterator<Item = &mut Tail> {
-        self.sorter.as_mut().map_or(&mut self.lanes, |sorter| &mut sorter.lanes).tails()
+        self.front.as_mut().map_or(&mut self.lanes, Front::lanes).tails()
     }
 
     // --- from device to device ---
@@ -209,6 +207,9 @@ impl Engine {
 
     /// Moves the query with all its state. Nothing may be in flight. After an error it is where it was.
     pub(super) fn move_to(&mut self, device: Device) -> Result<()> {
+        if let Some(front) = &mut self.front {
+            front.move_to(&device)?;
+        }
         let home = Home::open(device, &self.query, &self.options, &self.bell)?;
         for tail in self.lanes.tails() {
             home.device.register(tail.slab())?;
@@ -445,7 +446,7 @@ impl Engine {
     /// What has been counted so far.
     pub(super) fn stats(&mut self) -> Stats {
         let mut stats = self.stats.clone();
-        let counts = self.sorter.as_ref().map_or(&self.lanes, |sorter| &sorter.lanes).counts();
+        let counts = self.front.as_mut().map_or(&mut self.lanes, Front::lanes).counts();
         (stats.dropped, stats.rejected) = (counts.dropped, counts.rejected);
         (stats.jumps, stats.late_after_join) = (counts.jumps, counts.late_after_join);
         stats.cost = self.placement.here.cost();
@@ -460,13 +461,16 @@ impl Engine {
             self.keys.bytes(&self.programs) + self.places.slots.bytes(&self.programs);
         stats.watermark = self.watermark;
         stats.result = self.outbox.latency();
+        if let Some(front) = &mut self.front {
+            front.count(&mut stats);
+        }
         stats
     }
 
     /// Ends the results, with an error or without, and lets go of the lanes: who waits for room learns that there
     /// will be none.
     pub(super) fn finish(&mut self, error: Option<crate::Error>) {
-        self.sorter = None;
+        self.front = None;
         self.lanes.abandon();
         self.outbox.finish(error);
     }

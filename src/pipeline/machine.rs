@@ -56,7 +56,7 @@ impl Machine for Engine {
         self.step()
     }
     fn in_flight(&self) -> bool {
-        self.in_flight()
+        self.in_flight() || self.front_in_flight()
     }
     fn is_over(&self) -> bool {
         self.is_over()

@@ -5,6 +5,7 @@ mod batching;
 mod blocks;
 mod calibrate;
 mod clock;
+pub mod closed;
 mod control;
 mod engine;
 mod feed;
@@ -31,6 +32,7 @@ pub mod stats;
 #[cfg(feature = "model")]
 pub mod texts;
 
+pub use closed::{Aggregate, Closed, WindowScores};
 pub use feed::{Feed, Feeds, SharedFeed, Writing};
 pub use options::{Key, NumberField, Options, Sum, Value, Windows};
 pub use outbox::Results;

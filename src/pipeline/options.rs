@@ -1,5 +1,6 @@
 //! What a user asks for: a window query over an event type, and how the engine is to run it.
 
+use super::closed::Aggregate;
 use super::scores::{Ask, Order, sealed};
 use crate::base::dtype::{DType, Number};
 use crate::base::error::{Error, Result};
@@ -298,8 +299,17 @@ pub(super) struct Query {
     pub(super) evict: bool,
     /// In which order events are taken.
     pub(super) order: Order,
+    /// What is scored are rows of these windows, this of them.
+    pub(super) windows: Option<Box<(Query, Aggregate)>>,
     /// Events are scored, not aggregated: see `pipeline::scores`.
     pub(super) scores: Option<ScoreParams>,
+}
+
+impl Query {
+    /// The time of the events that producers write.
+    pub(super) fn fed_time(&self) -> Column {
+        self.windows.as_ref().map_or(self.time, |windows| windows.0.time)
+    }
 }
 
 /// The words of an event.
@@ -346,6 +356,7 @@ impl<E: bytemuck::Pod> sealed::Ask for Windows<E> {
             ttl: self.ttl,
             evict: false,
             order: Order::Arrival,
+            windows: None,
             scores: None,
         })
     }

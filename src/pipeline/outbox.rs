@@ -98,6 +98,11 @@ impl<R: Handed> Outbox<R> {
         room
     }
 
+    /// The events set aside since the last call.
+    pub(super) fn take_asides(&self) -> VecDeque<(Reason, Box<[u32]>)> {
+        std::mem::take(&mut *lock(&self.asides))
+    }
+
     /// Bytes of states that there is room for.
     pub(super) fn room_for_states(&self) -> usize {
         let waiting = lock(&self.states).as_ref().map_or(0, States::bytes);
@@ -218,7 +223,7 @@ impl<E: bytemuck::Pod> Results<E> {
 
     /// The events set aside since the last call, with reasons; in the order of their lanes.
     pub fn asides(&mut self) -> Vec<Aside<E>> {
-        let asides = std::mem::take(&mut *lock(&self.outbox.asides));
+        let asides = self.outbox.take_asides();
         let event = |(reason, words): (Reason, Box<[u32]>)| Aside {
             event: bytemuck::pod_read_unaligned(bytemuck::cast_slice(&words)),
             reason,

@@ -1,6 +1,7 @@
 //! Keeps an engine going: on a thread of its own, or on the user's.
 
 use super::calibrate;
+use super::closed::Closed;
 use super::control::Control;
 use super::engine::{Engine, Errand};
 use super::feed::{Feed, Feeds, SharedFeed};
@@ -82,11 +83,13 @@ fn engine<E: Pod>(
 ) -> Result<Engine> {
     options.check()?;
     let there = options.alternative.as_ref();
-    let there =
-        there.map(|device| calibrate::measure::<E>(&query, &options, device)).transpose()?;
-    let order = query.order;
+    let measure = match query.windows {
+        Some(_) => calibrate::measure::<Closed>,
+        None => calibrate::measure::<E>,
+    };
+    let there = there.map(|device| measure(&query, &options, device)).transpose()?;
     let mut engine = Engine::new(query, options, outbox, bell, there)?;
-    engine.take_in::<E>(order)?;
+    engine.take_in::<E>()?;
     Ok(engine)
 }
 
@@ -97,7 +100,7 @@ impl<E: Pod> Pipeline<E> {
     /// `Invalid`, naming the option; `Unsupported` when the device cannot run the query.
     pub fn start(ask: impl Ask<E>, options: Options) -> Result<Self> {
         let (query, outbox, control) = parts(&ask, &options)?;
-        let feeds = Feeds::new(control.clone(), query.time, options.lane.clone());
+        let feeds = Feeds::new(control.clone(), query.fed_time(), options.lane.clone());
         let (wait, bell) = (options.wait, control.bell().clone());
         let engine = engine::<E>(query, options, outbox.clone(), bell)?;
         let thread = spawn(engine, control.clone(), wait)?;
@@ -316,7 +319,7 @@ impl<E: Pod> Inline<E> {
     /// As for [`Pipeline::start`].
     pub fn new(ask: impl Ask<E>, options: Options) -> Result<Self> {
         let (query, outbox, control) = parts(&ask, &options)?;
-        let feeds = Feeds::new(control.clone(), query.time, options.lane.clone());
+        let feeds = Feeds::new(control.clone(), query.fed_time(), options.lane.clone());
         let engine = engine::<E>(query, options, outbox.clone(), control.bell().clone())?;
         let results = Results::new(outbox);
         Ok(Self { own: Own::new(engine, control), feeds: Some(feeds), results })

@@ -270,6 +270,7 @@ impl<E: bytemuck::Pod> sealed::Ask for Scores<E> {
             ttl: self.ttl,
             evict: self.evict,
             order: self.order,
+            windows: None,
             scores: Some(params),
         })
     }

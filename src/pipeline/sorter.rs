@@ -16,6 +16,7 @@ use super::results::Reason;
 use crate::base::field::Column;
 use crate::base::limits::word;
 use crate::base::time::Ticks;
+use crate::ops::batch::{hi, join, lo};
 use crate::ring::{Lane, Tail};
 use bytemuck::Pod;
 use std::cmp::Reverse;
@@ -100,7 +101,7 @@ impl Waiting {
             word(self.words.len() / size - 1)
         });
         let place = &mut self.words[slot as usize * size..][..size];
-        place[..STAMP].copy_from_slice(&[stamp_ns, stamp_ns >> 32].map(|half| half as u32));
+        place[..STAMP].copy_from_slice(&[lo(stamp_ns), hi(stamp_ns)]);
         place[STAMP..].copy_from_slice(event);
         slot
     }
@@ -109,7 +110,7 @@ impl Waiting {
     fn kept(&self, slot: u32) -> (u64, &[u32]) {
         let size = STAMP + self.stride;
         let (stamp, event) = self.words[slot as usize * size..][..size].split_at(STAMP);
-        (u64::from(stamp[0]) | u64::from(stamp[1]) << 32, event)
+        (join(stamp[0], stamp[1]), event)
     }
 
     /// What goes on next, if the watermark has passed it; `None` for the watermark is the end of time.

@@ -78,6 +78,7 @@ fn judge((asked, horizon): (f32, f32), events: &[(usize, Words)], said: &[&Said]
         }
         match said.label {
             Label::Normal { score } => {
+                #[allow(clippy::cast_possible_truncation, reason = "as the library rounds it")]
                 let surprise = (score * std::f64::consts::LN_10) as f32;
                 *bar = (bar.0.max(1.2 * surprise), seen);
             }
@@ -130,7 +131,7 @@ pub fn same_labelled(
         let places = events.iter().enumerate().filter(|(_, event)| of_key(event)).map(|(i, _)| i);
         let rows: Vec<_> = places.zip(rows.iter().copied()).collect();
         let said: Vec<_> = said.iter().filter(|said| said.key == key).collect();
-        dismissed += judge((-0.01f64.ln() as f32, 16.0), &rows, &said);
+        dismissed += judge((4.605_170_2, 16.0), &rows, &said);
     }
     assert_eq!((stats.labels, stats.labels_unknown), (said.len() as u64, 0));
     assert!(said.len() > 3 && dismissed > 0, "{} labels dismissed {dismissed}", said.len());

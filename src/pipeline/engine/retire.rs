@@ -50,7 +50,9 @@ impl Engine {
             let index = index as usize;
             if let Some(event) = event_at(&done.leases, self.query.stride, index) {
                 self.stats.bad_key += 1;
-                let kept = self.outbox.put_aside(Reason::Key, event);
+                // A window is no event of the user's.
+                let kept =
+                    self.query.windows.is_none() && self.outbox.put_aside(Reason::Key, event);
                 self.stats.asides_lost += u64::from(!kept);
             }
         }
