@@ -1,4 +1,4 @@
-//! Card payments watched as they come, by queries that feed each other:
+//! Card payments watched as they come, by three queries, two of them of what windows come to:
 //!
 //! - *amounts*: every payment scored by what its account usually spends;
 //! - *pace*: payments of an account in half an hour, counted in windows, and those counts scored by its past;
@@ -15,8 +15,8 @@ use args::{Args, HELP};
 use cases::{Book, Watch};
 use made::{HOUR, MINUTE, Payment, World};
 use pelton::{
-    Device, Feed, Inline, Key, Options, Pod, Result, Rows, Score, Scores, Side, Windows, Zeroable,
-    field,
+    Aggregate, Device, Inline, Key, Options, Pod, Result, Scores, Side, WindowScores, Windows,
+    Zeroable, field,
 };
 use std::process::ExitCode;
 use std::time::Instant;
@@ -31,64 +31,12 @@ struct Spent {
     amount: f32,
 }
 
-/// What is scored of a window.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-struct Count {
-    at: u64,
-    who: u32,
-    payments: f32,
-}
-
-/// Payments counted in windows, and the counts scored by the past of their key.
-struct Counted {
-    windows: Inline<Payment>,
-    payments: Feed<Payment>,
-    scores: Inline<Count>,
-    counts: Feed<Count>,
-}
-
-impl Counted {
-    /// Alerts where a window has `least` payments more than usual, and no more often than `rate` says.
-    fn new(
-        windows: Windows<Payment>,
-        keys: u32,
-        (least, rate): (f32, f64),
-        device: &Device,
-    ) -> Result<Self> {
-        let scores = Scores {
-            key: Key::dense(field!(Count.who), keys),
-            side: Side::Above,
-            least,
-            rate,
-            warm_up: 16,
-            rest: 12.0,
-            ..Scores::new(field!(Count.at), field!(Count.payments))
-        };
-        let windows = Inline::new(windows, Options::on(device.clone()))?;
-        let scores = Inline::new(scores, Options::on(device.clone()))?;
-        let (payments, counts) = (windows.lane()?, scores.lane()?);
-        Ok(Self { windows, payments, scores, counts })
-    }
-
-    /// Takes what has been pushed so far to its end.
-    fn settle(&mut self, mut take: impl FnMut(&Score<'_>)) -> Result<()> {
-        let Self { windows, scores, counts, .. } = self;
-        let mut ready = Vec::new();
-        windows.settle(|rows: Rows| {
-            ready.extend(rows.iter().map(|row| {
-                let who = u32::try_from(row.key()).expect("keys are dense");
-                Count { at: row.end(), who, payments: row.count() as f32 }
-            }));
-        })?;
-        for some in ready.chunks(1024) {
-            for &count in some {
-                counts.push(count).expect("it was emptied before");
-            }
-            scores.settle(|rows| rows.scores().for_each(|score| take(&score)))?;
-        }
-        Ok(())
-    }
+/// Payments counted in windows, and the counts scored by the past of their key: alerts where a window has `least`
+/// payments more than usual, and no more often than `rate` says.
+fn counted(windows: Windows<Payment>, (least, rate): (f32, f64)) -> WindowScores<Payment> {
+    let query = WindowScores::new(windows, Aggregate::Count);
+    let scores = Scores { side: Side::Above, least, rate, warm_up: 16, rest: 12.0, ..query.scores };
+    WindowScores { scores, ..query }
 }
 
 fn main() -> ExitCode {
@@ -142,8 +90,9 @@ fn watch(args: &Args, device: &Device, world: &World) -> Result<()> {
         key: Key::dense(field!(Payment.terminal), args.terminals),
         ..Windows::hopping(field!(Payment.at), 3 * HOUR, HOUR)
     };
-    let mut pace = Counted::new(pace, args.accounts, (5.0, 0.01), device)?;
-    let mut crowds = Counted::new(crowds, args.terminals, (10.0, 1e-4), device)?;
+    let mut pace = Inline::new(counted(pace, (5.0, 0.01)), Options::on(device.clone()))?;
+    let mut crowds = Inline::new(counted(crowds, (10.0, 1e-4)), Options::on(device.clone()))?;
+    let (mut of_accounts, mut of_terminals) = (pace.lane()?, crowds.lane()?);
     let mut book = Book::new(world, args.alerts);
     let began = Instant::now();
     for some in world.payments.chunks(512) {
@@ -151,12 +100,12 @@ fn watch(args: &Args, device: &Device, world: &World) -> Result<()> {
             let Payment { at, account, amount, .. } = *payment;
             let amount = amount.ln();
             spent.push(Spent { at, account, amount }).expect("it was emptied before");
-            pace.payments.push(*payment).expect("it was emptied before");
-            crowds.payments.push(*payment).expect("it was emptied before");
+            of_accounts.push(*payment).expect("it was emptied before");
+            of_terminals.push(*payment).expect("it was emptied before");
         }
         amounts.settle(|rows| rows.scores().for_each(|s| book.take(Watch::Amounts, &s)))?;
-        pace.settle(|score| book.take(Watch::Pace, score))?;
-        crowds.settle(|score| book.take(Watch::Crowds, score))?;
+        pace.settle(|rows| rows.scores().for_each(|s| book.take(Watch::Pace, &s)))?;
+        crowds.settle(|rows| rows.scores().for_each(|s| book.take(Watch::Crowds, &s)))?;
     }
     let took = began.elapsed().as_secs_f64();
     let all = world.payments.len();
