@@ -17,7 +17,7 @@ use std::process::Command;
 const GATES: [(Precision, f64, f64); 3] =
     [(Precision::F16, 1e-5, 1e-5), (Precision::Bf16, 5e-4, 5e-4), (Precision::Int8, 1e-2, 2.5e-3)];
 
-/// What sums of 16-bit numbers may be off by, of the sum of their products' sizes, and what those of units for matrices.
+/// What sums of 16-bit numbers may be off by, of the sum of their products' sizes, and those of units for matrices.
 const HALVES_OFF: f64 = 1.0 / (1 << 20) as f64;
 const MATRIX_OFF: f64 = 1.0 / (1 << 16) as f64;
 
