@@ -2,7 +2,7 @@
 //
 // Twin of src/ops/gemm.rs. In F32 a thread has four rows of four columns; a row needs a quarter as many threads as it
 // has columns, and a block takes as many groups of four rows as that leaves. At low precision a block takes sixteen
-// rows, and its warps take turns at tiles of eight columns, which they multiply with their units for matrices (mma.cuh).
+// rows, and its warps take turns at tiles of eight columns, which they multiply with units for matrices (mma.cuh).
 // Weights come straight from memory, each once a block; sums go there, and a warp normalises a row where it lies.
 #include "low.cuh"
 
