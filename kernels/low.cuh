@@ -1,32 +1,27 @@
-// What both products share at low precision: rows are rounded and packed as they are read. Spec: src/ops/low.rs.
+// What both products share at low precision: rows are rounded and packed as they are read, then multiplied by the units
+// for matrices (mma.cuh). Spec: src/ops/low.rs.
 //
 // A word is four codes or two of F16 or BF16, the first lowest; sixteen words of a row are taken at a time. P is the
 // parameters of either product.
 #pragma once
 
-#include "encoder.cuh"
+#include "mma.cuh"
 
 namespace pelton {
 
-constexpr uint32_t F16 = 1;
-constexpr uint32_t BF16 = 2;
-constexpr uint32_t INT8 = 3;
 // The bits of 2^-100, below which a row counts as zeros.
 constexpr uint32_t LEAST = 0x0d800000;
 constexpr uint32_t INFINITE = 0x7f800000;
 // Rows of a block, at most.
 constexpr uint32_t ROUNDED_MAX = 128;
+// Words from one rounded row to the next, so that the lanes of a warp read from banks of their own.
+constexpr uint32_t ROW = STEPS + 4;
 
 // A block's rows: bits of the largest sizes, scales and their inverses.
 struct Rates {
     uint32_t most[ROUNDED_MAX];
     float scales[ROUNDED_MAX];
     float inverses[ROUNDED_MAX];
-};
-
-// Four sums of codes.
-struct Sums {
-    int32_t x, y, z, w;
 };
 
 // Words of a row, those that fill its last step included.
@@ -40,15 +35,18 @@ template <class P> static __device__ __forceinline__ uint32_t column_at(const P&
     return p.panels_at + column / PANEL * PANEL * steps + column % PANEL;
 }
 
+// Four values of token t from k on, times their factors.
 template <class P>
-static __device__ __forceinline__ float scaled(const P& p, ConstWords a, ConstWords w, uint32_t t, uint32_t k) {
-    return real(a[t * p.depth + k]) * real(w[p.smooth_at + k]);
+static __device__ __forceinline__ Quad scaled(const P& p, ConstWords a, ConstWords w, uint32_t t, uint32_t k) {
+    const Quad x = quad(a.four(t * p.depth + k)), smooth = quad(w.four(p.smooth_at + k));
+    return {x.x * smooth.x, x.y * smooth.y, x.z * smooth.z, x.w * smooth.w};
 }
 
 // Finds the scales of `count` rows from `first` on; those beyond the batch are its last.
 template <class P>
 static __device__ __forceinline__ void scale_rows(const P& p, ConstWords a, ConstWords w, uint32_t first,
                                                   uint32_t count, uint32_t last, Rates& rates) {
+    constexpr uint32_t SIZE = 0x7fffffff;
     const uint32_t k = threadIdx.x;
     if (k < ROUNDED_MAX) {
         rates.most[k] = 0;
@@ -57,8 +55,9 @@ static __device__ __forceinline__ void scale_rows(const P& p, ConstWords a, Cons
     const uint32_t threads = THREADS / count, row = k / threads;
     if (row < count) {
         uint32_t most = 0;
-        for (uint32_t i = k % threads; i < p.depth; i += threads) {
-            most = max(most, bits(scaled(p, a, w, min(first + row, last), i)) & 0x7fffffff);
+        for (uint32_t i = k % threads * 4; i < p.depth; i += threads * 4) {
+            const uint4 x = words_of(scaled(p, a, w, min(first + row, last), i));
+            most = max(max(most, max(x.x & SIZE, x.y & SIZE)), max(x.z & SIZE, x.w & SIZE));
         }
         atomicMax(&rates.most[row], most);
     }
@@ -92,66 +91,53 @@ static __device__ __forceinline__ uint32_t f16(float x) {
     return half | (bits(x) >> 16 & 0x8000);
 }
 
-// Two values rounded, the first in the lower half.
-template <class P>
-static __device__ __forceinline__ uint32_t halves(const P& p, float x, float y) {
-    return p.dtype == F16 ? f16(x) | f16(y) << 16 : bf16(x) | bf16(y) << 16;
-}
-
 // A word of token t, whose row has this inverse.
-template <class P>
+template <uint32_t KIND, class P>
 static __device__ __forceinline__ uint32_t word_of(const P& p, ConstWords a, ConstWords w, uint32_t t, float inverse,
                                                    uint32_t at) {
-    if (p.dtype != INT8) {
-        const uint32_t k = at * 2;
-        return k < p.depth ? halves(p, real(a[t * p.depth + k]), real(a[t * p.depth + k + 1])) : 0;
+    const uint32_t k = at * (KIND == INT8 ? 4 : 2);
+    if (k >= p.depth || (KIND == INT8 && inverse == 0.0f)) {
+        return 0;
     }
-    const uint32_t k = at * 4;
-    uint32_t word = 0;
-    for (uint32_t i = 0; i < 4 && k < p.depth && inverse != 0.0f; i++) {
-        word |= code(scaled(p, a, w, t, k + i), inverse) << (8 * i);
+    if constexpr (KIND == INT8) {
+        const Quad x = scaled(p, a, w, t, k);
+        return code(x.x, inverse) | code(x.y, inverse) << 8 | code(x.z, inverse) << 16 | code(x.w, inverse) << 24;
     }
-    return word;
+    const u64 two = a.two(t * p.depth + k);
+    const float x = real(low_of(two)), y = real(high_of(two));
+    return KIND == F16 ? f16(x) | f16(y) << 16 : bf16(x) | bf16(y) << 16;
 }
 
-static __device__ __forceinline__ int32_t dot(int32_t sum, uint32_t a, uint32_t b) {
-#ifdef CUDA_HOST
-    for (int i = 0; i < 32; i += 8) {
-        sum += int32_t(int8_t(a >> i)) * int32_t(int8_t(b >> i));
-    }
-    return sum;
-#else
-    return __dp4a(int32_t(a), int32_t(b), sum);
-#endif
-}
-
-// The products of a word and four of weights, added to sums.
-static __device__ __forceinline__ void dots(Sums& sums, uint32_t x, const uint4& v) {
-    sums = {dot(sums.x, x, v.x), dot(sums.y, x, v.y), dot(sums.z, x, v.z), dot(sums.w, x, v.w)};
-}
-
-// The upper half of a word as what it stands for; `up` is 2^112, what an exponent says more in F16.
-static __device__ __forceinline__ float upper(uint32_t dtype, uint32_t word, float up) {
-    return dtype == F16 ? real(uint32_t(int32_t(word) >> 3) & 0x8fffe000) * up : real(word & 0xffff0000);
-}
-
-// The products of a word and four of weights, added to sums.
-static __device__ __forceinline__ void pairs(uint32_t dtype, Quad& sums, uint32_t x, const uint4& v) {
-    const float up = real(uint32_t(127 + 112) << 23);
-    for (uint32_t left = 16;; left = 0) {
-        const Quad weights = {upper(dtype, v.x << left, up), upper(dtype, v.y << left, up),
-                              upper(dtype, v.z << left, up), upper(dtype, v.w << left, up)};
-        sums.add_product(upper(dtype, x << left, up), weights);
-        if (left == 0) {
-            return;
-        }
+// Rounds `count` rows from `first` on, sixteen words from `at` on.
+template <uint32_t KIND, class P>
+static __device__ __forceinline__ void round_rows(const P& p, ConstWords a, ConstWords w, const Rates& rates,
+                                                  uint32_t first, uint32_t count, uint32_t last, uint32_t at,
+                                                  uint32_t* rows) {
+    for (uint32_t i = threadIdx.x; i < count * STEPS; i += THREADS) {
+        const uint32_t row = i / STEPS;
+        const float inverse = KIND == INT8 ? rates.inverses[row] : 0.0f;
+        rows[row * ROW + i % STEPS] = word_of<KIND>(p, a, w, min(first + row, last), inverse, at + i % STEPS);
     }
 }
 
-// Sums of codes as what they stand for, in a row and four columns of these scales.
-static __device__ __forceinline__ Quad valued(const Sums& sums, float scale, const Quad& scales) {
-    return {float(sums.x) * (scale * scales.x), float(sums.y) * (scale * scales.y),
-            float(sums.z) * (scale * scales.z), float(sums.w) * (scale * scales.w)};
+// A lane's share of sixteen rounded rows: eight words of depth.
+static __device__ __forceinline__ void load_rows(const uint32_t* rows, uint32_t (&x)[4]) {
+    const uint32_t* own = rows + lane() / 4 * ROW + lane() % 4;
+    x[0] = own[0];
+    x[1] = own[8 * ROW];
+    x[2] = own[4];
+    x[3] = own[8 * ROW + 4];
 }
+
+// Two neighbouring values of a row.
+struct Neighbours {
+    float x, y;
+};
+
+// Two neighbouring sums as what they stand for: codes, in a row and columns of these scales, or numbers.
+static __device__ __forceinline__ Neighbours valued(int32_t x, int32_t y, float scale, u64 scales) {
+    return {float(x) * (scale * real(low_of(scales))), float(y) * (scale * real(high_of(scales)))};
+}
+static __device__ __forceinline__ Neighbours valued(float x, float y, float, u64) { return {x, y}; }
 
 }  // namespace pelton

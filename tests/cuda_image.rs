@@ -19,6 +19,11 @@ const REGISTERS_MAX: u32 = 64;
 /// Those of the kernels that score with forests or half-space trees: two blocks, because their walks over samples and
 /// trees keep more at hand.
 const WALKING_REGISTERS_MAX: u32 = 128;
+/// Those of the products, which keep sums of matrices: two blocks.
+const PRODUCT_REGISTERS_MAX: u32 = 128;
+/// The products' kernels, and the instructions that multiply matrices of 16 and of 8 bits.
+const PRODUCTS: [&str; 2] = ["gemm", "gemm_norm"];
+const MATRICES: [&str; 3] = ["HMMA.16816.F32", "HMMA.16816.F32.BF16", "IMMA.16832.S8.S8"];
 /// Those of the kernel that stays on the device, a block or two to a multiprocessor, and runs the others' bodies.
 const RESIDENT_REGISTERS_MAX: u32 = 168;
 /// Bytes of a block, the most a kernel may declare: two find room where a multiprocessor has the least, 100 KiB.
@@ -131,6 +136,7 @@ fn kernels_stay_within_their_budgets() {
         let most = match row.kernel.as_str() {
             "resident" => RESIDENT_REGISTERS_MAX,
             "forest" | "half_space" => WALKING_REGISTERS_MAX,
+            name if PRODUCTS.contains(&name) => PRODUCT_REGISTERS_MAX,
             _ => REGISTERS_MAX,
         };
         assert!(row.registers <= most && row.shared <= SHARED_MAX, "{row:?}");
@@ -205,6 +211,10 @@ fn machine_code_loads_wide_and_never_locally() {
         assert!(code.iter().any(|line| is(line, "EXIT")), "{name}: the listing was misread");
         for local in ["LDL", "STL"] {
             assert!(!code.iter().any(|line| is(line, local)), "{name} has {local}");
+        }
+        for matrices in MATRICES.iter().filter(|_| PRODUCTS.contains(&name)) {
+            let multiplies = |line: &&str| line.split_whitespace().any(|word| word == *matrices);
+            assert!(code.iter().any(&multiplies), "{name} has no {matrices}");
         }
         let streams = KERNELS.iter().any(|kernel| kernel.name == name && kernel.events);
         let is_wide = |line: &&str| is(line, "LDG") && line.contains(".128");

@@ -9,6 +9,9 @@
 //! becomes a quiet NaN. Products are exact in `f32`, and `f32` sums run over k in order: the same bits on every tier,
 //! fused or not, and on devices without units for matrices. Weights that F16 cannot hold are refused.
 //!
+//! Units for matrices, which CUDA has, add sixteen products at a time in an order and with a rounding of their own, the
+//! same wherever a row lies: a test allows `2^-16` of the sum of the products' sizes.
+//!
 //! **BF16.** Inputs and weights are rounded to the nearest of BF16, ties to even; an infinity stays one, a NaN becomes
 //! a quiet NaN. Products and sums are `f32`. The order of a sum is the device's or the tier's own, and some flush what
 //! is subnormal; within one of them it depends on nothing but k. So results differ between them by about as much as

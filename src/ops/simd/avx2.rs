@@ -1,7 +1,7 @@
 //! Tiles by AVX2 with FMA: half a panel at a time, six rows of two vectors of sums, or four for INT8.
 //!
-//! Numbers of 16 bits become `f32` as they are read. Codes are multiplied as sizes by what takes both signs: two products
-//! of 127 by 127 fit 16 bits, so nothing is cut off.
+//! Numbers of 16 bits become `f32` as they are read. Codes are multiplied as sizes by what takes both signs: two
+//! products of 127 by 127 fit 16 bits, so nothing is cut off.
 
 use super::super::gemm::PANEL;
 use super::super::low::Precision;

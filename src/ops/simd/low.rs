@@ -6,8 +6,8 @@
 //! sums stay in registers from first to last k.
 //!
 //! Where the processor has no products of 16-bit numbers, rows stay `f32` when they are rounded, those of F16 times
-//! `2^112`. Weights become `f32` by moving their bits, which leaves those of F16 at `2^-112` of their size. All of that is
-//! exact, and so are the products.
+//! `2^112`. Weights become `f32` by moving their bits, which leaves those of F16 at `2^-112` of their size. All of that
+//! is exact, and so are the products.
 //!
 //! Which instructions they are is `simd::tier`'s matter; here is what any processor runs, the reference.
 

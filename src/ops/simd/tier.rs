@@ -1,9 +1,9 @@
 //! The instructions that an encoder's operators run on: the best that the processor has, its *tier*.
 //!
 //! `PELTON_CPU_TIER` in the environment forces one: `plain` (any processor, the reference), `avx2` (AVX2 with FMA),
-//! `avx512` (AVX-512 with VNNI and BF16), or `amx`, which runs only so. Products of low precision are a tier's own; what
-//! is F32 takes the widest vectors, AVX-512 without VNNI and BF16 among them, and with `avx2` those of AVX2. Vectors of
-//! both widths fuse and add in the same order, so F32, F16 and INT8 give the same bytes on all tiers.
+//! `avx512` (AVX-512 with VNNI and BF16), or `amx`, which runs only so. Products of low precision are a tier's own.
+//! What is F32 takes the widest vectors, AVX-512 without VNNI and BF16 among them, and with `avx2` those of AVX2.
+//! Vectors of both widths fuse and add in the same order, so F32, F16 and INT8 give the same bytes on all tiers.
 
 use crate::base::error::{Error, Result};
 use std::sync::OnceLock;
