@@ -82,16 +82,13 @@ pub(crate) fn draw(series: &Series, points: &[Point], threshold: f64) -> String 
     #[allow(clippy::cast_precision_loss, reason = "for people")]
     let (width, height) = (WIDTH as f64 + 2.0 * MARGIN, floor + MARGIN);
     put(format_args!(
-        r#"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif" font-size="11">"#
+        r#"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif">"#
     ));
     put(format_args!("<title>{}</title>", escaped(&series.name)));
     put(format_args!(r#"<rect width="{width}" height="{height}" fill="white"/>"#));
     for &(from, to) in &series.windows {
         let (x, width) = (x_of(from), (x_of(to + 1) - x_of(from)).max(1.0));
-        let height = floor - MARGIN;
-        put(format_args!(
-            r##"<rect class="label" x="{x:.1}" y="{MARGIN}" width="{width:.1}" height="{height}" fill="#ffe2b8"/>"##
-        ));
+        put(format_args!("{}", shade(x, width, floor - MARGIN)));
     }
     let each = |top: &dyn Fn(usize) -> Range| {
         let mut path = String::new();
@@ -125,23 +122,40 @@ pub(crate) fn draw(series: &Series, points: &[Point], threshold: f64) -> String 
         width - MARGIN
     ));
     for (row, _) in points.iter().enumerate().filter(|(_, point)| point.alert) {
-        let (x, y) = (x_of(row), series.values.get(row).map_or(MARGIN, |&x| y_of(f64::from(x))));
-        put(format_args!(
-            r##"<circle class="alert" cx="{x:.1}" cy="{y:.1}" r="4" fill="none" stroke="#c0392b" stroke-width="2"><title>{}</title></circle>"##,
-            escaped(&series.lines[row])
-        ));
+        let y = series.values.get(row).map_or(MARGIN, |&x| y_of(f64::from(x)));
+        put(format_args!("{}", circle(x_of(row), y, &series.lines[row])));
     }
-    let name = escaped(&series.name);
+    put(format_args!("{}", caption(series, values, threshold)));
+    put(format_args!("</svg>"));
+    svg
+}
+
+/// A labelled window.
+fn shade(x: f64, width: f64, height: f64) -> String {
+    let place = format!(r#"x="{x:.1}" y="{MARGIN}" width="{width:.1}" height="{height}""#);
+    format!(r##"<rect class="label" {place} fill="#ffe2b8"/>"##)
+}
+
+/// An alert, with its row as the file has it.
+fn circle(x: f64, y: f64, line: &str) -> String {
+    let place = format!(r#"cx="{x:.1}" cy="{y:.1}" r="4""#);
+    let look = r##"fill="none" stroke="#c0392b" stroke-width="2""##;
+    format!(r#"<circle class="alert" {place} {look}><title>{}</title></circle>"#, escaped(line))
+}
+
+/// What there is to see.
+fn caption(series: &Series, values: Range, threshold: f64) -> String {
+    let (name, rows) = (escaped(&series.name), series.values.len());
     let ends = if values.is_none() {
         "no values".to_owned()
     } else {
         format!("{:.5} to {:.5}", values.least, values.most)
     };
-    put(format_args!(
-        r#"<text x="{MARGIN}" y="16">{name}: {rows} rows, {ends}; band of {BAND} deviations, circles are alerts, shaded what is labelled, below the score and T = {threshold}</text>"#
-    ));
-    put(format_args!("</svg>"));
-    svg
+    let legend =
+        format!("band of {BAND} deviations, circles alerts, shaded labels, T = {threshold}");
+    format!(
+        r#"<text x="{MARGIN}" y="16" font-size="11">{name}: {rows} rows, {ends}; {legend}</text>"#
+    )
 }
 
 /// Text as XML takes it.
