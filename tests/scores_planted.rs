@@ -103,7 +103,7 @@ const PLANTS: &[(&str, Plant<'_>)] = &[
     ),
     (
         "a missing value where the last one was",
-        plant("kernels/half_space.cu", "state[own + SPACE_POINT + i] = 0x8000;", ""),
+        plant("kernels/half_space.cu", "SPACE_POINT + i] = 0x8000;", "SPACE_POINT + i] += 0;"),
     ),
     (
         "a mean's place by the wrong horizon",
