@@ -1,7 +1,7 @@
 //! What events are judged by, between their distances (`ops::ewma`) and the decision (`ops::decide`).
 //!
 //! A query has one detector. Each is a file of its own that holds its spec, its numbers, its state behind that of all
-//! keys, and its kernel: the walk of `ops::score` with the detector's own part, a [`Judge`] here, the functions
+//! keys, and its kernel: the walk of `ops::score` with the detector's own part, a `Judge` here, the functions
 //! `missing_value`, `value_of` and `level_of` of a shader, a struct of these in CUDA. A new one is such a file and an
 //! arm of each function here.
 
