@@ -51,6 +51,16 @@ BENCHES=(
   "T3-int8-32x128 | peer encoder T3-int8-32x128 | the same, 32 texts of 128 tokens"
   "T3-bf16-1x32 | peer encoder T3-bf16-1x32 | the same in BF16, one text of 32 tokens"
   "T3-bf16-32x128 | peer encoder T3-bf16-32x128 | the same, 32 texts of 128 tokens"
+  "T3-f16-1x32 | peer encoder T3-f16-1x32 | the same in F16, one text of 32 tokens"
+  "T3-f16-32x128 | peer encoder T3-f16-32x128 | the same, 32 texts of 128 tokens"
+  "T3-avx2-f32-1x32 | avx2 peer encoder T3-avx2-f32-1x32 | F32 with our instructions held down to AVX2, not the peers'"
+  "T3-avx2-f32-32x128 | avx2 peer encoder T3-avx2-f32-32x128 | the same, 32 texts of 128 tokens"
+  "T3-avx2-f16-1x32 | avx2 peer encoder T3-avx2-f16-1x32 | the same in F16, one text of 32 tokens"
+  "T3-avx2-f16-32x128 | avx2 peer encoder T3-avx2-f16-32x128 | the same, 32 texts of 128 tokens"
+  "T3-avx2-bf16-1x32 | avx2 peer encoder T3-avx2-bf16-1x32 | the same in BF16, one text of 32 tokens"
+  "T3-avx2-bf16-32x128 | avx2 peer encoder T3-avx2-bf16-32x128 | the same, 32 texts of 128 tokens"
+  "T3-avx2-int8-1x32 | avx2 peer encoder T3-avx2-int8-1x32 | the same in INT8, one text of 32 tokens"
+  "T3-avx2-int8-32x128 | avx2 peer encoder T3-avx2-int8-32x128 | the same, 32 texts of 128 tokens"
   "T6-load    | bench text_load T6-load    | ten minutes of texts in bursts at 90 % of capacity: deadlines, memory"
   "T6-brief   | bench text_load T6-brief   | the same for one minute"
   "S7-default | first_minutes S7-default 250 | CPU seconds of a clean build and run of the quickstart"
@@ -69,6 +79,11 @@ peer() {
   # Rivals that have threads get one.
   export RAYON_NUM_THREADS=${RAYON_NUM_THREADS-1}
   cargo run --release -q --manifest-path "benches/peers/$1/Cargo.toml" -- "$2"
+}
+
+# avx2 COMMAND...: the processor's products by AVX2 alone.
+avx2() {
+  PELTON_CPU_TIER=avx2 "$@"
 }
 
 # bench FILE ID: a bench of this package.
@@ -124,6 +139,7 @@ machine() {
 # Where a command of the table lives; a row whose bench is not there does not exist.
 home() {
   case $1 in
+    avx2) home "${@:2}" ;;
     peer) echo "benches/peers/$2" ;;
     bench) echo "benches/$2.rs" ;;
     river) echo "benches/peers/river" ;;
