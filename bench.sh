@@ -61,6 +61,7 @@ BENCHES=(
   "T3-avx2-bf16-32x128 | avx2 peer encoder T3-avx2-bf16-32x128 | the same, 32 texts of 128 tokens"
   "T3-avx2-int8-1x32 | avx2 peer encoder T3-avx2-int8-1x32 | the same in INT8, one text of 32 tokens"
   "T3-avx2-int8-32x128 | avx2 peer encoder T3-avx2-int8-32x128 | the same, 32 texts of 128 tokens"
+  "T4         | peer burn T4               | MiniLM on the software adapter, one text of 32 tokens, against burn"
   "T6-load    | bench text_load T6-load    | ten minutes of texts in bursts at 90 % of capacity: deadlines, memory"
   "T6-brief   | bench text_load T6-brief   | the same for one minute"
   "S7-default | first_minutes S7-default 250 | CPU seconds of a clean build and run of the quickstart"
@@ -71,7 +72,7 @@ BENCHES=(
 
 # peer PACKAGE ID: a package of its own, so that rivals never enter pelton's dependencies.
 peer() {
-  if [[ $1 == encoder && -z ${PELTON_MINILM-} ]]; then
+  if [[ $1 == @(encoder|burn) && -z ${PELTON_MINILM-} ]]; then
     PELTON_MINILM=$(tests/encoder/fetch.sh --folder) ||
       { echo "tests/encoder/fetch.sh --install fetches the model, or set PELTON_MINILM" >&2; return 2; }
     export PELTON_MINILM
