@@ -2,10 +2,10 @@
 //!
 //! `encoder T3-f32-1x32` and `encoder T3-f32-32x128` time MiniLM on one core against candle, in turns; results are
 //! compared before anything is timed. The other rows (`ROWS`) do the same at low precision, and with our instructions
-//! held down to AVX2, against candle, ONNX Runtime and PyTorch (`low.rs`). `encoder tokens N [SEED]` compares token ids with the library
-//! `tokenizers`, of the model and of the tests' small tokenizers: every
-//! character of Unicode alone and between letters, then N random texts. `encoder record` writes the texts and ids that
-//! `tests/wordpiece.rs` reads. PELTON_MINILM names the model's folder.
+//! held down to AVX2, against candle, ONNX Runtime and PyTorch (`low.rs`). `encoder tokens N [SEED]` compares token ids
+//! with the library `tokenizers`, of the model and of the tests' small tokenizers: every character of Unicode alone and
+//! between letters, then N random texts. `encoder record` writes the texts and ids that `tests/wordpiece.rs` reads.
+//! PELTON_MINILM names the model's folder.
 
 mod candle;
 mod low;
