@@ -50,6 +50,7 @@ pub use ops::detector::Detector;
 pub use ops::expr::Filter;
 pub use ops::forest::Forest;
 pub use ops::half_space::HalfSpaces;
+pub use ops::label::Label;
 pub use pipeline::{
     Aside, Feed, Feeds, Inline, Key, Options, Pipeline, Reason, Results, Row, Rows, Score, Scores,
     SharedFeed, Side, States, Stats, Sum, Value, Windows,

@@ -6,6 +6,7 @@ mod scores;
 
 use cuda_host::driver::cuda;
 use pelton::{Device, HalfSpaces};
+use scores::labels::same_labelled;
 use scores::states::{same_forgotten, same_restored};
 use scores::{Setup, forest, half_spaces, same, same_forests, same_half_spaces, wide};
 
@@ -45,6 +46,14 @@ fn cuda_states_leave_and_come_back() {
     same_restored((&Device::cpu(), &device), || forest(64), (8, 600));
     let trees = HalfSpaces { trees: 4, height: 5, window: 20 };
     same_restored((&Device::cpu(), &device), || half_spaces(trees), (9, 900));
+}
+
+#[test]
+fn cuda_labels_are_taken_as_on_the_processor() {
+    let Some(device) = cuda("scores_cuda::cuda_labels_are_taken_as_on_the_processor") else {
+        return;
+    };
+    same_labelled(&device, wide, (1, 3000));
 }
 
 #[test]

@@ -120,8 +120,8 @@ impl FromStr for Precision {
     }
 }
 
-/// The instructions that the processor's products of low precision run on: `plain` or `avx512`, whichever is best, or
-/// what `PELTON_CPU_TIER`, which knows `amx` as well, in the environment says.
+/// The instructions that the processor's products run on: the best of `plain`, `avx2` and `avx512`, or what
+/// `PELTON_CPU_TIER`, which knows `amx` as well, in the environment says.
 ///
 /// # Errors
 /// `Invalid` when the environment names one that the processor has not, with those that it has.
@@ -188,6 +188,12 @@ pub(crate) fn f16(x: f32) -> u16 {
         _ => 0x7c00 | (size >> 13) & 0x3ff,
     };
     (bits >> 16 & 0x8000 | size) as u16
+}
+
+/// The nearest of BF16, as an `f32`.
+#[inline(always)]
+pub(super) fn round_bf16(x: f32) -> f32 {
+    f32::from_bits(u32::from(bf16(x)) << 16)
 }
 
 /// Codes of rows of `depth` values, each times its factor, into rows `apart` bytes apart that are zero; `flip` is

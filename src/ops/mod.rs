@@ -36,6 +36,7 @@ pub mod gemm;
 pub mod group;
 pub mod half_space;
 pub mod keys;
+pub mod label;
 #[cfg(feature = "model")]
 pub mod low;
 pub mod math;

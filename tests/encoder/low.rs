@@ -272,22 +272,26 @@ fn the_real_model_is_within_its_gates_at_low_precision() {
     }
 }
 
-/// What runs in a process of its own, since a tier is chosen once: prints the bits of INT8 embeddings, or the error.
+/// What runs in a process of its own, since a tier is chosen once: prints the bits of embeddings at the precisions that
+/// are the same on every tier, or the error.
 #[test]
 fn child_prints_embeddings() {
     if std::env::var_os("PELTON_CPU_TIER").is_none() {
         return;
     }
     let (model, ids) = small();
-    let options = EncoderOptions { precision: Some(Precision::Int8), ..EncoderOptions::default() };
-    match Encoder::new(&model, &Device::cpu(), options) {
-        Ok(mut encoder) => {
-            let found = encoder.embed_tokens(&borrowed(&ids)).expect("ids in range");
-            let bits: Vec<u32> = found.values().iter().map(|x| x.to_bits()).collect();
-            println!("tier {}: {bits:x?}", ops::low::tier().expect("it is there"));
+    let mut bits: Vec<u32> = Vec::new();
+    for precision in [Precision::F32, Precision::F16, Precision::Int8] {
+        let options = EncoderOptions { precision: Some(precision), ..EncoderOptions::default() };
+        match Encoder::new(&model, &Device::cpu(), options) {
+            Ok(mut encoder) => {
+                let found = encoder.embed_tokens(&borrowed(&ids)).expect("ids in range");
+                bits.extend(found.values().iter().map(|x| x.to_bits()));
+            }
+            Err(error) => return println!("tier none: {error}"),
         }
-        Err(error) => println!("tier none: {error}"),
     }
+    println!("tier {}: {bits:x?}", ops::low::tier().expect("it is there"));
 }
 
 /// What the child prints behind `tier`.
@@ -302,21 +306,32 @@ fn on_tier(tier: &str) -> String {
     found.unwrap_or_else(|| panic!("{text}")).to_owned()
 }
 
-#[test]
-fn int8_is_the_same_on_every_tier() {
-    let (best, plain) = (ops::low::tier().expect("one is there"), on_tier("plain"));
-    let (found, want) = (on_tier(best), plain.strip_prefix("plain: ").expect("as asked for"));
-    assert!(want.len() > 1000);
-    assert_eq!(found.strip_prefix(&format!("{best}: ")), Some(want));
+/// `test` compares a tier with the plain one, where it is there.
+fn gives_the_bytes_of_the_plain_tier(test: &str, tier: &str) {
+    let found = on_tier(tier);
+    if found.starts_with("none: ") {
+        let name = tier.to_uppercase();
+        return skip(test, &format!("it needs {name}, which this processor has not"));
+    }
+    let (found, want) = (found.split_once(": "), on_tier("plain"));
+    let (named, bytes) = found.expect("a name, then bytes");
+    assert!(named == tier && bytes.len() > 1000);
+    assert_eq!(Some(bytes), want.strip_prefix("plain: "), "{tier}");
 }
 
 #[test]
-fn int8_is_the_same_on_amx() {
-    let found = on_tier("amx");
-    if found.starts_with("none: ") {
-        return skip("int8_is_the_same_on_amx", "it needs AMX, which this processor has not");
-    }
-    assert_eq!(found.strip_prefix("amx: "), on_tier("plain").strip_prefix("plain: "));
+fn avx512_gives_the_bytes_of_the_plain_tier() {
+    gives_the_bytes_of_the_plain_tier("avx512_gives_the_bytes_of_the_plain_tier", "avx512");
+}
+
+#[test]
+fn avx2_gives_the_bytes_of_the_plain_tier() {
+    gives_the_bytes_of_the_plain_tier("avx2_gives_the_bytes_of_the_plain_tier", "avx2");
+}
+
+#[test]
+fn amx_gives_the_bytes_of_the_plain_tier() {
+    gives_the_bytes_of_the_plain_tier("amx_gives_the_bytes_of_the_plain_tier", "amx");
 }
 
 #[test]

@@ -5,13 +5,14 @@
 //! where it lies and comes from the first cache afterwards. A tile is up to 14 rows by the 32 columns of a panel, whose
 //! sums stay in registers from first to last k.
 //!
-//! Rows of F16 stay `f32` when they are rounded, times `2^112`. Weights of F16 become `f32` by moving their bits, which
-//! leaves them at `2^-112` of their size; both are exact, and so is the product.
+//! Where the processor has no products of 16-bit numbers, rows stay `f32` when they are rounded, those of F16 times
+//! `2^112`. Weights become `f32` by moving their bits, which leaves those of F16 at `2^-112` of their size. All of that is
+//! exact, and so are the products.
 //!
 //! Which instructions they are is `simd::tier`'s matter; here is what any processor runs, the reference.
 
 use super::super::gemm::PANEL;
-use super::super::low::{Precision, bf16, encode, round_f16};
+use super::super::low::{Precision, bf16, encode, round_bf16, round_f16};
 use super::Wide;
 use super::gemm::After;
 use super::tier::{Tier, tier};
@@ -27,10 +28,20 @@ const BLOCK: usize = 128;
 const F16_UP: f32 = (1u128 << 112) as f32;
 /// Bits of a word whose upper half is of F16, moved down by three places: its sign and what else stays.
 pub(super) const F16_KEPT: u32 = 0x8fff_e000;
+
 impl Tier {
     /// What codes are xor-ed with: VNNI multiplies unsigned by signed ones, so inputs are moved up by 128.
     fn flip(self) -> u8 {
         if self == Self::Avx512 { 0x80 } else { 0 }
+    }
+
+    /// Whether rounded rows of a precision stay `f32`.
+    fn floats(self, precision: Precision) -> bool {
+        match precision {
+            Precision::F32 | Precision::F16 => true,
+            Precision::Bf16 => matches!(self, Self::Plain | Self::Avx2),
+            Precision::Int8 => false,
+        }
     }
 
     /// Rows of each tile of so many: about the same, since a last one of few would read the panel for little. AMX takes
@@ -80,7 +91,7 @@ fn multiply_on(tier: Tier, low: &Low<'_>, out: &mut [f32]) {
     let f16_on_amx = tier == Tier::Amx && low.precision == Precision::F16;
     let tier = if f16_on_amx { Tier::Avx512 } else { tier };
     ROOM.with_borrow_mut(|room| {
-        let lines = low.apart().div_ceil(64) * BLOCK.min(low.rows);
+        let lines = low.apart(tier).div_ceil(64) * BLOCK.min(low.rows);
         if room.codes.len() < lines {
             room.codes.resize(lines, Line([0; 16]));
         }
@@ -107,8 +118,9 @@ struct Room {
 /// Rounded rows of a tile, and where they are multiplied into.
 #[derive(Clone, Copy)]
 pub(super) struct Rows<'a> {
-    /// Rows of as many bytes as a panel has for a column.
+    /// Rows, so many bytes apart: for each of a panel's words one of codes or 16-bit numbers, or two `f32`.
     pub(super) codes: &'a [u8],
+    pub(super) apart: usize,
     /// The rows' scales, for INT8; as many as there are rows.
     pub(super) scales: &'a [f32],
 }
@@ -124,12 +136,12 @@ struct Multiply<'a, 'b> {
 
 impl Low<'_> {
     /// Bytes from one rounded row to the next.
-    pub(super) fn apart(&self) -> usize {
+    fn apart(&self, tier: Tier) -> usize {
         let padded = self.precision.padded(self.depth);
         match self.precision {
             Precision::Int8 => padded,
-            Precision::Bf16 => 2 * padded,
-            Precision::F16 | Precision::F32 => 4 * padded,
+            precision if tier.floats(precision) => 4 * padded,
+            _ => 2 * padded,
         }
     }
 
@@ -142,21 +154,25 @@ impl Low<'_> {
     /// Rounds rows from `first` on.
     #[inline(always)]
     fn round(&self, tier: Tier, first: usize, codes: &mut [u8], scales: &mut [f32]) {
-        let (depth, apart) = (self.depth, self.apart());
+        let (depth, apart) = (self.depth, self.apart(tier));
         let rows = &self.a[first * depth..][..codes.len() / apart * depth];
         let rows_of = rows.chunks_exact(depth).zip(codes.chunks_exact_mut(apart));
         match self.precision {
             Precision::Int8 => {
                 encode(rows, (depth, apart, tier.flip()), self.smooth, codes, scales);
             }
-            Precision::Bf16 => rows_of.for_each(|(row, to)| {
+            Precision::Bf16 if !tier.floats(Precision::Bf16) => rows_of.for_each(|(row, to)| {
                 let (to, rest) = bytemuck::cast_slice_mut::<u8, u16>(to).split_at_mut(depth);
                 to.iter_mut().zip(row).for_each(|(to, &x)| *to = bf16(x));
                 rest.fill(0);
             }),
-            Precision::F16 | Precision::F32 => rows_of.for_each(|(row, to)| {
+            precision => rows_of.for_each(|(row, to)| {
                 let (to, rest) = bytemuck::cast_slice_mut::<u8, f32>(to).split_at_mut(depth);
-                to.iter_mut().zip(row).for_each(|(to, &x)| *to = round_f16(x) * F16_UP);
+                let all = to.iter_mut().zip(row);
+                match precision {
+                    Precision::Bf16 => all.for_each(|(to, &x)| *to = round_bf16(x)),
+                    _ => all.for_each(|(to, &x)| *to = round_f16(x) * F16_UP),
+                }
                 rest.fill(0.0);
             }),
         }
@@ -170,12 +186,28 @@ impl Wide for Multiply<'_, '_> {
     }
 
     /// # Safety
+    /// The processor has AVX2 and FMA.
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    unsafe fn run_avx2(self) {
+        if self.tier == Tier::Plain {
+            return self.run();
+        }
+        self.blocks(|low, rows, i, tile| {
+            // SAFETY: promised by the caller; `blocks` gives whole rows and panels.
+            unsafe { super::avx2::tile(low, rows, i, tile) };
+        });
+    }
+
+    /// # Safety
     /// The processor has AVX-512.
     #[cfg(target_arch = "x86_64")]
     #[inline(always)]
     unsafe fn run_avx512(self) {
         match self.tier {
             Tier::Plain => return self.run(),
+            // SAFETY: the tier is there.
+            Tier::Avx2 => return unsafe { self.run_avx2() },
             #[cfg(target_os = "linux")]
             Tier::Amx => {
                 // SAFETY: the tier is there, so AMX is.
@@ -195,7 +227,7 @@ impl Multiply<'_, '_> {
     #[inline(always)]
     fn blocks(self, tile_of: impl Fn(&Low<'_>, Rows<'_>, usize, &mut Tile)) {
         let Self { tier, low, room, out } = self;
-        let (apart, columns) = (low.apart(), low.columns);
+        let (apart, columns) = (low.apart(tier), low.columns);
         let mut tile: Tile = [[0.0; PANEL]; TILE];
         for first in (0..low.rows).step_by(BLOCK) {
             let count = BLOCK.min(low.rows - first);
@@ -207,7 +239,7 @@ impl Multiply<'_, '_> {
                 for (n, (codes, scales)) in
                     codes.zip(room.scales[..count].chunks(height)).enumerate()
                 {
-                    tile_of(low, Rows { codes, scales }, i, &mut tile);
+                    tile_of(low, Rows { codes, apart, scales }, i, &mut tile);
                     for (j, sums) in tile[..scales.len()].iter().enumerate() {
                         let at = (first + n * height + j) * columns + i * PANEL;
                         out[at..at + PANEL].copy_from_slice(&low.after.finish(i * PANEL, at, sums));
@@ -223,18 +255,18 @@ impl Multiply<'_, '_> {
 fn tile_plain(low: &Low<'_>, rows: Rows<'_>, i: usize, tile: &mut Tile) {
     let words = low.precision.panel_words(low.depth);
     let panel = low.panels[i * words..][..words].as_chunks::<PANEL>().0;
-    let codes = rows.codes.chunks_exact(low.apart());
+    let codes = rows.codes.chunks_exact(rows.apart);
     for ((codes, scale), to) in codes.zip(rows.scales).zip(tile) {
-        match low.precision {
-            Precision::Int8 => {}
-            Precision::Bf16 => {
-                *to = sums_bf16(bytemuck::cast_slice(codes), panel);
-                continue;
-            }
-            Precision::F16 | Precision::F32 => {
-                *to = sums_f16(bytemuck::cast_slice(codes), panel);
-                continue;
-            }
+        if low.precision != Precision::Int8 {
+            let row = bytemuck::cast_slice(codes);
+            let bf16 = |word| f32::from_bits(word & 0xffff_0000);
+            let f16 =
+                |word: u32| f32::from_bits((word.cast_signed() >> 3).cast_unsigned() & F16_KEPT);
+            *to = match low.precision {
+                Precision::Bf16 => sums_halves(row, panel, bf16),
+                _ => sums_halves(row, panel, f16),
+            };
+            continue;
         }
         let sums = sums_int8(bytemuck::cast_slice(codes), panel);
         for ((to, &sum), of) in to.iter_mut().zip(&sums).zip(&low.scales[i * PANEL..]) {
@@ -245,22 +277,14 @@ fn tile_plain(low: &Low<'_>, rows: Rows<'_>, i: usize, tile: &mut Tile) {
     }
 }
 
+/// `upper` says what the upper half of a word is.
 #[inline(always)]
-fn sums_bf16(codes: &[u32], panel: &[[u32; PANEL]]) -> [f32; PANEL] {
+fn sums_halves(
+    row: &[[f32; 2]],
+    panel: &[[u32; PANEL]],
+    upper: impl Fn(u32) -> f32,
+) -> [f32; PANEL] {
     let mut sums = [0.0; PANEL];
-    let low = |word: u32| f32::from_bits(word << 16);
-    let high = |word: u32| f32::from_bits(word & 0xffff_0000);
-    for (&x, w) in codes.iter().zip(panel) {
-        sums.iter_mut().zip(w).for_each(|(sum, &w)| *sum += low(x) * low(w));
-        sums.iter_mut().zip(w).for_each(|(sum, &w)| *sum += high(x) * high(w));
-    }
-    sums
-}
-
-#[inline(always)]
-fn sums_f16(row: &[[f32; 2]], panel: &[[u32; PANEL]]) -> [f32; PANEL] {
-    let mut sums = [0.0; PANEL];
-    let upper = |word: u32| f32::from_bits((word.cast_signed() >> 3).cast_unsigned() & F16_KEPT);
     for (&[x, y], w) in row.iter().zip(panel) {
         sums.iter_mut().zip(w).for_each(|(sum, &w)| *sum += x * upper(w << 16));
         sums.iter_mut().zip(w).for_each(|(sum, &w)| *sum += y * upper(w));

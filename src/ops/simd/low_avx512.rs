@@ -29,7 +29,7 @@ unsafe fn sums<const M: usize>(low: &Low<'_>, rows: Rows<'_>, i: usize, tile: &m
     let words = low.precision.panel_words(low.depth);
     let panel = low.panels[i * words..][..words].as_chunks::<PANEL>().0;
     let codes: &[u32] = bytemuck::cast_slice(rows.codes);
-    let apart = low.apart() / 4;
+    let apart = rows.apart / 4;
     assert!(codes.len() >= M * apart && panel.len() >= low.steps(), "whole rows and panels");
     let (codes, steps) = (codes.as_ptr(), &panel[..low.steps()]);
     // SAFETY: as promised and asserted.

@@ -14,6 +14,8 @@ use crate::base::limits::word;
 mod add;
 #[cfg(all(feature = "model", target_arch = "x86_64", target_os = "linux"))]
 mod amx;
+#[cfg(all(feature = "model", target_arch = "x86_64"))]
+mod avx2;
 #[cfg(feature = "model")]
 mod gemm;
 #[cfg(target_arch = "x86_64")]
