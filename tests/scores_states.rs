@@ -128,13 +128,13 @@ fn states_that_nobody_fetches_are_counted() {
     let options = Options {
         batch_events: 64,
         keys_max: 100,
-        forgotten_bytes: 50 * 320,
+        forgotten_bytes: 50 * 384,
         ..Options::on(Device::cpu())
     };
     let mut engine = Inline::new(query, options).unwrap();
     feed(&mut engine, &in_turn(500, 1), 50);
     let (stats, gone) = (engine.stats(), engine.forgotten().unwrap());
-    assert_eq!((gone.len(), gone.bytes()), (50, 50 * 320));
+    assert_eq!((gone.len(), gone.bytes()), (50, 50 * 384));
     assert_eq!(stats.states_lost + 50, stats.expired);
 }
 
