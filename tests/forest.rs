@@ -184,7 +184,11 @@ fn means_are_those_of_all_that_came() {
         for n in 0..600 {
             time = time.wrapping_add(rng.below(period.unwrap_or(90) / 11));
             let off = rng.below(1000) as f32 - 300.0 + 500.0 * (n / 100 % 2) as f32;
-            let kept = [[0.5f32, 0.95], [0.9, 1.0], [0.0, 0.0]][rng.below(9) as usize / 4];
+            let kept: [f32; 2] = match rng.below(9) {
+                0..4 => [0.5, 0.95],
+                4..8 => [0.9, 1.0],
+                _ => [0.0, 0.0],
+            };
             let before = state.clone();
             let got = judge(forest, &mut state, 1, off, time, kept);
             short.push(f64::from(kept[0]));
