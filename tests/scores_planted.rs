@@ -80,7 +80,7 @@ const PLANTS: &[(&str, Plant<'_>)] = &[
     ),
     (
         "the dense score without its mean",
-        plant("kernels/forest.cu", "0.5f * (instant + mean)", "instant"),
+        plant("kernels/forest.cu", "0.5f * (instant + mean)", "instant + 0.0f * mean"),
     ),
     (
         "the surprise by chance left out",
@@ -120,7 +120,7 @@ const PLANTS: &[(&str, Plant<'_>)] = &[
     ),
     (
         "a missing value where the last one was",
-        plant("kernels/half_space.cu", "state[own + SPACE_POINT + i] = 0x8000;", ""),
+        plant("kernels/half_space.cu", "SPACE_POINT + i] = 0x8000;", "SPACE_POINT + i] += 0;"),
     ),
     (
         "a mean's place by the wrong horizon",
