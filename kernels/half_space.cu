@@ -63,7 +63,7 @@ struct Trees {
     }
     // Puts down where a value lies that its track has learnt.
     static __device__ __forceinline__ Apart value(const State& state, const ScoreParams& p, uint32_t own, uint32_t i,
-                                                  uint32_t track, float x, Distance& found) {
+                                                  uint32_t track, float x, const Moment&, Distance& found) {
         const uint32_t at = own + SPACE_POINT + i;
         state[at] = place_of(state, track, near_zero(x - state.get(track)));
         if (p.values == 1) {

@@ -270,11 +270,17 @@ static __device__ __forceinline__ Place place_of(const ScoreParams& p, uint32_t 
     return Place{packed & 0xfff, packed >> 12 & 15};
 }
 
+// When an event came: its time, and what each horizon keeps of what came before.
+struct Moment {
+    u64 time;
+    Decays decays;
+};
+
 // Distances alone.
 struct ByDistance {
     static __device__ __forceinline__ void missing(const State&, uint32_t, uint32_t) {}
     static __device__ __forceinline__ Apart value(const State&, const ScoreParams&, uint32_t, uint32_t, uint32_t, float,
-                                                  Distance& found) {
+                                                  const Moment&, Distance& found) {
         return Apart{found.z2, 0.0f};
     }
     static __device__ __forceinline__ Level level(const State&, const ScoreParams&, uint32_t, const Distance& far,
@@ -298,7 +304,7 @@ static __device__ __forceinline__ void step(const State& state, const ScoreParam
     const float past = steps * p.rate;
     const float longest = own_exp(-(past > 87.0f ? 87.0f : past));
     const float middle = eighth(longest);
-    const Decays decays{eighth(middle), middle, longest};
+    const Moment moment{time, Decays{eighth(middle), middle, longest}};
     Distance far{-1.0f, 0.0f, 0.0f, 0.0f};
     uint32_t flags = MISSING;
     // Written as soon as it is known, which saves registers.
@@ -324,8 +330,8 @@ static __device__ __forceinline__ void step(const State& state, const ScoreParam
             }
             x = number_of(bits);
         }
-        Distance found = distance_of(state, track(i), x, decays);
-        const Apart stands = D::value(state, p, own, i, track(i), x, found);
+        Distance found = distance_of(state, track(i), x, moment.decays);
+        const Apart stands = D::value(state, p, own, i, track(i), x, moment, found);
         if (stands.by > apart.by) {
             apart = stands;
             far = found;

@@ -31,7 +31,7 @@ fn missing_value(own: u32, i: u32) {
 }
 
 // Puts down where a value lies that its track, at `track`, has learnt.
-fn value_of(own: u32, i: u32, track: u32, x: f32, found: ptr<function, Distance>) -> Apart {
+fn value_of(own: u32, i: u32, track: u32, x: f32, moment: Moment, found: ptr<function, Distance>) -> Apart {
     let at = own + SPACE_POINT + i;
     states[at] = place_of(track, near_zero(rounded(x - state_of(track))));
     if (p.values == 1u) {

@@ -48,6 +48,7 @@ pub use bytemuck::{Pod, Zeroable};
 pub use device::Device;
 pub use ops::detector::Detector;
 pub use ops::expr::Filter;
+pub use ops::forest::Forest;
 pub use ops::half_space::HalfSpaces;
 pub use ops::label::Label;
 pub use pipeline::{

@@ -53,8 +53,8 @@ const PLANTS: &[(&str, Plant<'_>)] = &[
         "samples of the next value",
         plant(
             "kernels/forest.cu",
-            "value * FOREST_SAMPLES * points",
-            "(value + 1) * FOREST_SAMPLES * points",
+            "value * (head + samples * size);",
+            "(value + 1) * (head + samples * size);",
         ),
     ),
     (
@@ -63,7 +63,24 @@ const PLANTS: &[(&str, Plant<'_>)] = &[
     ),
     (
         "the mean of the wrong horizon",
-        plant("kernels/forest.cu", "track + 3 * sample - 1", "track + 3 * sample + 2"),
+        plant("kernels/forest.cu", "moment.decays.middle", "moment.decays.long_one"),
+    ),
+    (
+        "a period that begins a tick early",
+        plant("kernels/forest.cu", "time % period", "(time + 1) % period"),
+    ),
+    (
+        "an outermost point that goes",
+        plant("kernels/forest.cu", "rank < EDGE ||", "rank + 1 < EDGE ||"),
+    ),
+    ("a slot that counts on", plant("kernels/forest.cu", "min(seen + 1, SLOT_MEMORY)", "seen + 1")),
+    (
+        "a slot never seen that stands at nothing",
+        plant("kernels/forest.cu", "seen == 0 ? 0.0f : near_zero", "near_zero"),
+    ),
+    (
+        "the dense score without its mean",
+        plant("kernels/forest.cu", "0.5f * (instant + mean)", "instant + 0.0f * mean"),
     ),
     (
         "the surprise by chance left out",

@@ -4,7 +4,7 @@ mod scores;
 
 use pelton::base::rng::SplitMix;
 use pelton::ops::score::{ALERT, CLAMPED, MISSING, RESTING, RULED_OUT, USUAL, WARMING};
-use pelton::{Detector, Device, HalfSpaces, Inline, Options, Scores, Side, field};
+use pelton::{Detector, Device, Forest, HalfSpaces, Inline, Options, Scores, Side, field};
 use scores::spec::{Ask, State};
 use scores::{Reading, Setup, Words, dense, forest, half_spaces, normal, run, stream, unit, wide};
 
@@ -37,7 +37,7 @@ fn forests_find_what_is_rare_within_the_deviations() {
         scored[&0].iter().enumerate().filter(is_alert).map(|(i, _)| i).collect::<Vec<_>>()
     };
     assert!(alerts(Detector::Distances).is_empty());
-    assert_eq!(alerts(Detector::Forest { points: 512 }), [5000]);
+    assert_eq!(alerts(Detector::Forest(Forest::of(512))), [5000]);
 }
 
 /// Two values that are usual, each by itself, in a combination that never was, is what half-space trees find.
@@ -222,7 +222,7 @@ fn scale_and_offset_do_not_show() {
         scored[&0].iter().map(row).collect::<Vec<_>>()
     };
     let trees = Detector::HalfSpaces(HalfSpaces::default());
-    for detector in [Detector::Distances, Detector::Forest { points: 256 }, trees] {
+    for detector in [Detector::Distances, Detector::Forest(Forest::of(256)), trees] {
         let want = scores(detector, &|x| x);
         assert!(want.iter().filter(|(flags, _)| flags & ALERT != 0).count() >= 4);
         let maps: [&dyn Fn(f32) -> f32; 3] =
@@ -274,7 +274,7 @@ fn hostile_streams_have_finite_scores() {
         events.push(Reading { at, wide: 0, key, value, other: -value, count: i32::MIN });
     }
     let spaces = Detector::HalfSpaces(HalfSpaces { trees: 4, height: 5, window: 64 });
-    for detector in [Detector::Distances, Detector::Forest { points: 64 }, spaces] {
+    for detector in [Detector::Distances, Detector::Forest(Forest::of(64)), spaces] {
         let query = Scores { detector, ..dense(4000) };
         let (scored, stats) = run(&Device::cpu(), query, &Setup::default(), &events);
         let rows: usize = scored.values().map(Vec::len).sum();
@@ -336,7 +336,11 @@ fn probabilities_hold_in_control() {
 #[test]
 fn mistakes_are_named() {
     let query = || dense(4);
-    let forest = |points| Scores { detector: Detector::Forest { points }, ..dense(4) };
+    let forest = |points| Scores { detector: Detector::Forest(Forest::of(points)), ..dense(4) };
+    let periodic = |period| {
+        let detector = Detector::Forest(Forest { points: 64, period: Some(period) });
+        Scores { detector, ..dense(4) }
+    };
     let trees = |trees, height, window| {
         let detector = Detector::HalfSpaces(HalfSpaces { trees, height, window });
         Scores { detector, ..dense(4) }
@@ -346,6 +350,9 @@ fn mistakes_are_named() {
         (Scores { horizon: f32::NAN, ..query() }, "horizon: NaN"),
         (forest(100), "detector.points: 100; accepted are 64, 128"),
         (forest(2048), "detector.points: 2048"),
+        (periodic(0), "detector.period: 0; accepted are 24 to 2^58 ticks, or None"),
+        (periodic(23), "detector.period: 23"),
+        (periodic((1 << 58) + 1), "detector.period: 288230376151711745"),
         (trees(0, 8, 256), "detector.trees: 0; accepted are 1 to 64"),
         (trees(65, 8, 256), "detector.trees: 65"),
         (trees(1, 0, 256), "detector.height: 0; accepted are 1 to 10"),

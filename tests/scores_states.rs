@@ -7,7 +7,7 @@ use pelton::{
     Device, Error, HalfSpaces, Inline, Key, Options, Pipeline, Scores, States, Windows, field,
 };
 use scores::states::{engine, feed, same_forgotten, same_restored};
-use scores::{Reading, dense, forest, half_spaces, settle, stream, wide};
+use scores::{Reading, dense, forest, half_spaces, periodic, settle, stream, wide};
 use std::time::Duration;
 
 fn narrow() -> Scores<Reading> {
@@ -52,6 +52,7 @@ fn states_go_on_in_another_query() {
         same_restored((&cpu, &cpu), narrow, (seed, 8000));
         same_restored((&cpu, &cpu), || dense(40), (seed, 8000));
         same_restored((&cpu, &cpu), || forest(128), (seed, 3000));
+        same_restored((&cpu, &cpu), periodic, (seed, 3000));
         same_restored((&cpu, &cpu), || half_spaces(TREES), (seed, 3000));
     }
 }
@@ -218,7 +219,7 @@ fn hostile_bytes_do_no_harm() {
     let mut refused = 0;
     let mut rng = SplitMix::new(11);
     let queries: [fn() -> Scores<Reading>; 3] =
-        [narrow, || dense(40), || Scores { key: Key::hashed(field!(Reading.key)), ..forest(64) }];
+        [narrow, || dense(40), || Scores { key: Key::hashed(field!(Reading.key)), ..periodic() }];
     for query in queries {
         let mut first = engine(&Device::cpu(), query(), 1 << 10);
         feed(&mut first, &events[..2000], 500);

@@ -6,8 +6,8 @@
 //! arm of each function here.
 
 use super::decide;
-use super::ewma::{Distance, Track};
-use super::forest::{self, FOREST};
+use super::ewma::{Distance, HORIZONS, Track};
+use super::forest::{FOREST, Forest};
 use super::half_space::{HALF_SPACE, HalfSpaces};
 use super::score::{LEVEL_FIRST, SCORE, ScoreParams};
 use crate::base::error::{Error, Result};
@@ -20,14 +20,12 @@ pub enum Detector {
     /// Distances from means over three horizons, in deviations, and nothing else (`ops::ewma`).
     #[default]
     Distances,
-    /// A random cut forest over samples of each value and of its means (`ops::forest`). It finds what is unusual
-    /// although it lies within the deviations, takes 12 bytes a point and value for each key, and a microsecond or two
-    /// an event. Mesa's software adapter for WGSL ends a thread after 65,535 turns of its loops, in silence; there
-    /// batches may have 64 events at most (`Options::batch_events`), or rows are wrong.
-    Forest {
-        /// Points of a sample: a power of two from 64 to 1024.
-        points: u32,
-    },
+    /// Random cut forests over samples of each value, of its means and, with a period, of what lasts beside the time of
+    /// the period (`ops::forest`). They find what is unusual although it lies within the deviations, take 12 bytes a
+    /// point and value for each key, 16 with a period, and a microsecond or two an event. Mesa's software adapter for
+    /// WGSL ends a thread after 65,535 turns of its loops, in silence; there batches may have 64 events at most
+    /// (`Options::batch_events`), or rows are wrong.
+    Forest(Forest),
     /// Half-space trees that judge all values of an event together, as one point (`ops::half_space`). They find what
     /// is unusual in combination, each value being usual by itself, and know of the latest one or two windows only.
     /// [`HalfSpaces::default`] takes 20 KB a key, and less than a microsecond an event. On Mesa's software adapter (see
@@ -40,7 +38,10 @@ impl Detector {
     pub const fn shape(self) -> [u32; 5] {
         match self {
             Self::Distances => [0; 5],
-            Self::Forest { points } => [1, points, 0, 0, 0],
+            Self::Forest(forest) => {
+                let [a, b, c, d] = forest.packed();
+                [1, a, b, c, d]
+            }
             Self::HalfSpaces(spaces) => [2, spaces.packed(), 0, 0, 0],
         }
     }
@@ -49,7 +50,7 @@ impl Detector {
     pub const fn from_shape(shape: [u32; 5]) -> Option<Self> {
         match shape {
             [0, 0, 0, 0, 0] => Some(Self::Distances),
-            [1, points, 0, 0, 0] => Some(Self::Forest { points }),
+            [1, a, b, c, 0] => Some(Self::Forest(Forest::unpacked([a, b, c, 0]))),
             [2, spaces, 0, 0, 0] => Some(Self::HalfSpaces(HalfSpaces::unpacked(spaces))),
             _ => None,
         }
@@ -60,7 +61,7 @@ impl Detector {
     pub fn check(self) -> Result<()> {
         match self {
             Self::Distances => Ok(()),
-            Self::Forest { points } => forest::check(points),
+            Self::Forest(forest) => forest.check(),
             Self::HalfSpaces(spaces) => spaces.check(),
         }
     }
@@ -69,7 +70,7 @@ impl Detector {
     pub const fn words(self, values: usize) -> usize {
         match self {
             Self::Distances => 0,
-            Self::Forest { points } => forest::words(values, points),
+            Self::Forest(forest) => forest.words(values),
             Self::HalfSpaces(spaces) => spaces.words(),
         }
     }
@@ -78,7 +79,7 @@ impl Detector {
     pub fn kernel(self) -> &'static Kernel {
         match self {
             Self::Distances => &SCORE,
-            Self::Forest { .. } => &FOREST,
+            Self::Forest(_) => &FOREST,
             Self::HalfSpaces(_) => &HALF_SPACE,
         }
     }
@@ -88,7 +89,7 @@ impl Detector {
     pub const fn by_chance(self) -> f32 {
         match self {
             Self::Distances => 0.0,
-            Self::Forest { .. } | Self::HalfSpaces(_) => 4.6,
+            Self::Forest(_) | Self::HalfSpaces(_) => 4.6,
         }
     }
 
@@ -96,7 +97,7 @@ impl Detector {
     pub fn misfit(self, own: &[u32], values: usize, seen: u32) -> Option<usize> {
         match self {
             Self::Distances => None,
-            Self::Forest { points } => forest::misfit(own, values, points),
+            Self::Forest(forest) => forest.misfit(own, values),
             Self::HalfSpaces(spaces) => spaces.misfit(own, seen),
         }
     }
@@ -106,7 +107,12 @@ impl fmt::Display for Detector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             Self::Distances => write!(f, "distances"),
-            Self::Forest { points } => write!(f, "a forest of {points} points"),
+            Self::Forest(Forest { points, period: None }) => {
+                write!(f, "a forest of {points} points")
+            }
+            Self::Forest(Forest { points, period: Some(period) }) => {
+                write!(f, "a forest of {points} points with a period of {period} ticks")
+            }
             Self::HalfSpaces(HalfSpaces { trees, height, window }) => {
                 write!(f, "{trees} half-space trees of height {height} with windows of {window}")
             }
@@ -127,6 +133,16 @@ pub(super) struct Learnt<'a> {
     pub(super) x: f32,
     /// Its track, this number learnt.
     pub(super) track: &'a Track<f32>,
+    /// When it came.
+    pub(super) moment: &'a Moment,
+}
+
+/// When an event came.
+pub(super) struct Moment {
+    /// Its time.
+    pub(super) time: u64,
+    /// What each horizon keeps of what came before, the shortest first.
+    pub(super) decays: [f32; HORIZONS],
 }
 
 /// How a value stands out.

@@ -291,7 +291,7 @@ impl Judge for Trees {
         &mut self,
         own: &mut [u32],
         p: &ScoreParams,
-        &Learnt { value, x, track }: &Learnt<'_>,
+        &Learnt { value, x, track, .. }: &Learnt<'_>,
         found: &mut Distance<f32>,
     ) -> Apart {
         let [short, middle, long] = track.horizons.map(|past| past.spread);

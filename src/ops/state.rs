@@ -12,10 +12,10 @@ use super::score::{
 };
 
 /// The layout of states, which changes when they mean something else.
-pub const STATE_VERSION: u32 = 3;
+pub const STATE_VERSION: u32 = 4;
 
 /// Weights count events, and an f32 stops counting here.
-const WEIGHT_MAX: f32 = 16_777_216.0;
+pub(super) const WEIGHT_MAX: f32 = 16_777_216.0;
 
 /// The first word of a state that no stream of so many values leads to, with this detector; `None` when all are as they
 /// can be. `state` has as many words as `score::state_words_with` says.

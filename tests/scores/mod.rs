@@ -10,8 +10,8 @@ pub mod states;
 
 use pelton::base::rng::SplitMix;
 use pelton::{
-    Detector, Device, HalfSpaces, Inline, Key, LaneOptions, Options, Pod, Rows, Scores, Stats,
-    Zeroable, field,
+    Detector, Device, Forest, HalfSpaces, Inline, Key, LaneOptions, Options, Pod, Rows, Scores,
+    Stats, Zeroable, field,
 };
 use std::collections::BTreeMap;
 
@@ -89,7 +89,13 @@ pub fn brief(keys: u32) -> Scores<Reading> {
 
 /// As [`wide`], judged by forests, too.
 pub fn forest(points: u32) -> Scores<Reading> {
-    Scores { detector: Detector::Forest { points }, ..wide() }
+    Scores { detector: Detector::Forest(Forest::of(points)), ..wide() }
+}
+
+/// The same with a period.
+pub fn periodic() -> Scores<Reading> {
+    let detector = Detector::Forest(Forest { points: 64, period: Some(100_000) });
+    Scores { detector, ..wide() }
 }
 
 /// Runs a stream to its end; a key's events go through one lane.
@@ -143,7 +149,11 @@ pub fn same(device: &Device, seed: u64, setup: &Setup, n: usize) {
 /// The same for queries with forests.
 pub fn same_forests(device: &Device, seed: u64, setup: &Setup, n: usize) {
     same_of(
-        [forest(64), Scores { detector: Detector::Forest { points: 256 }, ..dense(40) }],
+        [
+            forest(64),
+            Scores { detector: Detector::Forest(Forest::of(256)), ..dense(40) },
+            periodic(),
+        ],
         device,
         seed,
         setup,
