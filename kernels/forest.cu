@@ -127,7 +127,7 @@ static __device__ __forceinline__ Apart isolation_of(const State& state, uint32_
 struct Forests {
     static __device__ __forceinline__ void missing(const State&, uint32_t, uint32_t) {}
     static __device__ __forceinline__ Apart value(const State& state, const ScoreParams& p, uint32_t own, uint32_t i,
-                                                  uint32_t track, float x, Distance&) {
+                                                  uint32_t track, float x, const Moment&, Distance&) {
         return isolation_of(state, p.shape0, own, i, track, x);
     }
     static __device__ __forceinline__ Level level(const State&, const ScoreParams& p, uint32_t, const Distance&,

@@ -206,6 +206,13 @@ struct Decays {
     float short_one, middle, long_one;
 };
 
+// When an event came: its time, spacings since the one before, and what each horizon keeps.
+struct Moment {
+    u64 time;
+    float steps;
+    Decays decays;
+};
+
 // The distance of a value, which is then learnt.
 static __device__ __forceinline__ Distance distance_of(const State& state, uint32_t at, float value,
                                                        const Decays& decays) {
@@ -271,7 +278,7 @@ static __device__ __forceinline__ Place place_of(const ScoreParams& p, uint32_t 
 struct ByDistance {
     static __device__ __forceinline__ void missing(const State&, uint32_t, uint32_t) {}
     static __device__ __forceinline__ Apart value(const State&, const ScoreParams&, uint32_t, uint32_t, uint32_t, float,
-                                                  Distance& found) {
+                                                  const Moment&, Distance& found) {
         return Apart{found.z2, 0.0f};
     }
     static __device__ __forceinline__ Level level(const State&, const ScoreParams&, uint32_t, const Distance& far,
@@ -295,7 +302,7 @@ static __device__ __forceinline__ void step(const State& state, const ScoreParam
     const float past = steps * p.rate;
     const float longest = own_exp(-(past > 87.0f ? 87.0f : past));
     const float middle = eighth(longest);
-    const Decays decays{eighth(middle), middle, longest};
+    const Moment moment{time, steps, Decays{eighth(middle), middle, longest}};
     Distance far{-1.0f, 0.0f, 0.0f, 0.0f};
     uint32_t flags = MISSING;
     // Written as soon as it is known, which saves registers.
@@ -321,8 +328,8 @@ static __device__ __forceinline__ void step(const State& state, const ScoreParam
             }
             x = number_of(bits);
         }
-        Distance found = distance_of(state, track(i), x, decays);
-        const Apart stands = D::value(state, p, own, i, track(i), x, found);
+        Distance found = distance_of(state, track(i), x, moment.decays);
+        const Apart stands = D::value(state, p, own, i, track(i), x, moment, found);
         if (stands.by > apart.by) {
             apart = stands;
             far = found;

@@ -147,7 +147,7 @@ fn isolation_of(forest: u32, value: u32, track: u32, number: f32) -> Apart {
 fn missing_value(own: u32, i: u32) {
 }
 
-fn value_of(own: u32, i: u32, at: u32, x: f32, found: ptr<function, Distance>) -> Apart {
+fn value_of(own: u32, i: u32, at: u32, x: f32, moment: Moment, found: ptr<function, Distance>) -> Apart {
     return isolation_of(own, i, at, x);
 }
 

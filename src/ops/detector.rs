@@ -6,10 +6,12 @@
 //! arm of each function here.
 
 use super::decide;
-use super::ewma::{Distance, Track};
+use super::ewma::{Distance, HORIZONS, Track};
 use super::forest::{self, FOREST};
 use super::half_space::{HALF_SPACE, HalfSpaces};
+use super::loda::{LODA, Loda};
 use super::score::{LEVEL_FIRST, SCORE, ScoreParams};
+use super::season::{SEASON, Season};
 use crate::base::error::{Error, Result};
 use crate::plan::Kernel;
 use std::fmt;
@@ -33,6 +35,15 @@ pub enum Detector {
     /// [`HalfSpaces::default`] takes 20 KB a key, and less than a microsecond an event. On Mesa's software adapter (see
     /// above) batches may have 256 events at most.
     HalfSpaces(HalfSpaces),
+    /// Random projections of all values of an event, each with a histogram (`ops::loda`). They find what half-space
+    /// trees find, from a longer past and with less state: [`Loda::default`] takes 2 KB a key, and less than a
+    /// microsecond an event. The value that explains the event is the one that its rare projections have in common. On
+    /// Mesa's software adapter (see above) batches may have 256 events at most.
+    Loda(Loda),
+    /// Distances from what a value's season makes likely at its time (`ops::season`), for keys that are found to have
+    /// one; from means alone for others. They find what is unusual for its time of the day or week. [`Season::days`]
+    /// takes 5 KB a value for each key, and less than a microsecond an event.
+    Season(Season),
 }
 
 impl Detector {
@@ -42,6 +53,11 @@ impl Detector {
             Self::Distances => [0; 5],
             Self::Forest { points } => [1, points, 0, 0, 0],
             Self::HalfSpaces(spaces) => [2, spaces.packed(), 0, 0, 0],
+            Self::Loda(Loda { projections, cells, window }) => [3, projections, cells, window, 0],
+            Self::Season(season) => {
+                let [a, b, c, d] = season.packed();
+                [4, a, b, c, d]
+            }
         }
     }
 
@@ -51,6 +67,10 @@ impl Detector {
             [0, 0, 0, 0, 0] => Some(Self::Distances),
             [1, points, 0, 0, 0] => Some(Self::Forest { points }),
             [2, spaces, 0, 0, 0] => Some(Self::HalfSpaces(HalfSpaces::unpacked(spaces))),
+            [3, projections, cells, window, 0] => {
+                Some(Self::Loda(Loda { projections, cells, window }))
+            }
+            [4, a, b, c, d] => Some(Self::Season(Season::unpacked([a, b, c, d]))),
             _ => None,
         }
     }
@@ -62,6 +82,8 @@ impl Detector {
             Self::Distances => Ok(()),
             Self::Forest { points } => forest::check(points),
             Self::HalfSpaces(spaces) => spaces.check(),
+            Self::Loda(loda) => loda.check(),
+            Self::Season(season) => season.check(),
         }
     }
 
@@ -71,6 +93,8 @@ impl Detector {
             Self::Distances => 0,
             Self::Forest { points } => forest::words(values, points),
             Self::HalfSpaces(spaces) => spaces.words(),
+            Self::Loda(loda) => loda.words(),
+            Self::Season(season) => season.words(values),
         }
     }
 
@@ -80,6 +104,8 @@ impl Detector {
             Self::Distances => &SCORE,
             Self::Forest { .. } => &FOREST,
             Self::HalfSpaces(_) => &HALF_SPACE,
+            Self::Loda(_) => &LODA,
+            Self::Season(_) => &SEASON,
         }
     }
 
@@ -87,7 +113,7 @@ impl Detector {
     /// the key's own past alone decides.
     pub const fn by_chance(self) -> f32 {
         match self {
-            Self::Distances => 0.0,
+            Self::Distances | Self::Loda(_) | Self::Season(_) => 0.0,
             Self::Forest { .. } | Self::HalfSpaces(_) => 4.6,
         }
     }
@@ -98,6 +124,8 @@ impl Detector {
             Self::Distances => None,
             Self::Forest { points } => forest::misfit(own, values, points),
             Self::HalfSpaces(spaces) => spaces.misfit(own, seen),
+            Self::Loda(loda) => loda.misfit(own),
+            Self::Season(season) => season.misfit(own, values),
         }
     }
 }
@@ -109,6 +137,12 @@ impl fmt::Display for Detector {
             Self::Forest { points } => write!(f, "a forest of {points} points"),
             Self::HalfSpaces(HalfSpaces { trees, height, window }) => {
                 write!(f, "{trees} half-space trees of height {height} with windows of {window}")
+            }
+            Self::Loda(Loda { projections, cells, window }) => {
+                write!(f, "{projections} projections on {cells} cells with windows of {window}")
+            }
+            Self::Season(Season { slot, seasons }) => {
+                write!(f, "seasons of {seasons:?} slots of {slot} ticks")
             }
         }
     }
@@ -127,6 +161,18 @@ pub(super) struct Learnt<'a> {
     pub(super) x: f32,
     /// Its track, this number learnt.
     pub(super) track: &'a Track<f32>,
+    /// When it came.
+    pub(super) moment: &'a Moment,
+}
+
+/// When an event came.
+pub(super) struct Moment {
+    /// Its time.
+    pub(super) time: u64,
+    /// Spacings since the one before.
+    pub(super) steps: f32,
+    /// What each horizon keeps of what came before, the shortest first.
+    pub(super) decays: [f32; HORIZONS],
 }
 
 /// How a value stands out.

@@ -104,7 +104,7 @@ impl Judge for Forests {
         &mut self,
         own: &mut [u32],
         p: &ScoreParams,
-        &Learnt { value, x, track }: &Learnt<'_>,
+        &Learnt { value, x, track, .. }: &Learnt<'_>,
         _: &mut Distance<f32>,
     ) -> Apart {
         let [short, middle, _] = track.horizons.map(|past| past.spread.mean);

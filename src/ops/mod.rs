@@ -31,6 +31,7 @@ pub mod gemm;
 pub mod group;
 pub mod half_space;
 pub mod keys;
+pub mod loda;
 pub mod low;
 pub mod math;
 pub mod merge;
@@ -39,6 +40,7 @@ pub mod page;
 pub mod pool;
 pub mod row;
 pub mod score;
+pub mod season;
 pub(crate) mod simd;
 pub mod state;
 pub mod tokens;
@@ -64,6 +66,8 @@ pub const KERNELS: &[&Kernel] = &[
     &score::SCORE,
     &forest::FOREST,
     &half_space::HALF_SPACE,
+    &loda::LODA,
+    &season::SEASON,
     &ends::ELECT,
     &ends::ENDS,
     &merge::MERGE,
