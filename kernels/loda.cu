@@ -1,8 +1,8 @@
 // Scores each event by the past of its key, with random projections: how rare an event's point is among shadows of its
 // key's recent past.
 //
-// Twin of src/ops/loda.rs; what all kernels that score cost stands in scores.cuh. Per event a thread reads and writes one
-// word of each projection, scattered over the key's two kilobytes, and all of them once a window.
+// Twin of src/ops/loda.rs; what all kernels that score cost stands in scores.cuh. Per event a thread reads and writes
+// one word of each projection, scattered over the key's two kilobytes, and all of them once a window.
 #include "point.cuh"
 
 namespace pelton::loda {

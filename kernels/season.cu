@@ -1,7 +1,7 @@
 // Scores each event by the past of its key, with seasons: how far a value lies from what its season makes likely.
 //
-// Twin of src/ops/season.rs; what all kernels that score cost stands in scores.cuh. Per event, value and season a thread
-// reads and writes 47 words and two nodes of three, which lie apart from those of its neighbours.
+// Twin of src/ops/season.rs; what all kernels that score cost stands in scores.cuh. Per event, value and season a
+// thread reads and writes 47 words and two nodes of three, which lie apart from those of its neighbours.
 #include "scores.cuh"
 
 namespace pelton::season {
@@ -120,6 +120,11 @@ static __device__ __forceinline__ float learnt(float residual, float error, floa
     return weight >= 16.0f && error > 0.0f ? held(residual, 4.0f * __fsqrt_rn(error)) : residual;
 }
 
+// A model's share of the error without a season, where it is small enough to speak; else one.
+static __device__ __forceinline__ float share_of(float error, float own, float weight) {
+    return weight >= 32.0f && error < 0.75f * own ? error * inverse(own) : 1.0f;
+}
+
 // How far a model's residual lies from those before it, in its own horizons; they and its errors learn it. `weight` is
 // that of the errors before.
 static __device__ __forceinline__ Distance judge(const State& state, uint32_t at, uint32_t model, float residual,
@@ -143,8 +148,8 @@ static __device__ __forceinline__ float residual_of(float x, float expected) {
     return held(near_zero(x - expected), 1e12f);
 }
 
-// Learns a value of one season, which stands at `at`; where that speaks, with less than `least` of the error, `found` is
-// its distance.
+// Learns a value of one season, which stands at `at`; where that speaks, with less than `least` of the error, `found`
+// is its distance.
 static __device__ __forceinline__ void learn_season(const State& state, const ScoreParams& p, uint32_t at,
                                                     uint32_t slots, const Time& time, uint32_t track, float value,
                                                     const Moment& moment, float& least, Distance& found) {
@@ -157,36 +162,31 @@ static __device__ __forceinline__ void learn_season(const State& state, const Sc
     const float level = holt(state, p, at + SEASON_HOLT + 2, moment);
     const float by_slots = nodes_mean(state, nodes, 1, unseen);
     const float by_level = level + nodes_mean(state, nodes, 2, 0.0f);
-    const float of_none = residual_of(x, without);
-    const float of_slots = residual_of(x, by_slots);
-    const float of_level = residual_of(x, by_level);
     const float weight = state.get(at + SEASON_WEIGHT);
     const float own = error_of(state, at, 0);
     const float error_slots = error_of(state, at, 1);
     const float error_level = error_of(state, at, 2);
-    const float residual = learnt(of_slots, error_slots, weight);
-    const float moved = learnt(of_level, error_level, weight);
+    const float residual = learnt(residual_of(x, by_slots), error_slots, weight);
+    const float moved = learnt(residual_of(x, by_level), error_level, weight);
     learn_node(state, nodes.here, nodes.share_here, residual, moved * (1.0f - gain), unseen);
     learn_node(state, nodes.next, nodes.share_next, residual, moved * (1.0f - gain), unseen);
-    follow(state, at + SEASON_HOLT, without, learnt(of_none, own, weight) * gain, gain, moment);
+    follow(state, at + SEASON_HOLT, without, learnt(residual_of(x, without), own, weight) * gain, gain, moment);
     follow(state, at + SEASON_HOLT + 2, level, moved * gain, gain, moment);
     if (!nodes.known) {
         return;
     }
     state.put(at + SEASON_WEIGHT, weight * moment.decays.long_one + 1.0f);
-    // One body for all models, which saves registers.
-#pragma unroll 1
-    for (uint32_t model = 0; model < 3; model++) {
-        const float residual = model == 0 ? of_none : (model == 1 ? of_slots : of_level);
-        const Distance far = judge(state, at, model, residual, moment, weight);
-        const float error = model == 1 ? error_slots : error_level;
-        if (model > 0 && weight >= 32.0f && error < 0.75f * own) {
-            const float share = error * inverse(own);
-            if (share < least) {
-                least = share;
-                found = far;
-                found.expected = origin + ((model == 1 ? by_slots : by_level) + far.expected);
-            }
+    const float share_slots = share_of(error_slots, own, weight);
+    const float share_level = share_of(error_level, own, weight);
+    // One body for all models, which saves registers: the compiler does not know that zero is zero, and unrolls nothing.
+    for (uint32_t model = p.zero; model < 3; model++) {
+        const float expected = model == 0 ? without : (model == 1 ? by_slots : by_level);
+        const float share = model == 0 ? 1.0f : (model == 1 ? share_slots : share_level);
+        const Distance far = judge(state, at, model, residual_of(x, expected), moment, weight);
+        if (share < least) {
+            least = share;
+            found = far;
+            found.expected = origin + (expected + far.expected);
         }
     }
 }

@@ -10,16 +10,16 @@
 //! `j` goes through the dimensions and takes the `i`-th, when `taken` of `needed` are, if a hash of `j` and `i` says so
 //! with a probability of `needed - taken` by those left (selection sampling, Fan et al. 1962); its factor is an odd
 //! number from -255 to 255 from the same hash. The *shadow* of a point is the sum of factors times coordinates counted
-//! from the middle, by the sum of the factors' sizes, from 0 to 65,535 at most; its cell is one of a power of two of equal ones.
-//! All of that is integer, and so the same on every device.
+//! from the middle, by the sum of the factors' sizes, from 0 to 65,535 at most; its cell is one of a power of two of
+//! equal ones. All of that is integer, and so the same on every device.
 //!
 //! A histogram counts all events; when they are two windows, all counts are halved, rounded down, and so is their
 //! number: an event counts half as much after a window, roughly. An event is judged first, then learnt. Before a window
 //! is full nothing is known.
 //!
 //! The *level* that decides (`ops::decide`) is the mean over all projections of `ln((n + 1) / (c + 1))`, `n` the number
-//! of events and `c` the count of the event's cell, added up in the order of projections; by its largest value,
-//! `ln(n + 1)`, it is the dense score.
+//! of events and `c` the count of the event's cell, added up in the order of projections; by its largest value, `ln(n +
+//! 1)`, it is the dense score.
 //!
 //! State for each key: a line of counts and coordinates, then 2 bytes a cell: 2 KB for 32 projections of 32 cells. Cost
 //! for each event and projection: a hash for each dimension, one division, a half-word read and written, a logarithm.

@@ -1,4 +1,4 @@
-//! How far a value lies from what its key's season makes likely: by the time of the day, of the week, or what it may be.
+//! How far a value lies from what its key's season makes likely: by the time of the day, of the week.
 //!
 //! Spec. Event time is cut in *slots* of equal length, counted from time 0; a *season* is a number of slots after which
 //! things repeat. A query names up to four seasons, such as day and week; each key finds out which of them it has, if
@@ -8,12 +8,12 @@
 //! * **Holt-Winters** (Winters 1960), additive: a level, a trend that is damped (Gardner and McKenzie 1985), and what
 //!   each slot adds.
 //!
-//! Both are lines between nodes, one where each slot begins, so that nothing jumps from slot to slot. An event at `c` of
-//! its slot lies between the nodes of this slot and of the next, with shares `1 - c` and `c`, in 256ths; the last slot
-//! is followed by the first. A node has a weight, the sum of the shares that it learnt from; when an event comes to a
-//! slot that the one before was not in, the weight of the next slot's node is taken 7/8, that of its own, too, where the
-//! slot before was passed over: so a node remembers some eight seasons, by time and not by count. A node that was never
-//! seen stands at the mean of the value's longest horizon (`ops::ewma`) and adds nothing.
+//! Both are lines between nodes, one where each slot begins, so that nothing jumps from slot to slot. An event at `c`
+//! of its slot lies between the nodes of this slot and of the next, with shares `1 - c` and `c`, in 256ths; the last
+//! slot is followed by the first. A node has a weight, the sum of the shares that it learnt from; when an event comes
+//! to a slot that the one before was not in, the weight of the next slot's node is taken 7/8, that of its own, too,
+//! where the slot before was passed over: so a node remembers some eight seasons, by time and not by count. A node that
+//! was never seen stands at the mean of the value's longest horizon (`ops::ewma`) and adds nothing.
 //!
 //! For one value, which counts from its origin, `d` being what the shortest horizon keeps over the gap and `w` its
 //! weight:
@@ -28,20 +28,20 @@
 //! A residual `r` is held to +-10^12, and learnt up to four of its deviations, the root of the error below.
 //!
 //! **Which one speaks.** A season is *known* at an event that lies a whole season behind the first one, between nodes
-//! that were seen. There three models compete: both of these, and that there is no season, which is Holt-Winters without
-//! nodes. Each model's residuals have three horizons of their own (`ops::ewma`), where a level that has moved shows, and for
-//! each horizon the mean square of their distances to its mean, over the longest horizon, where a square counts up to 64
-//! times that mean, from 16 known events on. The least of the three is the model's *error*. A model speaks for the value
-//! after 32 known events, when its error is below three quarters of that without a season, the one with the least share
-//! of that: its residual's distance is the value's then, and what it expects, too. Else, and where the season is not
-//! known, it is the distance from the value's own horizons. So where there is no season, or no longer one, nothing is
-//! lost.
+//! that were seen. There three models compete: both of these, and that there is no season, which is Holt-Winters
+//! without nodes. Each model's residuals have three horizons of their own (`ops::ewma`), where a level that has moved
+//! shows, and for each horizon the mean square of their distances to its mean, over the longest horizon, where a square
+//! counts up to 64 times that mean, from 16 known events on. The least of the three is the model's *error*. A model
+//! speaks for the value after 32 known events, when its error is below three quarters of that without a season, the one
+//! with the least share of that: its residual's distance is the value's then, and what it expects, too. Else, and where
+//! the season is not known, it is the distance from the value's own horizons. So where there is no season, or no longer
+//! one, nothing is lost.
 //!
 //! The *level* that decides is that of distances (`ops::decide`), `l`; the dense score is `l / (1 + l)`.
 //!
-//! State for each key: for each value and season 47 words, and three for each slot: 14 KB for a day of 288 slots with a
-//! week of 7 x 24 hours at the same 5 minutes. Cost for each event: one division of its time, and for each value and
-//! season the distance twice, two nodes read and written.
+//! State for each key: for each value and season 47 words, and three for each slot: 5 KB for a day and a week in slots
+//! of half an hour. Cost for each event: for each value a division of the time, and for each of its seasons three
+//! distances, two nodes read and written.
 
 use super::batch;
 use super::decide;

@@ -123,9 +123,19 @@ impl Kept {
             }
         }
         let stood = pair.map(|(at, _)| stands(at));
-        for ((at, share), mean) in
-            pair.into_iter().zip(stood).filter(|((_, share), _)| *share > 0.0)
-        {
+        self.learn(pair, stood, learnt, gain);
+        for (i, residual) in [learnt[0], learnt[2]].into_iter().enumerate() {
+            let turn = gain * gain / 4.0 * residual / event.steps.max(1.0);
+            self.holt[i] = (levels[i] + gain * residual, self.holt[i].1 * event.decays[0] + turn);
+        }
+    }
+
+    /// Nodes learn residuals; `stood` is where they were.
+    fn learn(&mut self, pair: [(u64, f64); 2], stood: [f64; 2], learnt: [f64; 3], gain: f64) {
+        for ((at, share), mean) in pair.into_iter().zip(stood) {
+            if share == 0.0 {
+                continue;
+            }
             let node = self.nodes.entry(at).or_default();
             if node.weight == 0.0 {
                 (node.mean, node.adds) = (mean, 0.0);
@@ -133,10 +143,6 @@ impl Kept {
             node.weight += share;
             node.mean += share / node.weight * learnt[1];
             node.adds += share / node.weight * learnt[2] * (1.0 - gain);
-        }
-        for (i, residual) in [learnt[0], learnt[2]].into_iter().enumerate() {
-            let turn = gain * gain / 4.0 * residual / event.steps.max(1.0);
-            self.holt[i] = (levels[i] + gain * residual, self.holt[i].1 * event.decays[0] + turn);
         }
     }
 }
