@@ -63,7 +63,10 @@ constexpr uint32_t EXCESS = 20;
 constexpr uint32_t LEAST = 21;
 constexpr uint32_t RING = 22;
 constexpr uint32_t RING_PEAKS = 32;
-constexpr uint32_t TRACKS = RING + RING_PEAKS;
+constexpr uint32_t BAR = RING + RING_PEAKS;
+constexpr uint32_t BAR_SEEN = BAR + 1;
+constexpr uint32_t ALERTS = BAR_SEEN + 1;
+constexpr uint32_t TRACKS = ALERTS + 8;
 constexpr uint32_t TRACK = 10;
 constexpr uint32_t ROW = 10;
 constexpr uint32_t OUT_SCORED = 5;
@@ -74,6 +77,7 @@ constexpr uint32_t RULED_OUT = 8;
 constexpr uint32_t MISSING = 16;
 constexpr uint32_t CLAMPED = 32;
 constexpr uint32_t USUAL = 64;
+constexpr uint32_t DISMISSED = 128;
 
 static __device__ __forceinline__ float number_of(uint32_t bits) {
     union {
@@ -354,6 +358,9 @@ static __device__ __forceinline__ void step(const State& state, const ScoreParam
         }
         if (judged.known) {
             surprise = decide(state, p, far, judged, flags);
+            if ((flags & ALERT) != 0) {
+                keep_alert(state, out[row + 2], out[row + 3], surprise);
+            }
         } else {
             flags |= USUAL;
         }

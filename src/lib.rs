@@ -49,6 +49,7 @@ pub use device::Device;
 pub use ops::detector::Detector;
 pub use ops::expr::Filter;
 pub use ops::half_space::HalfSpaces;
+pub use ops::label::Label;
 pub use ops::loda::Loda;
 pub use ops::season::Season;
 pub use pipeline::{

@@ -6,6 +6,7 @@ mod scores;
 
 use cuda_host::driver::cuda;
 use pelton::{Device, HalfSpaces, Loda};
+use scores::labels::same_labelled;
 use scores::states::{same_forgotten, same_restored};
 use scores::{SHORT, Setup, forest, half_spaces, loda, same, same_forests, same_half_spaces};
 use scores::{same_lodas, same_seasons, seasonal, wide};
@@ -49,6 +50,14 @@ fn cuda_states_leave_and_come_back() {
     same_restored((&device, &Device::cpu()), || seasonal(SHORT, wide()), (10, 900));
     let small = Loda { projections: 4, cells: 16, window: 20 };
     same_restored((&Device::cpu(), &device), || loda(small), (11, 900));
+}
+
+#[test]
+fn cuda_labels_are_taken_as_on_the_processor() {
+    let Some(device) = cuda("scores_cuda::cuda_labels_are_taken_as_on_the_processor") else {
+        return;
+    };
+    same_labelled(&device, wide, (1, 3000));
 }
 
 #[test]

@@ -12,8 +12,8 @@ use crate::ops::expr::Filter;
 use crate::ops::page::ALONE;
 use crate::ops::row::Kind;
 use crate::ops::score::{
-    ALERT, CLAMPED, ISOLATION_SHIFT, MISSING, RESTING, ROW, RULED_OUT, ScoreParams, USUAL,
-    VALUE_SHIFT, WARMING, packed, state_words_with,
+    ALERT, CLAMPED, DISMISSED, ISOLATION_SHIFT, MISSING, RESTING, ROW, RULED_OUT, ScoreParams,
+    USUAL, VALUE_SHIFT, WARMING, packed, state_words_with,
 };
 use std::fmt;
 
@@ -30,7 +30,8 @@ use std::fmt;
 ///
 /// State takes 256 bytes a key with one value, 40 more for each further one, in whole lines of 64, and what the
 /// [`Detector`] adds. Keys stay unless [`Scores::ttl`] or [`Scores::evict`] says otherwise; what was learnt of a
-/// forgotten key can be fetched ([`Results::forgotten`](super::Results::forgotten)) and brought back ([`States`](super::States)).
+/// forgotten key can be fetched ([`Results::forgotten`](super::Results::forgotten)) and brought back
+/// ([`States`](super::States)).
 ///
 /// ```
 /// use pelton::{Device, Inline, Key, Options, Pod, Scores, Zeroable, field};
@@ -315,6 +316,11 @@ impl Score<'_> {
     /// Whether it is improbable enough, and a rule (side, floor) keeps it from being an alert.
     pub fn ruled_out(&self) -> bool {
         self.is(RULED_OUT)
+    }
+
+    /// Whether it would be an alert, had not a [label](super::Feed::feedback) said that its like is normal.
+    pub fn dismissed(&self) -> bool {
+        self.is(DISMISSED)
     }
 
     /// Whether none of its values is a number.

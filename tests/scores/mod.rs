@@ -3,6 +3,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its own share")]
 
 pub mod judge;
+pub mod labels;
 #[path = "../spec/scores.rs"]
 pub mod spec;
 pub mod states;
