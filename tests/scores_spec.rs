@@ -3,11 +3,15 @@
 mod scores;
 
 use pelton::base::rng::SplitMix;
-use pelton::ops::score::{ALERT, CLAMPED, MISSING, RESTING, RULED_OUT, USUAL, WARMING};
-use pelton::{Detector, Device, HalfSpaces, Inline, Options, Scores, Side, field};
+use pelton::ops::score::{ALERT, CLAMPED, MISSING, WARMING};
+use pelton::ops::season::SLOT_MAX;
+use pelton::{Detector, Device, HalfSpaces, Inline, Loda, Options, Scores, Season, Side, field};
 use scores::judge::{judge, of_key, surprise};
 use scores::spec::Ask;
-use scores::{Reading, Setup, Words, dense, forest, half_spaces, normal, run, stream, unit, wide};
+use scores::{
+    Reading, SHORT, Setup, Words, dense, forest, half_spaces, loda, normal, run, seasonal, stream,
+    unit, wide,
+};
 
 /// A level that stays within the deviations of what was before, in a place where nothing was, is what forests find.
 #[test]
@@ -55,6 +59,7 @@ fn half_spaces_find_what_is_unusual_together() {
     };
     assert!(!alerts(Detector::Distances).contains(&5000));
     assert_eq!(alerts(Detector::HalfSpaces(HalfSpaces::default())), [5000]);
+    assert!(alerts(Detector::Loda(Loda::default())).contains(&5000));
 }
 
 /// Nothing is known before the first window is full, and that shows.
@@ -122,6 +127,7 @@ fn several_values_and_rules_are_what_the_definition_says() {
             down,
             least: 3.0,
             least_share: f64::from(1e-3f32),
+            ..Ask::default()
         };
         let (got, _) = run(&Device::cpu(), query, &Setup::default(), &events);
         for key in 0..6 {
@@ -134,7 +140,9 @@ fn several_values_and_rules_are_what_the_definition_says() {
 fn batches_lanes_and_other_keys_do_not_show() {
     let events = stream(3, 20_000, 9);
     let alone = of_key(&events, 5);
-    for query in [wide(), forest(128), half_spaces(HalfSpaces::default())] {
+    let trees = half_spaces(HalfSpaces::default());
+    let seasons = seasonal(SHORT, wide());
+    for query in [wide(), forest(128), trees, seasons, loda(Loda::default())] {
         let (want, _) = run(&Device::cpu(), query.clone(), &Setup::default(), &events);
         for (batch, chunk, lanes, in_flight) in
             [(1, 500, 1, 1), (7, 3000, 3, 4), (1024, 7, 9, 2), (65_536, 9000, 2, 3)]
@@ -173,7 +181,8 @@ fn scale_and_offset_do_not_show() {
         scored[&0].iter().map(row).collect::<Vec<_>>()
     };
     let trees = Detector::HalfSpaces(HalfSpaces::default());
-    for detector in [Detector::Distances, Detector::Forest { points: 256 }, trees] {
+    let (seasons, loda) = (Detector::Season(SHORT), Detector::Loda(Loda::default()));
+    for detector in [Detector::Distances, Detector::Forest { points: 256 }, trees, seasons, loda] {
         let want = scores(detector, &|x| x);
         assert!(want.iter().filter(|(flags, _)| flags & ALERT != 0).count() >= 4);
         let maps: [&dyn Fn(f32) -> f32; 3] =
@@ -225,7 +234,9 @@ fn hostile_streams_have_finite_scores() {
         events.push(Reading { at, wide: 0, key, value, other: -value, count: i32::MIN });
     }
     let spaces = Detector::HalfSpaces(HalfSpaces { trees: 4, height: 5, window: 64 });
-    for detector in [Detector::Distances, Detector::Forest { points: 64 }, spaces] {
+    let season = Detector::Season(Season { slot: 3, seasons: [2, 5, 4096, 7] });
+    let loda = Detector::Loda(Loda { projections: 5, cells: 8, window: 16 });
+    for detector in [Detector::Distances, Detector::Forest { points: 64 }, spaces, season, loda] {
         let query = Scores { detector, ..dense(4000) };
         let (scored, stats) = run(&Device::cpu(), query, &Setup::default(), &events);
         let rows: usize = scored.values().map(Vec::len).sum();
@@ -292,6 +303,11 @@ fn mistakes_are_named() {
         let detector = Detector::HalfSpaces(HalfSpaces { trees, height, window });
         Scores { detector, ..dense(4) }
     };
+    let loda = |projections, cells, window| {
+        let detector = Detector::Loda(Loda { projections, cells, window });
+        Scores { detector, ..dense(4) }
+    };
+    let season = |slot, slots| seasonal(Season { slot, seasons: [0, slots, 0, 0] }, dense(4));
     for (query, want) in [
         (Scores { values: Vec::new(), ..query() }, "values: 0; accepted are 1 to 8 fields"),
         (Scores { horizon: f32::NAN, ..query() }, "horizon: NaN"),
@@ -302,6 +318,15 @@ fn mistakes_are_named() {
         (trees(1, 0, 256), "detector.height: 0; accepted are 1 to 10"),
         (trees(1, 8, 15), "detector.window: 15; accepted are 16 to 32768"),
         (trees(17, 10, 256), "detector.trees: 17; accepted are fewer trees, or lower ones"),
+        (loda(0, 32, 64), "detector.projections: 0; accepted are 1 to 256"),
+        (loda(1, 24, 64), "detector.cells: 24; accepted are 8, 16, 32"),
+        (loda(1, 512, 64), "detector.cells: 512"),
+        (loda(1, 32, 32_768), "detector.window: 32768; accepted are 16 to 32767"),
+        (season(0, 24), "detector.slot: 0; accepted are 1 to 2^55 ticks"),
+        (season(SLOT_MAX + 1, 24), "detector.slot: 36028797018963969"),
+        (season(1, 1), "detector.seasons: 1; accepted are 2 to 4,096 slots, or 0"),
+        (season(1, 4097), "detector.seasons: 4097"),
+        (season(1, 0), "detector.seasons: none; accepted are at least one"),
         (Scores { spacing: Some(0), ..query() }, "spacing: 0"),
         (Scores { rate: 0.5, ..query() }, "rate: 0.5; accepted are 1e-30 to 0.01"),
         (Scores { rest: -1.0, ..query() }, "rest: -1"),
