@@ -178,7 +178,7 @@ static __device__ __forceinline__ void learn_season(const State& state, const Sc
     state.put(at + SEASON_WEIGHT, weight * moment.decays.long_one + 1.0f);
     const float share_slots = share_of(error_slots, own, weight);
     const float share_level = share_of(error_level, own, weight);
-    // One body for all models, which saves registers: the compiler does not know that zero is zero, and unrolls nothing.
+    // One body for all models, which saves registers: the compiler does not know that zero is zero.
     for (uint32_t model = p.zero; model < 3; model++) {
         const float expected = model == 0 ? without : (model == 1 ? by_slots : by_level);
         const float share = model == 0 ? 1.0f : (model == 1 ? share_slots : share_level);
