@@ -48,9 +48,9 @@ fn week(at: u64) -> f64 {
 /// The value of noon at midnight is what distances take for usual.
 #[test]
 fn what_is_unusual_for_its_time_is_found() {
-    let kinds: [(fn(u64) -> f64, u64, f64); 2] =
-        [(day, 100 * 48 + 12, -10.0), (week, (14 * 7 + 2) * 48 + 12, -8.0)];
-    for (kind, (usual, odd, value)) in kinds.into_iter().enumerate() {
+    let kinds: [fn(u64) -> f64; 2] = [day, week];
+    let odd = [(100 * 48 + 12, -10.0), ((14 * 7 + 2) * 48 + 12, -8.0)];
+    for (kind, (usual, (odd, value))) in kinds.into_iter().zip(odd).enumerate() {
         let mut rng = SplitMix::new(12);
         let event = |i: u64| {
             let value = if i == odd { value } else { usual(i * STEP) };

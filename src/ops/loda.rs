@@ -214,7 +214,7 @@ pub fn factors(projection: u32, dimensions: u32) -> Factors {
     let (mut factors, mut taken) = ([0; VALUES_MAX], 0);
     for i in 0..dimensions {
         let hash = hash(projection << 8 | i);
-        if (hash >> 16) * (dimensions - i) >> 16 < needed - taken {
+        if ((hash >> 16) * (dimensions - i)) >> 16 < needed - taken {
             factors[i as usize] = (hash & 0xFF).cast_signed() * 2 - 255;
             taken += 1;
         }

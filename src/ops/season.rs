@@ -265,7 +265,7 @@ pub struct Place {
 /// Where a time lies among slots of this many ticks.
 #[inline(always)]
 pub fn place(time: u64, slot: Ticks) -> Place {
-    Place { slot: time / slot, part: batch::lo((time % slot << 8) / slot) }
+    Place { slot: time / slot, part: batch::lo(((time % slot) << 8) / slot) }
 }
 
 /// Learns a value's event by one of its seasons, of `slots`, with `state`; where that speaks, with less than `least` of
