@@ -39,6 +39,8 @@ static __device__ __forceinline__ uint32_t shadow(const State& state, uint32_t p
 }
 
 struct Projections {
+    // The key's own past alone decides.
+    static constexpr bool CHANCE = false;
     static __device__ __forceinline__ void missing(const State& state, uint32_t own, uint32_t i) {
         state[own + LODA_POINT + i] = 0x8000;
     }

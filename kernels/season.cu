@@ -125,10 +125,10 @@ static __device__ __forceinline__ float share_of(float error, float own, float w
     return weight >= 32.0f && error < 0.75f * own ? error * inverse(own) : 1.0f;
 }
 
-// How far a model's residual lies from those before it, in its own horizons; they and its errors learn it. `weight` is
-// that of the errors before.
+// How far a model's residual lies from those before it, in its own horizons; they and its errors learn it, once
+// they are settled up to a limit.
 static __device__ __forceinline__ Distance judge(const State& state, uint32_t at, uint32_t model, float residual,
-                                                 const Moment& moment, float weight) {
+                                                 const Moment& moment, bool settled) {
     const uint32_t track = at + SEASON_TRACKS + model * TRACK;
     const float x = near_zero(residual - (state[track + 1] == 0 ? residual : state.get(track)));
     const float share = inverse(state.get(at + SEASON_WEIGHT));
@@ -138,7 +138,7 @@ static __device__ __forceinline__ Distance judge(const State& state, uint32_t at
         const float mean = state.get(error);
         const float most = 64.0f * mean;
         float square = off * off;
-        square = weight >= 16.0f && mean > 0.0f && square > most ? most : square;
+        square = settled && mean > 0.0f && square > most ? most : square;
         state.put(error, positive(mean + (square - mean) * share));
     }
     return distance_of(state, track, residual, moment.decays);
@@ -154,8 +154,7 @@ static __device__ __forceinline__ void learn_season(const State& state, const Sc
                                                     uint32_t slots, const Time& time, uint32_t track, float value,
                                                     const Moment& moment, float& least, Distance& found) {
     const Nodes nodes = arrive(state, at, slots, time);
-    const float origin = state.get(track);
-    const float x = near_zero(value - origin);
+    const float x = near_zero(value - state.get(track));
     const float unseen = state.get(track + 8);
     const float gain = inverse(state.get(track + 1));
     const float without = holt(state, p, at + SEASON_HOLT, moment);
@@ -176,22 +175,25 @@ static __device__ __forceinline__ void learn_season(const State& state, const Sc
         return;
     }
     state.put(at + SEASON_WEIGHT, weight * moment.decays.long_one + 1.0f);
+    const bool settled = weight >= 16.0f;
     const float share_slots = share_of(error_slots, own, weight);
     const float share_level = share_of(error_level, own, weight);
     // One body for all models, which saves registers: the compiler does not know that zero is zero.
     for (uint32_t model = p.zero; model < 3; model++) {
         const float expected = model == 0 ? without : (model == 1 ? by_slots : by_level);
         const float share = model == 0 ? 1.0f : (model == 1 ? share_slots : share_level);
-        const Distance far = judge(state, at, model, residual_of(x, expected), moment, weight);
+        const Distance far = judge(state, at, model, residual_of(x, expected), moment, settled);
         if (share < least) {
             least = share;
             found = far;
-            found.expected = origin + (expected + far.expected);
+            found.expected = state.get(track) + (expected + far.expected);
         }
     }
 }
 
 struct Seasons {
+    // The key's own past alone decides.
+    static constexpr bool CHANCE = false;
     static __device__ __forceinline__ void missing(const State&, uint32_t, uint32_t) {}
     static __device__ __forceinline__ Apart value(const State& state, const ScoreParams& p, uint32_t own, uint32_t i,
                                                   uint32_t track, float x, const Moment& moment, Distance& found) {
