@@ -172,6 +172,7 @@ static __device__ __forceinline__ Apart isolation_of(const State& state, const S
 }
 
 struct Forests {
+    static constexpr bool CHANCE = true;
     static __device__ __forceinline__ void missing(const State&, uint32_t, uint32_t) {}
     static __device__ __forceinline__ Apart value(const State& state, const ScoreParams& p, uint32_t own, uint32_t i,
                                                   uint32_t track, float x, const Moment& moment, Distance&) {

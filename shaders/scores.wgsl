@@ -299,9 +299,10 @@ struct Apart {
     dense: f32,
 }
 
-// When an event came: its time, and what each horizon keeps of what came before, the shortest first.
+// When an event came: its time, spacings since the one before, and what each horizon keeps, the shortest first.
 struct Moment {
     time: vec2<u32>,
+    steps: f32,
     decays: vec3<f32>,
 }
 
@@ -320,7 +321,7 @@ fn step_event(state: u32, event: u32, row: u32) {
     let steps = advance(state, time);
     let long = own_exp(-min(mul(steps, p.rate), 87.0));
     let middle = eighth(long);
-    let moment = Moment(time, vec3<f32>(eighth(middle), middle, long));
+    let moment = Moment(time, steps, vec3<f32>(eighth(middle), middle, long));
     var far = Distance(-1.0, 0.0, 0.0, 0.0);
     var flags = MISSING;
     var value = 0.0;

@@ -9,7 +9,9 @@ use super::decide;
 use super::ewma::{Distance, HORIZONS, Track};
 use super::forest::{FOREST, Forest};
 use super::half_space::{HALF_SPACE, HalfSpaces};
+use super::loda::{LODA, Loda};
 use super::score::{LEVEL_FIRST, SCORE, ScoreParams};
+use super::season::{SEASON, Season};
 use crate::base::error::{Error, Result};
 use crate::plan::Kernel;
 use std::fmt;
@@ -31,6 +33,15 @@ pub enum Detector {
     /// [`HalfSpaces::default`] takes 20 KB a key, and less than a microsecond an event. On Mesa's software adapter (see
     /// above) batches may have 256 events at most.
     HalfSpaces(HalfSpaces),
+    /// Random projections of all values of an event, each with a histogram (`ops::loda`). They find what half-space
+    /// trees find, from a longer past and with less state: [`Loda::default`] takes 2 KB a key, and less than a
+    /// microsecond an event. The value that explains the event is the one that its rare projections have in common. On
+    /// Mesa's software adapter (see above) batches may have 256 events at most.
+    Loda(Loda),
+    /// Distances from what a value's season makes likely at its time (`ops::season`), for keys that are found to have
+    /// one; from means alone for others. They find what is unusual for its time of the day or week. [`Season::days`]
+    /// takes 5 KB a value for each key, and less than a microsecond an event.
+    Season(Season),
 }
 
 impl Detector {
@@ -43,6 +54,11 @@ impl Detector {
                 [1, a, b, c, d]
             }
             Self::HalfSpaces(spaces) => [2, spaces.packed(), 0, 0, 0],
+            Self::Loda(Loda { projections, cells, window }) => [3, projections, cells, window, 0],
+            Self::Season(season) => {
+                let [a, b, c, d] = season.packed();
+                [4, a, b, c, d]
+            }
         }
     }
 
@@ -52,6 +68,10 @@ impl Detector {
             [0, 0, 0, 0, 0] => Some(Self::Distances),
             [1, a, b, c, 0] => Some(Self::Forest(Forest::unpacked([a, b, c, 0]))),
             [2, spaces, 0, 0, 0] => Some(Self::HalfSpaces(HalfSpaces::unpacked(spaces))),
+            [3, projections, cells, window, 0] => {
+                Some(Self::Loda(Loda { projections, cells, window }))
+            }
+            [4, a, b, c, d] => Some(Self::Season(Season::unpacked([a, b, c, d]))),
             _ => None,
         }
     }
@@ -63,6 +83,8 @@ impl Detector {
             Self::Distances => Ok(()),
             Self::Forest(forest) => forest.check(),
             Self::HalfSpaces(spaces) => spaces.check(),
+            Self::Loda(loda) => loda.check(),
+            Self::Season(season) => season.check(),
         }
     }
 
@@ -72,6 +94,8 @@ impl Detector {
             Self::Distances => 0,
             Self::Forest(forest) => forest.words(values),
             Self::HalfSpaces(spaces) => spaces.words(),
+            Self::Loda(loda) => loda.words(),
+            Self::Season(season) => season.words(values),
         }
     }
 
@@ -81,6 +105,8 @@ impl Detector {
             Self::Distances => &SCORE,
             Self::Forest(_) => &FOREST,
             Self::HalfSpaces(_) => &HALF_SPACE,
+            Self::Loda(_) => &LODA,
+            Self::Season(_) => &SEASON,
         }
     }
 
@@ -88,7 +114,7 @@ impl Detector {
     /// the key's own past alone decides.
     pub const fn by_chance(self) -> f32 {
         match self {
-            Self::Distances => 0.0,
+            Self::Distances | Self::Loda(_) | Self::Season(_) => 0.0,
             Self::Forest(_) | Self::HalfSpaces(_) => 4.6,
         }
     }
@@ -99,6 +125,8 @@ impl Detector {
             Self::Distances => None,
             Self::Forest(forest) => forest.misfit(own, values),
             Self::HalfSpaces(spaces) => spaces.misfit(own, seen),
+            Self::Loda(loda) => loda.misfit(own),
+            Self::Season(season) => season.misfit(own, values),
         }
     }
 }
@@ -115,6 +143,12 @@ impl fmt::Display for Detector {
             }
             Self::HalfSpaces(HalfSpaces { trees, height, window }) => {
                 write!(f, "{trees} half-space trees of height {height} with windows of {window}")
+            }
+            Self::Loda(Loda { projections, cells, window }) => {
+                write!(f, "{projections} projections on {cells} cells with windows of {window}")
+            }
+            Self::Season(Season { slot, seasons }) => {
+                write!(f, "seasons of {seasons:?} slots of {slot} ticks")
             }
         }
     }
@@ -141,6 +175,8 @@ pub(super) struct Learnt<'a> {
 pub(super) struct Moment {
     /// Its time.
     pub(super) time: u64,
+    /// Spacings since the one before.
+    pub(super) steps: f32,
     /// What each horizon keeps of what came before, the shortest first.
     pub(super) decays: [f32; HORIZONS],
 }

@@ -37,6 +37,7 @@ macro_rules! scores_wgsl {
             include_str!("../../shaders/window.wgsl"),
             include_str!("../../shaders/decide.wgsl"),
             include_str!("../../shaders/scores.wgsl"),
+            include_str!("../../shaders/point.wgsl"),
             include_str!(concat!("../../shaders/", $own))
         )
     };
@@ -325,7 +326,7 @@ pub(super) fn step<const VALUES: usize, J: Judge>(
     let values = if VALUES == 0 { p.values as usize } else { VALUES };
     let (state, own) = state.split_at_mut(state_words(values));
     let steps = clock(state, p, time);
-    let moment = Moment { time, decays: ewma::decays(steps, p.rate) };
+    let moment = Moment { time, steps, decays: ewma::decays(steps, p.rate) };
     let mut far = Distance::<f32>::none();
     let (mut flags, mut value, mut most) = (MISSING | USUAL, 0.0, 0);
     let mut apart = Apart { by: -1.0, dense: 0.0 };
