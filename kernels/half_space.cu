@@ -20,9 +20,6 @@ static __device__ __forceinline__ uint32_t hash(uint32_t word) {
     return x ^ x >> 16;
 }
 
-// A whole number as a float, rounded once.
-static __device__ __forceinline__ float real(uint32_t n) { return float(n >> 16) * 65536.0f + float(n & 0xffff); }
-
 // Where a number `off` the origin of the track at `track` lies, by the track's longest horizon.
 static __device__ __forceinline__ uint32_t place_of(const State& state, uint32_t track, float off) {
     const float deviation = __fsqrt_rn(state.get(track + 9));
@@ -95,8 +92,8 @@ struct Trees {
         if (!known) {
             return Level{false, 0, 0.0f, 0.0f};
         }
-        const float level = own_ln(real(trees * window * (nodes - 1)) * inverse(real(sum)));
-        const float rarity = level * inverse(own_ln(real(nodes - 1)));
+        const float level = own_ln(to_float(trees * window * (nodes - 1)) * inverse(to_float(sum)));
+        const float rarity = level * inverse(own_ln(to_float(nodes - 1)));
         return Level{true, seen - min(seen, window + 1), level, rarity > 1.0f ? 1.0f : rarity};
     }
 };

@@ -27,6 +27,7 @@
 
 #include "forest.cu"
 #include "half_space.cu"
+#include "profile.cu"
 #include "score.cu"
 
 #include "clear.cu"

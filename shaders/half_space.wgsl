@@ -12,11 +12,6 @@ fn hash(word: u32) -> u32 {
     return x ^ (x >> 16u);
 }
 
-// A whole number as a float, rounded once.
-fn real(n: u32) -> f32 {
-    return mul(f32(n >> 16u), 65536.0) + f32(n & 0xffffu);
-}
-
 // Where a number `off` the origin of the track at `track` lies, by the track's longest horizon.
 fn place_of(track: u32, off: f32) -> u32 {
     let deviation = rounded(sqrt(state_of(track + 9u)));
@@ -88,8 +83,8 @@ fn level_of(spaces: u32, far: Distance, apart: Apart, seen: u32) -> Level {
         return Level(false, 0u, 0.0, 0.0);
     }
     let most = trees * window * (nodes - 1u);
-    let level = own_ln(mul(real(most), inverse(real(sum))));
-    let rarity = mul(level, inverse(own_ln(real(nodes - 1u))));
+    let level = own_ln(mul(to_float(most), inverse(to_float(sum))));
+    let rarity = mul(level, inverse(own_ln(to_float(nodes - 1u))));
     return Level(true, seen - min(seen, window + 1u), level, select(rarity, 1.0, rarity > 1.0));
 }
 

@@ -5,9 +5,11 @@ mod cuda_host;
 mod scores;
 
 use cuda_host::driver::cuda;
-use pelton::{Device, HalfSpaces};
+use pelton::{Device, HalfSpaces, Profile};
 use scores::states::{same_forgotten, same_restored};
-use scores::{Setup, forest, half_spaces, same, same_forests, same_half_spaces, wide};
+use scores::{
+    Setup, forest, half_spaces, profiles, same, same_forests, same_half_spaces, same_profiles, wide,
+};
 
 #[test]
 fn cuda_scores_are_those_of_the_processor() {
@@ -45,6 +47,8 @@ fn cuda_states_leave_and_come_back() {
     same_restored((&Device::cpu(), &device), || forest(64), (8, 600));
     let trees = HalfSpaces { trees: 4, height: 5, window: 20 };
     same_restored((&Device::cpu(), &device), || half_spaces(trees), (9, 900));
+    let profile = Profile { points: 256, window: 8, shape: true };
+    same_restored((&Device::cpu(), &device), || profiles(profile), (10, 1500));
 }
 
 #[test]
@@ -60,6 +64,18 @@ fn cuda_half_spaces_are_those_of_the_processor() {
 }
 
 #[test]
+fn cuda_profiles_are_those_of_the_processor() {
+    let Some(device) = cuda("scores_cuda::cuda_profiles_are_those_of_the_processor") else {
+        return;
+    };
+    for (seed, batch, n) in [(1, 1024, 4000), (2, 7, 400)] {
+        same_profiles(&device, seed, &Setup { batch, in_flight: 3, ..Setup::default() }, n);
+    }
+    let moves = vec![Device::cpu(), device.clone()];
+    same_profiles(&device, 5, &Setup { moves, ..Setup::default() }, 2500);
+}
+
+#[test]
 fn kernels_score_alike_in_all_orders() {
     for order in 0..10 {
         let test = "scores_cuda::kernels_score_alike_in_all_orders";
@@ -69,6 +85,7 @@ fn kernels_score_alike_in_all_orders() {
         if order < 3 {
             same_forests(&device, order, &setup, 1500);
             same_half_spaces(&device, order, &setup, 3000);
+            same_profiles(&device, order, &setup, 1500);
         }
     }
 }

@@ -4,9 +4,17 @@ mod scores;
 
 use pelton::base::rng::SplitMix;
 use pelton::ops::score::{ALERT, CLAMPED, MISSING, RESTING, RULED_OUT, USUAL, WARMING};
-use pelton::{Detector, Device, HalfSpaces, Inline, Options, Scores, Side, field};
+use pelton::{Detector, Device, HalfSpaces, Inline, Options, Profile, Scores, Side, field};
 use scores::spec::{Ask, State};
-use scores::{Reading, Setup, Words, dense, forest, half_spaces, normal, run, stream, unit, wide};
+use scores::{
+    Reading, Setup, Words, dense, forest, half_spaces, normal, profiles, run, stream, unit, wide,
+};
+
+/// One by values and one by shape.
+const PROFILES: [Profile; 2] = [
+    Profile { points: 512, window: 16, shape: false },
+    Profile { points: 256, window: 8, shape: true },
+];
 
 /// The surprise of a score, as the library has it.
 fn surprise(words: &Words) -> f64 {
@@ -183,7 +191,8 @@ fn several_values_and_rules_are_what_the_definition_says() {
 fn batches_lanes_and_other_keys_do_not_show() {
     let events = stream(3, 20_000, 9);
     let alone = of_key(&events, 5);
-    for query in [wide(), forest(128), half_spaces(HalfSpaces::default())] {
+    let [by_value, by_shape] = PROFILES.map(profiles);
+    for query in [wide(), forest(128), half_spaces(HalfSpaces::default()), by_value, by_shape] {
         let (want, _) = run(&Device::cpu(), query.clone(), &Setup::default(), &events);
         for (batch, chunk, lanes, in_flight) in
             [(1, 500, 1, 1), (7, 3000, 3, 4), (1024, 7, 9, 2), (65_536, 9000, 2, 3)]
@@ -222,9 +231,14 @@ fn scale_and_offset_do_not_show() {
         scored[&0].iter().map(row).collect::<Vec<_>>()
     };
     let trees = Detector::HalfSpaces(HalfSpaces::default());
-    for detector in [Detector::Distances, Detector::Forest { points: 256 }, trees] {
+    let [by_value, by_shape] = PROFILES.map(Detector::Profile);
+    let forest = Detector::Forest { points: 256 };
+    // A profile holds a jump for common after the first one: each is in as many stretches as one has numbers.
+    for (detector, alerts) in
+        [(Detector::Distances, 4), (forest, 4), (trees, 4), (by_value, 1), (by_shape, 0)]
+    {
         let want = scores(detector, &|x| x);
-        assert!(want.iter().filter(|(flags, _)| flags & ALERT != 0).count() >= 4);
+        assert!(want.iter().filter(|(flags, _)| flags & ALERT != 0).count() >= alerts);
         let maps: [&dyn Fn(f32) -> f32; 3] =
             [&|x| x * 4096.0, &|x| x + 65_536.0, &|x| 0.25 * x - 512.0];
         for map in maps {
@@ -274,7 +288,9 @@ fn hostile_streams_have_finite_scores() {
         events.push(Reading { at, wide: 0, key, value, other: -value, count: i32::MIN });
     }
     let spaces = Detector::HalfSpaces(HalfSpaces { trees: 4, height: 5, window: 64 });
-    for detector in [Detector::Distances, Detector::Forest { points: 64 }, spaces] {
+    let [by_value, by_shape] = PROFILES.map(Detector::Profile);
+    let forest = Detector::Forest { points: 64 };
+    for detector in [Detector::Distances, forest, spaces, by_value, by_shape] {
         let query = Scores { detector, ..dense(4000) };
         let (scored, stats) = run(&Device::cpu(), query, &Setup::default(), &events);
         let rows: usize = scored.values().map(Vec::len).sum();
@@ -341,6 +357,10 @@ fn mistakes_are_named() {
         let detector = Detector::HalfSpaces(HalfSpaces { trees, height, window });
         Scores { detector, ..dense(4) }
     };
+    let profile = |points, window| {
+        let detector = Detector::Profile(Profile { points, window, shape: true });
+        Scores { detector, ..dense(4) }
+    };
     for (query, want) in [
         (Scores { values: Vec::new(), ..query() }, "values: 0; accepted are 1 to 8 fields"),
         (Scores { horizon: f32::NAN, ..query() }, "horizon: NaN"),
@@ -351,6 +371,10 @@ fn mistakes_are_named() {
         (trees(1, 0, 256), "detector.height: 0; accepted are 1 to 10"),
         (trees(1, 8, 15), "detector.window: 15; accepted are 16 to 32768"),
         (trees(17, 10, 256), "detector.trees: 17; accepted are fewer trees, or lower ones"),
+        (profile(128, 8), "detector.points: 128; accepted are powers of two, 256 to 4096"),
+        (profile(300, 8), "detector.points: 300"),
+        (profile(256, 4), "detector.window: 4; accepted are powers of two, 8 to 64"),
+        (profile(256, 24), "detector.window: 24"),
         (Scores { spacing: Some(0), ..query() }, "spacing: 0"),
         (Scores { rate: 0.5, ..query() }, "rate: 0.5; accepted are 1e-30 to 0.01"),
         (Scores { rest: -1.0, ..query() }, "rest: -1"),

@@ -4,10 +4,11 @@ mod scores;
 
 use pelton::base::rng::SplitMix;
 use pelton::{
-    Device, Error, HalfSpaces, Inline, Key, Options, Pipeline, Scores, States, Windows, field,
+    Device, Error, HalfSpaces, Inline, Key, Options, Pipeline, Profile, Scores, States, Windows,
+    field,
 };
 use scores::states::{engine, feed, same_forgotten, same_restored};
-use scores::{Reading, dense, forest, half_spaces, settle, stream, wide};
+use scores::{Reading, dense, forest, half_spaces, profiles, settle, stream, wide};
 use std::time::Duration;
 
 fn narrow() -> Scores<Reading> {
@@ -16,6 +17,9 @@ fn narrow() -> Scores<Reading> {
 
 /// Whose windows are full after few events.
 const TREES: HalfSpaces = HalfSpaces { trees: 4, height: 5, window: 20 };
+
+/// By shape, which has the most state.
+const PROFILE: Profile = Profile { points: 256, window: 8, shape: true };
 
 /// Events of one key after another, `each` of them.
 fn in_turn(keys: u32, each: u64) -> Vec<Reading> {
@@ -41,6 +45,7 @@ fn forgotten_keys_go_on_once_they_are_back() {
         }
         same_forgotten(&cpu, || forest(64), (60, 32, true), (seed, 1500));
         same_forgotten(&cpu, || half_spaces(TREES), (60, 32, true), (seed, 1500));
+        same_forgotten(&cpu, || profiles(PROFILE), (60, 32, true), (seed, 3000));
     }
 }
 
@@ -53,6 +58,7 @@ fn states_go_on_in_another_query() {
         same_restored((&cpu, &cpu), || dense(40), (seed, 8000));
         same_restored((&cpu, &cpu), || forest(128), (seed, 3000));
         same_restored((&cpu, &cpu), || half_spaces(TREES), (seed, 3000));
+        same_restored((&cpu, &cpu), || profiles(PROFILE), (seed, 3000));
     }
 }
 
@@ -217,8 +223,12 @@ fn hostile_bytes_do_no_harm() {
     let events = stream(4, 3000, 8);
     let mut refused = 0;
     let mut rng = SplitMix::new(11);
-    let queries: [fn() -> Scores<Reading>; 3] =
-        [narrow, || dense(40), || Scores { key: Key::hashed(field!(Reading.key)), ..forest(64) }];
+    let queries: [fn() -> Scores<Reading>; 4] = [
+        narrow,
+        || dense(40),
+        || Scores { key: Key::hashed(field!(Reading.key)), ..forest(64) },
+        || Scores { key: Key::hashed(field!(Reading.key)), ..profiles(PROFILE) },
+    ];
     for query in queries {
         let mut first = engine(&Device::cpu(), query(), 1 << 10);
         feed(&mut first, &events[..2000], 500);

@@ -9,6 +9,7 @@ use super::decide;
 use super::ewma::{Distance, Track};
 use super::forest::{self, FOREST};
 use super::half_space::{HALF_SPACE, HalfSpaces};
+use super::profile::{PROFILE, Profile};
 use super::score::{LEVEL_FIRST, SCORE, ScoreParams};
 use crate::base::error::{Error, Result};
 use crate::plan::Kernel;
@@ -33,6 +34,10 @@ pub enum Detector {
     /// [`HalfSpaces::default`] takes 20 KB a key, and less than a microsecond an event. On Mesa's software adapter (see
     /// above) batches may have 256 events at most.
     HalfSpaces(HalfSpaces),
+    /// Left matrix profiles of each value: how far its latest stretch lies from the nearest one before
+    /// (`ops::profile`). They find what is usual number by number, but not in this order, and rank best of all while an
+    /// anomaly lasts. [`Profile::default`] takes 8 KB a key and value, and less than a microsecond an event.
+    Profile(Profile),
 }
 
 impl Detector {
@@ -42,6 +47,7 @@ impl Detector {
             Self::Distances => [0; 5],
             Self::Forest { points } => [1, points, 0, 0, 0],
             Self::HalfSpaces(spaces) => [2, spaces.packed(), 0, 0, 0],
+            Self::Profile(profile) => [3, profile.packed(), 0, 0, 0],
         }
     }
 
@@ -51,6 +57,7 @@ impl Detector {
             [0, 0, 0, 0, 0] => Some(Self::Distances),
             [1, points, 0, 0, 0] => Some(Self::Forest { points }),
             [2, spaces, 0, 0, 0] => Some(Self::HalfSpaces(HalfSpaces::unpacked(spaces))),
+            [3, profile, 0, 0, 0] => Some(Self::Profile(Profile::unpacked(profile))),
             _ => None,
         }
     }
@@ -62,6 +69,7 @@ impl Detector {
             Self::Distances => Ok(()),
             Self::Forest { points } => forest::check(points),
             Self::HalfSpaces(spaces) => spaces.check(),
+            Self::Profile(profile) => profile.check(),
         }
     }
 
@@ -71,6 +79,7 @@ impl Detector {
             Self::Distances => 0,
             Self::Forest { points } => forest::words(values, points),
             Self::HalfSpaces(spaces) => spaces.words(),
+            Self::Profile(profile) => values * profile.words(),
         }
     }
 
@@ -80,6 +89,7 @@ impl Detector {
             Self::Distances => &SCORE,
             Self::Forest { .. } => &FOREST,
             Self::HalfSpaces(_) => &HALF_SPACE,
+            Self::Profile(_) => &PROFILE,
         }
     }
 
@@ -87,7 +97,7 @@ impl Detector {
     /// the key's own past alone decides.
     pub const fn by_chance(self) -> f32 {
         match self {
-            Self::Distances => 0.0,
+            Self::Distances | Self::Profile(_) => 0.0,
             Self::Forest { .. } | Self::HalfSpaces(_) => 4.6,
         }
     }
@@ -98,6 +108,7 @@ impl Detector {
             Self::Distances => None,
             Self::Forest { points } => forest::misfit(own, values, points),
             Self::HalfSpaces(spaces) => spaces.misfit(own, seen),
+            Self::Profile(profile) => profile.misfit(own, values, seen),
         }
     }
 }
@@ -109,6 +120,13 @@ impl fmt::Display for Detector {
             Self::Forest { points } => write!(f, "a forest of {points} points"),
             Self::HalfSpaces(HalfSpaces { trees, height, window }) => {
                 write!(f, "{trees} half-space trees of height {height} with windows of {window}")
+            }
+            Self::Profile(Profile { points, window, shape }) => {
+                let kind = if shape { "shapes" } else { "values" };
+                write!(
+                    f,
+                    "a matrix profile of {points} points by the {kind} of windows of {window}"
+                )
             }
         }
     }

@@ -37,6 +37,7 @@ pub mod merge;
 mod number;
 pub mod page;
 pub mod pool;
+pub mod profile;
 pub mod row;
 pub mod score;
 pub(crate) mod simd;
@@ -64,6 +65,7 @@ pub const KERNELS: &[&Kernel] = &[
     &score::SCORE,
     &forest::FOREST,
     &half_space::HALF_SPACE,
+    &profile::PROFILE,
     &ends::ELECT,
     &ends::ENDS,
     &merge::MERGE,

@@ -25,6 +25,7 @@ constexpr HostKernel KERNELS[] = {
     KERNEL(score),
     KERNEL(forest),
     KERNEL(half_space),
+    KERNEL(profile),
     KERNEL(elect),
     KERNEL(ends),
     KERNEL(merge),

@@ -8,8 +8,8 @@ pub mod states;
 
 use pelton::base::rng::SplitMix;
 use pelton::{
-    Detector, Device, HalfSpaces, Inline, Key, LaneOptions, Options, Pod, Rows, Scores, Stats,
-    Zeroable, field,
+    Detector, Device, HalfSpaces, Inline, Key, LaneOptions, Options, Pod, Profile, Rows, Scores,
+    Stats, Zeroable, field,
 };
 use std::collections::BTreeMap;
 
@@ -135,7 +135,7 @@ pub fn run(
 /// Holds a device's scores to those of the processor, bit for bit, with hashed and with dense keys, a long past and a
 /// short one.
 pub fn same(device: &Device, seed: u64, setup: &Setup, n: usize) {
-    same_of([wide(), dense(40), brief(40)], device, seed, setup, n);
+    same_of([wide(), dense(40), brief(40)], device, (seed, 40), setup, n);
 }
 
 /// The same for queries with forests.
@@ -143,7 +143,7 @@ pub fn same_forests(device: &Device, seed: u64, setup: &Setup, n: usize) {
     same_of(
         [forest(64), Scores { detector: Detector::Forest { points: 256 }, ..dense(40) }],
         device,
-        seed,
+        (seed, 40),
         setup,
         n,
     );
@@ -159,17 +159,33 @@ pub fn same_half_spaces(device: &Device, seed: u64, setup: &Setup, n: usize) {
     let small = HalfSpaces { trees: 5, height: 5, window: 50 };
     let fine = HalfSpaces { trees: 8, height: 8, window: 100 };
     let one = Scores { detector: Detector::HalfSpaces(fine), ..dense(40) };
-    same_of([half_spaces(small), one], device, seed, setup, n);
+    same_of([half_spaces(small), one], device, (seed, 40), setup, n);
+}
+
+/// As [`wide`], judged by matrix profiles, too.
+pub fn profiles(profile: Profile) -> Scores<Reading> {
+    Scores { detector: Detector::Profile(profile), ..wide() }
+}
+
+/// The same for queries with matrix profiles, of three values and of one, by values and by shape.
+pub fn same_profiles(device: &Device, seed: u64, setup: &Setup, n: usize) {
+    /// Few, so that rings come round.
+    const KEYS: u32 = 7;
+    let short = Profile { points: 256, window: 8, shape: false };
+    let long = Profile { points: 512, window: 16, shape: true };
+    let one = |profile| Scores { detector: Detector::Profile(profile), ..dense(KEYS) };
+    let queries = [profiles(Profile { shape: true, ..short }), one(short), one(long)];
+    same_of(queries, device, (seed, KEYS), setup, n);
 }
 
 fn same_of<const N: usize>(
     queries: [Scores<Reading>; N],
     device: &Device,
-    seed: u64,
+    (seed, keys): (u64, u32),
     setup: &Setup,
     n: usize,
 ) {
-    let events = stream(seed, n, 40);
+    let events = stream(seed, n, keys);
     for query in queries {
         let (want, _) = run(&Device::cpu(), query.clone(), &Setup::default(), &events);
         let (got, _) = run(device, query, setup, &events);
