@@ -173,8 +173,8 @@ extern "C" __global__ void __launch_bounds__(256, 2)
     const uint32_t warps = head[GROUPS] * WARPS;
     for (uint32_t segment = block.index * WARPS + threadIdx.x / LANES; segment < segments[score::SEGMENTS];
          segment += warps) {
-        const State state{states, state_of_segment(head, p, segments, map, segment)};
-        if (state.at == NOWHERE) {
+        State state{states, 0};
+        if (!find_state(head, p, segments, map, segment, state.at)) {
             continue;
         }
         const Span span = events_of_segment(segments, segment);

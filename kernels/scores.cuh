@@ -385,17 +385,17 @@ static __device__ __forceinline__ void judge(const State& state, const ScorePara
     out[row + 9] = state[SEEN];
 }
 
-// The number of the first word of a segment's key's state, or `NOWHERE`.
-constexpr uint32_t NOWHERE = 0xffffffff;
-static __device__ __forceinline__ uint32_t state_of_segment(Head head, const ScoreParams& p, ConstWords segments,
-                                                            ConstWords map, uint32_t segment) {
+// Finds where the state of a segment's key begins; whether it is in this page.
+static __device__ __forceinline__ bool find_state(Head head, const ScoreParams& p, ConstWords segments, ConstWords map,
+                                                  uint32_t segment, uint32_t& at) {
     const uint32_t id = segments[LIST + SEGMENT * segment];
     const uint32_t slot = head[SPANS_AT] + 2;
     if (id / BLOCK_IDS >= head[slot + 1]) {
-        return NOWHERE;
+        return false;
     }
     const uint32_t here = map[head[slot] + id / BLOCK_IDS] - p.first_block;
-    return here >= p.blocks ? NOWHERE : (here * BLOCK_IDS + id % BLOCK_IDS) * p.state_words;
+    at = (here * BLOCK_IDS + id % BLOCK_IDS) * p.state_words;
+    return here < p.blocks;
 }
 
 // Where a segment's events begin in the order, and end.
@@ -431,8 +431,8 @@ static __device__ __forceinline__ void body(Block block, Head head, const ScoreP
     if (segment >= segments[SEGMENTS]) {
         return;
     }
-    const State state{states, state_of_segment(head, p, segments, map, segment)};
-    if (state.at == NOWHERE) {
+    State state{states, 0};
+    if (!find_state(head, p, segments, map, segment, state.at)) {
         return;
     }
     const Span span = events_of_segment(segments, segment);
