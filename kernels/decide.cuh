@@ -91,6 +91,15 @@ static __device__ __forceinline__ float standardise(const State& state, float le
     return known ? u : 0.0f;
 }
 
+// Keeps an alert for labels to name; the oldest one goes. Twin of src/ops/label.rs.
+static __device__ __forceinline__ void keep_alert(const State& state, uint32_t low, uint32_t high, float surprise) {
+    for (uint32_t i = 7; i > 1; i--) {
+        state[ALERTS + i] = state[ALERTS + i - 2];
+    }
+    state[ALERTS] = low ^ high * 0x9e3779b9u;
+    state.put(ALERTS + 1, surprise);
+}
+
 // How surprising an event is; its flags are added to.
 static __device__ __forceinline__ float decide(const State& state, const ScoreParams& p, const Distance& far,
                                                const Level& judged, uint32_t& flags) {
@@ -111,13 +120,17 @@ static __device__ __forceinline__ float decide(const State& state, const ScorePa
         if (candidate && (watched == 0 || distance < p.least || distance < p.least_share * expected)) {
             flags |= RULED_OUT;
         }
+        const float events = float(state[SEEN] - state[BAR_SEEN]);
+        if (candidate && surprise <= state.get(BAR) && events * p.rate <= 16.0f) {
+            flags |= DISMISSED;
+        }
     } else {
         flags |= USUAL;
     }
     if (state.get(REST) > 0.0f && !(peak && surprise > 1.2f * state.get(PEAK))) {
         flags |= RESTING;
     }
-    if (candidate && (flags & (WARMING | RULED_OUT | RESTING)) == 0) {
+    if (candidate && (flags & (WARMING | RULED_OUT | RESTING | DISMISSED)) == 0) {
         flags |= ALERT;
         state.put(REST, p.rest);
         state.put(PEAK, surprise);

@@ -86,8 +86,8 @@ static __device__ __forceinline__ void body(Head head, const GemmParams& p, Cons
                     dots(whole_one, rows[row * STEPS + step], x);
                     dots(whole_two, rows[(row + 1) * STEPS + step], x);
                 } else {
-                    pairs(one, rows[row * STEPS + step], x);
-                    pairs(two, rows[(row + 1) * STEPS + step], x);
+                    pairs(p.dtype, one, rows[row * STEPS + step], x);
+                    pairs(p.dtype, two, rows[(row + 1) * STEPS + step], x);
                 }
             }
         }

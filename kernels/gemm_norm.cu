@@ -103,7 +103,7 @@ static __device__ __forceinline__ void body(Head head, const GemmNormParams& p, 
                     if (p.dtype == INT8) {
                         dots(whole[i], rows[(row + i) * STEPS + step], weights);
                     } else {
-                        pairs(x[i], rows[(row + i) * STEPS + step], weights);
+                        pairs(p.dtype, x[i], rows[(row + i) * STEPS + step], weights);
                     }
                 }
             }

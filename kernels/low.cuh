@@ -1,6 +1,6 @@
 // What both products share at low precision: rows are rounded and packed as they are read. Spec: src/ops/low.rs.
 //
-// A word is four codes or two of BF16, the first lowest; sixteen words of a row are taken at a time. P is the
+// A word is four codes or two of F16 or BF16, the first lowest; sixteen words of a row are taken at a time. P is the
 // parameters of either product.
 #pragma once
 
@@ -8,8 +8,9 @@
 
 namespace pelton {
 
-constexpr uint32_t BF16 = 1;
-constexpr uint32_t INT8 = 2;
+constexpr uint32_t F16 = 1;
+constexpr uint32_t BF16 = 2;
+constexpr uint32_t INT8 = 3;
 // The bits of 2^-100, below which a row counts as zeros.
 constexpr uint32_t LEAST = 0x0d800000;
 constexpr uint32_t INFINITE = 0x7f800000;
@@ -82,13 +83,28 @@ static __device__ __forceinline__ uint32_t bf16(float x) {
     return ((b & 0x7fffffff) > INFINITE ? b | 0x00400000 : b + 0x7fff + ((b >> 16) & 1)) >> 16;
 }
 
+static __device__ __forceinline__ uint32_t f16(float x) {
+    const uint32_t size = bits(x) & 0x7fffffff, rounded = size + 0xfff + ((size >> 13) & 1);
+    const uint32_t half = size > INFINITE           ? 0x7e00
+                          : rounded >= 0x47800000 ? 0x7c00
+                          : rounded < 0x38800000  ? 0
+                                                  : (rounded - 0x38000000) >> 13;
+    return half | (bits(x) >> 16 & 0x8000);
+}
+
+// Two values rounded, the first in the lower half.
+template <class P>
+static __device__ __forceinline__ uint32_t halves(const P& p, float x, float y) {
+    return p.dtype == F16 ? f16(x) | f16(y) << 16 : bf16(x) | bf16(y) << 16;
+}
+
 // A word of token t, whose row has this inverse.
 template <class P>
 static __device__ __forceinline__ uint32_t word_of(const P& p, ConstWords a, ConstWords w, uint32_t t, float inverse,
                                                    uint32_t at) {
-    if (p.dtype == BF16) {
+    if (p.dtype != INT8) {
         const uint32_t k = at * 2;
-        return k < p.depth ? bf16(real(a[t * p.depth + k])) | bf16(real(a[t * p.depth + k + 1])) << 16 : 0;
+        return k < p.depth ? halves(p, real(a[t * p.depth + k]), real(a[t * p.depth + k + 1])) : 0;
     }
     const uint32_t k = at * 4;
     uint32_t word = 0;
@@ -114,10 +130,22 @@ static __device__ __forceinline__ void dots(Sums& sums, uint32_t x, const uint4&
     sums = {dot(sums.x, x, v.x), dot(sums.y, x, v.y), dot(sums.z, x, v.z), dot(sums.w, x, v.w)};
 }
 
-static __device__ __forceinline__ void pairs(Quad& sums, uint32_t x, const uint4& v) {
-    constexpr uint32_t HIGH = 0xffff0000;
-    sums.add_product(real(x << 16), quad(make_uint4(v.x << 16, v.y << 16, v.z << 16, v.w << 16)));
-    sums.add_product(real(x & HIGH), quad(make_uint4(v.x & HIGH, v.y & HIGH, v.z & HIGH, v.w & HIGH)));
+// The upper half of a word as what it stands for; `up` is 2^112, what an exponent says more in F16.
+static __device__ __forceinline__ float upper(uint32_t dtype, uint32_t word, float up) {
+    return dtype == F16 ? real(uint32_t(int32_t(word) >> 3) & 0x8fffe000) * up : real(word & 0xffff0000);
+}
+
+// The products of a word and four of weights, added to sums.
+static __device__ __forceinline__ void pairs(uint32_t dtype, Quad& sums, uint32_t x, const uint4& v) {
+    const float up = real(uint32_t(127 + 112) << 23);
+    for (uint32_t left = 16;; left = 0) {
+        const Quad weights = {upper(dtype, v.x << left, up), upper(dtype, v.y << left, up),
+                              upper(dtype, v.z << left, up), upper(dtype, v.w << left, up)};
+        sums.add_product(upper(dtype, x << left, up), weights);
+        if (left == 0) {
+            return;
+        }
+    }
 }
 
 // Sums of codes as what they stand for, in a row and four columns of these scales.

@@ -3,9 +3,9 @@
 //
 // Twin of src/ops/score.rs and detector.rs with ewma.rs, decide.rs and math.rs. A thread takes a key and walks its
 // events in order. Per event: 4 bytes of order, its time and values, 40 bytes of row written; per key and batch its
-// first line of state and 16 bytes of the next, which then stay in the cache, and 160 bytes more for peaks. Neighbouring
-// threads touch lines of their own, so the latency of memory and the busiest key of a batch bound it, not bytes. The
-// order of float operations is that of the Rust source; nothing is contracted, inverse and root are rounded correctly.
+// first line of state and 16 bytes of the next, which then stay in the cache, and 160 bytes more for peaks. Neighbours
+// touch lines of their own, so the latency of memory and the busiest key of a batch bound it, not bytes. The order of
+// float operations is that of the Rust source; nothing is contracted, inverse and root are rounded correctly.
 #pragma once
 
 #include "window.cuh"
@@ -63,7 +63,10 @@ constexpr uint32_t EXCESS = 20;
 constexpr uint32_t LEAST = 21;
 constexpr uint32_t RING = 22;
 constexpr uint32_t RING_PEAKS = 32;
-constexpr uint32_t TRACKS = RING + RING_PEAKS;
+constexpr uint32_t BAR = RING + RING_PEAKS;
+constexpr uint32_t BAR_SEEN = BAR + 1;
+constexpr uint32_t ALERTS = BAR_SEEN + 1;
+constexpr uint32_t TRACKS = ALERTS + 8;
 constexpr uint32_t TRACK = 10;
 constexpr uint32_t ROW = 10;
 constexpr uint32_t OUT_SCORED = 5;
@@ -74,6 +77,7 @@ constexpr uint32_t RULED_OUT = 8;
 constexpr uint32_t MISSING = 16;
 constexpr uint32_t CLAMPED = 32;
 constexpr uint32_t USUAL = 64;
+constexpr uint32_t DISMISSED = 128;
 
 static __device__ __forceinline__ float number_of(uint32_t bits) {
     union {
@@ -373,6 +377,9 @@ static __device__ __forceinline__ void judge(const State& state, const ScorePara
         }
         if (judged.known) {
             surprise = decide(state, p, observed.far, judged, flags);
+            if ((flags & ALERT) != 0) {
+                keep_alert(state, out[row + 2], out[row + 3], surprise);
+            }
         } else {
             flags |= USUAL;
         }

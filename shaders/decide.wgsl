@@ -87,7 +87,16 @@ struct Decision {
     flags: u32,
 }
 
-fn decide(state: u32, far: Distance, level: f32, levels: u32, given: u32) -> Decision {
+// Keeps an alert for labels to name; the oldest one goes. Twin of src/ops/label.rs.
+fn keep_alert(alerts: u32, time: vec2<u32>, surprise: f32) {
+    for (var i = 7u; i > 1u; i -= 1u) {
+        states[alerts + i] = states[alerts + i - 2u];
+    }
+    states[alerts] = time.x ^ (time.y * 0x9e3779b9u);
+    put(alerts + 1u, surprise);
+}
+
+fn decide(state: u32, far: Distance, level: f32, levels: u32, time: vec2<u32>, given: u32) -> Decision {
     var flags = given;
     let u = standardise(state + LEVEL, level, f32(levels));
     let excess = rounded(u - 3.0);
@@ -106,16 +115,21 @@ fn decide(state: u32, far: Distance, level: f32, levels: u32, given: u32) -> Dec
         if (candidate && (watched == 0u || distance < p.least || distance < p.least_share * expected)) {
             flags |= RULED_OUT;
         }
+        let events = f32(states[state + SEEN] - states[state + BAR_SEEN]);
+        if (candidate && surprise <= state_of(state + BAR) && mul(events, p.rate) <= 16.0) {
+            flags |= DISMISSED;
+        }
     } else {
         flags |= USUAL;
     }
     if (state_of(state + REST) > 0.0 && !(peak && surprise > 1.2 * state_of(state + PEAK))) {
         flags |= RESTING;
     }
-    if (candidate && (flags & (WARMING | RULED_OUT | RESTING)) == 0u) {
+    if (candidate && (flags & (WARMING | RULED_OUT | RESTING | DISMISSED)) == 0u) {
         flags |= ALERT;
         put(state + REST, p.rest);
         put(state + PEAK, surprise);
+        keep_alert(state + ALERTS, time, surprise);
     }
     learn(state, excess, trials_of(levels) + 1u);
     return Decision(surprise, flags);

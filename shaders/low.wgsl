@@ -1,9 +1,12 @@
 // What both products share at low precision: rows are rounded and packed as they are read. Spec: src/ops/low.rs.
 //
-// A word is four codes or two of BF16, the first lowest; sixteen words of a row are taken at a time.
+// A word is four codes or two of F16 or BF16, the first lowest; sixteen words of a row are taken at a time.
 
-const BF16: u32 = 1u;
-const INT8: u32 = 2u;
+const F16: u32 = 1u;
+const BF16: u32 = 2u;
+const INT8: u32 = 3u;
+// 2^112: what a number's exponent says more in F16 than in f32.
+const F16_UP: f32 = 5192296858534827628530496329220096.0;
 // The bits of 2^-100, below which a row counts as zeros.
 const LEAST: u32 = 0x0d800000u;
 // Words of a row that are taken at a time.
@@ -76,14 +79,32 @@ fn bf16(x: f32) -> u32 {
     return select(bits + 0x7fffu + ((bits >> 16u) & 1u), bits | 0x00400000u, nan) >> 16u;
 }
 
+// By whole numbers: what a device's own conversion makes of ties and of what is small is not the same everywhere.
+fn f16(x: f32) -> u32 {
+    let size = bitcast<u32>(x) & 0x7fffffffu;
+    let rounded = size + 0xfffu + ((size >> 13u) & 1u);
+    var half = (rounded - 0x38000000u) >> 13u;
+    half = select(half, 0u, rounded < 0x38800000u);
+    half = select(half, 0x7c00u, rounded >= 0x47800000u);
+    half = select(half, 0x7e00u, size > 0x7f800000u);
+    return half | ((bitcast<u32>(x) >> 16u) & 0x8000u);
+}
+
+fn half_of(x: f32) -> u32 {
+    if (p.dtype == F16) {
+        return f16(x);
+    }
+    return bf16(x);
+}
+
 // A word of token t, which is a workgroup's given row.
 fn word_of(t: u32, row: u32, at: u32) -> u32 {
-    if (p.dtype == BF16) {
+    if (p.dtype != INT8) {
         let k = at * 2u;
         if (k >= p.depth) {
             return 0u;
         }
-        return bf16(a[t * p.depth + k]) | (bf16(a[t * p.depth + k + 1u]) << 16u);
+        return half_of(a[t * p.depth + k]) | (half_of(a[t * p.depth + k + 1u]) << 16u);
     }
     let k = at * 4u;
     let inverse = inverses[row];
@@ -101,7 +122,17 @@ fn dots(sum: vec4<i32>, x: u32, v: vec4<u32>) -> vec4<i32> {
     );
 }
 
+// What the upper halves are in F16, times 2^-112: with the bits moved down that is exact, and needs no conversion.
+fn upper(v: vec4<u32>) -> vec4<f32> {
+    let moved = bitcast<vec4<u32>>(bitcast<vec4<i32>>(v) >> vec4<u32>(3u));
+    return bitcast<vec4<f32>>(moved & vec4<u32>(0x8fffe000u));
+}
+
 fn pairs(sum: vec4<f32>, x: u32, v: vec4<u32>) -> vec4<f32> {
+    if (p.dtype == F16) {
+        let own = unpack2x16float(x) * F16_UP;
+        return (sum + own.x * upper(v << vec4<u32>(16u))) + own.y * upper(v);
+    }
     let low = sum + bitcast<f32>(x << 16u) * bitcast<vec4<f32>>(v << vec4<u32>(16u));
     return low + bitcast<f32>(x & 0xffff0000u) * bitcast<vec4<f32>>(v & vec4<u32>(0xffff0000u));
 }

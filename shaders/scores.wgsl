@@ -64,7 +64,10 @@ const EXCESS: u32 = 20u;
 const LEAST: u32 = 21u;
 const RING: u32 = 22u;
 const RING_PEAKS: u32 = 32u;
-const TRACKS: u32 = 54u;
+const BAR: u32 = 54u;
+const BAR_SEEN: u32 = 55u;
+const ALERTS: u32 = 56u;
+const TRACKS: u32 = 64u;
 const TRACK: u32 = 10u;
 const ROW: u32 = 10u;
 const OUT_SCORED: u32 = 5u;
@@ -75,6 +78,7 @@ const RULED_OUT: u32 = 8u;
 const MISSING: u32 = 16u;
 const CLAMPED: u32 = 32u;
 const USUAL: u32 = 64u;
+const DISMISSED: u32 = 128u;
 
 struct Distance {
     z2: f32,
@@ -379,7 +383,7 @@ fn judge(state: u32, event: u32, row: u32, seen_as: Observed) {
             flags |= WARMING;
         }
         if (judged.known) {
-            let decision = decide(state, far, judged.level, judged.levels, flags);
+            let decision = decide(state, far, judged.level, judged.levels, seen_as.time, flags);
             surprise = decision.surprise;
             flags = decision.flags;
         } else {

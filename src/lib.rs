@@ -49,6 +49,7 @@ pub use device::Device;
 pub use ops::detector::Detector;
 pub use ops::expr::Filter;
 pub use ops::half_space::HalfSpaces;
+pub use ops::label::Label;
 pub use ops::profile::Profile;
 pub use pipeline::{
     Aside, Feed, Feeds, Inline, Key, Options, Pipeline, Reason, Results, Row, Rows, Score, Scores,

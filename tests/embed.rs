@@ -67,7 +67,7 @@ fn lines_are_embedded_at_the_precision_that_was_asked_for() {
     let folder = Folder::new("dtype", &files(&SMALL, 9));
     let path = folder.arg();
     let model = Model::load(&folder.0).expect("a good folder");
-    for precision in [Precision::Bf16, Precision::Int8] {
+    for precision in [Precision::F16, Precision::Bf16, Precision::Int8] {
         let dtype = precision.to_string();
         let args = ["--model", path, "--device", "cpu", "--dtype", &dtype];
         let (code, out, err) = embed(&args, b"turning water\n");
@@ -86,8 +86,8 @@ fn mistakes_are_named() {
     for (args, says) in [
         (&[][..], "--model DIR is missing"),
         (
-            &["--model", path, "--dtype", "f16"],
-            "--dtype: \"f16\" is not built; there are: f32, bf16, int8",
+            &["--model", path, "--dtype", "f64"],
+            "--dtype: \"f64\" is not built; there are: f32, f16, bf16, int8",
         ),
         (&["--model", path, "--max-batch-tokens", "0"], "--max-batch-tokens: \"0\" is no number"),
         (&["--model", path, "--max-batch-tokens", "7", "--device", "cpu"], "batch_tokens: 80 to"),

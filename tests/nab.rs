@@ -96,7 +96,10 @@ fn a_folder_is_scored_and_written_and_judged() {
         fs::create_dir_all(&path).expect("it can be made");
         fs::write(path.join(file), series(fault)).expect("it can be written");
     }
-    let ran = run("nab", &["--data", data.arg(), "--out", out.arg(), "--device", "cpu"]);
+    let ran = run(
+        "nab",
+        &["--data", data.arg(), "--out", out.arg(), "--svg", out.arg(), "--device", "cpu"],
+    );
     assert!(ran.code == Some(0) && ran.out.contains("2 files, 4800 rows, on cpu"), "{ran:?}");
     assert!(ran.out.contains("2 alerts; T = 2.7") && !ran.out.contains("profile"), "{ran:?}");
     for (file, fault) in [("a.csv", 1500), ("b.csv", 2200)] {
@@ -109,13 +112,30 @@ fn a_folder_is_scored_and_written_and_judged() {
         let alerts: Vec<usize> =
             lines.enumerate().filter(|(_, line)| score(line) >= 2.7).map(|(row, _)| row).collect();
         assert_eq!(alerts, [fault]);
+        // The picture has the alert, where its row is, and what was written of it.
+        let file = out.0.join("group").join(file).with_extension("svg");
+        let svg = fs::read_to_string(file).expect("it is there");
+        let circles: Vec<&str> = svg.lines().filter(|line| line.contains("\"alert\"")).collect();
+        let place = format!("cx=\"{:.1}\"", 24.0 + fault as f64 / 2.0);
+        assert!(circles.len() == 1 && circles[0].contains(&place), "{circles:?}");
+        assert!(circles[0].contains("<title>2024-03-0") && svg.ends_with("</svg>\n"), "{svg}");
+        assert!(["signal", "band", "score", "threshold"].iter().all(|part| {
+            svg.contains(&format!("class=\"{part}\" d=\"M24.0 "))
+                || svg.contains(&format!("class=\"{part}\" d=\"M24 "))
+        }));
+        assert!(!svg.contains("NaN") && !svg.contains("inf"), "{svg}");
     }
     fs::create_dir_all(data.0.join("labels")).expect("it can be made");
     let labels = r#"{"group/a.csv": [["2024-03-06 04:00:00.000000", "2024-03-06 06:00:00.000000"]],
         "group/b.csv": []}"#;
     fs::write(data.0.join("labels/combined_windows.json"), labels).expect("it can be written");
-    let ran = run("nab", &["--data", data.arg(), "--device", "cpu"]);
+    let ran = run("nab", &["--data", data.arg(), "--svg", out.arg(), "--device", "cpu"]);
     assert!(ran.code == Some(0) && ran.out.contains("low false positives"), "{ran:?}");
+    let labels = |name| {
+        let svg = fs::read_to_string(out.0.join("group").join(name)).expect("it is there");
+        svg.matches("class=\"label\"").count()
+    };
+    assert_eq!(["a.svg", "b.svg"].map(labels), [1, 0]);
     let ran = run("nab", &["--data", data.arg(), "--device", "null"]);
     assert!(ran.code == Some(1) && ran.err.contains("does not score every row"), "{ran:?}");
     for (from, to) in [("06:00", "04:00"), ("06:00", "06:00\", \"2024-03-06 07:00")] {

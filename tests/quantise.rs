@@ -36,7 +36,7 @@ fn embed(model: &Model, precision: Option<Precision>) -> pelton::Result<Vec<f32>
 #[test]
 fn what_is_written_runs_as_it_was_judged() {
     let model = load(files(&SMALL, 5)).expect("a good folder");
-    for precision in [Precision::Bf16, Precision::Int8] {
+    for precision in [Precision::F16, Precision::Bf16, Precision::Int8] {
         let made = quantise(&model, precision, None, Some(&TEXTS)).expect("it can be done");
         assert_eq!((made.products.len(), made.judged), (8, 5));
         assert!(
@@ -54,7 +54,7 @@ fn what_is_written_runs_as_it_was_judged() {
         let found = embed(&again, None).expect("texts");
         let exact = embed(&model, None).expect("texts");
         assert_ne!(found, exact);
-        if precision == Precision::Bf16 {
+        if precision != Precision::Int8 {
             assert_eq!(
                 found,
                 embed(&model, Some(precision)).expect("texts"),
@@ -69,6 +69,34 @@ fn what_is_written_runs_as_it_was_judged() {
             quantise(&again, precision, None, None).expect_err("once is enough").to_string();
         assert!(error.contains("quantised already"), "{error}");
     }
+}
+
+#[test]
+fn a_folder_of_f16_is_read_as_it_is() {
+    let model = load(files(&SMALL, 5)).expect("a good folder");
+    let made = quantise(&model, Precision::F16, None, Some(&TEXTS)).expect("it can be done");
+    let ours = load(with(made.safetensors.clone())).expect("it loads");
+    // The same tensors, but not as a file of ours: F32 unless asked for.
+    let plain = changed(&made.safetensors, "\"pelton-quantised\"", "\"pelton-quantisee\"");
+    let plain = load(with(plain)).expect("it loads");
+    let found = embed(&ours, None).expect("texts");
+    assert_eq!(embed(&plain, Some(Precision::F16)).expect("texts"), found);
+    assert_ne!(embed(&plain, None).expect("texts"), found);
+}
+
+#[test]
+fn weights_that_f16_cannot_hold_are_refused_by_name() {
+    let mut all = tensors(&SMALL, 5);
+    let name = "encoder.layer.1.intermediate.dense.weight";
+    all.get_mut(name).expect("it is there").1[3] = -65520.0;
+    let model = load(with(safetensors(&all))).expect("a good folder");
+    let error = embed(&model, Some(Precision::F16)).expect_err("refused").to_string();
+    let says =
+        format!("tensor {name}: -65520 is more than F16 holds, 65504; bf16 and int8 hold it");
+    assert!(error.ends_with(&says), "{error}");
+    let error = quantise(&model, Precision::F16, None, Some(&TEXTS)).expect_err("refused");
+    assert!(error.to_string().ends_with(&says), "{error}");
+    assert!(embed(&model, Some(Precision::Bf16)).is_ok());
 }
 
 #[test]
@@ -200,8 +228,8 @@ fn the_program_makes_a_folder_that_loads() {
     let (source, target) = (text(&from), text(&to));
     for (args, says) in [
         (&[][..], "two folders are needed"),
-        (&[source, target], "--dtype TYPE is missing: bf16 or int8"),
-        (&[source, target, "--dtype", "f32"], "--dtype: \"f32\" is neither bf16 nor int8"),
+        (&[source, target], "--dtype TYPE is missing: f16, bf16 or int8"),
+        (&[source, target, "--dtype", "f32"], "--dtype: \"f32\" is none of f16, bf16, int8"),
         (
             &[source, target, "--dtype", "int8", "--budget", "0"],
             "--budget: \"0\" is no number above 0",

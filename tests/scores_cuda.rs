@@ -6,6 +6,7 @@ mod scores;
 
 use cuda_host::driver::cuda;
 use pelton::{Device, HalfSpaces, Profile};
+use scores::labels::same_labelled;
 use scores::states::{same_forgotten, same_restored};
 use scores::{
     Setup, forest, half_spaces, profiles, same, same_forests, same_half_spaces, same_profiles, wide,
@@ -49,6 +50,14 @@ fn cuda_states_leave_and_come_back() {
     same_restored((&Device::cpu(), &device), || half_spaces(trees), (9, 900));
     let profile = Profile { points: 256, window: 8, shape: true };
     same_restored((&Device::cpu(), &device), || profiles(profile), (10, 1500));
+}
+
+#[test]
+fn cuda_labels_are_taken_as_on_the_processor() {
+    let Some(device) = cuda("scores_cuda::cuda_labels_are_taken_as_on_the_processor") else {
+        return;
+    };
+    same_labelled(&device, wide, (1, 3000));
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! Mistakes planted in the CUDA kernels `score`, `forest` and `half_space`, one at a time: comparing with the processor
-//! finds each.
+//! Mistakes planted in the CUDA kernels `score`, `forest`, `half_space` and `profile`, one at a time: comparing with the
+//! processor finds each.
 //!
 //! `cargo test --test scores_planted -- --nocapture` shows what was planted and how it was found.
 
@@ -9,7 +9,7 @@ mod scores;
 use cuda_host::Plant;
 use cuda_host::planted::{find, plant};
 use pelton::Device;
-use scores::{Setup, same, same_forests, same_half_spaces};
+use scores::{Setup, same, same_forests, same_half_spaces, same_profiles};
 
 /// What is planted; each stands there once.
 const PLANTS: &[(&str, Plant<'_>)] = &[
@@ -110,6 +110,54 @@ const PLANTS: &[(&str, Plant<'_>)] = &[
         plant("kernels/half_space.cu", "state.get(track + 5)", "state.get(track + 2)"),
     ),
     (
+        "a stretch compared with itself, nearly",
+        plant(
+            "kernels/profile.cu",
+            "uint32_t lag = p.window + lane()",
+            "uint32_t lag = 1 + lane()",
+        ),
+    ),
+    (
+        "the farthest lag left out",
+        plant(
+            "kernels/profile.cu",
+            "lag < p.points - p.window; lag",
+            "lag + 1 < p.points - p.window; lag",
+        ),
+    ),
+    (
+        "sums that lose nothing",
+        plant(
+            "kernels/profile.cu",
+            "(gained - lost) * (gained + lost)",
+            "gained * gained + 0 * lost",
+        ),
+    ),
+    (
+        "a stretch from before the first number",
+        plant("kernels/profile.cu", "if (lag < end) {", "if (lag <= end) {"),
+    ),
+    (
+        "a ring that does not come round",
+        plant("kernels/profile.cu", "? p.points : count;", "? p.points - 1 : count;"),
+    ),
+    (
+        "flat stretches taken for others",
+        plant("kernels/profile.cu", "return bits_of(1.0f);", "return bits_of(0.0f);"),
+    ),
+    (
+        "a missing value's stretch compared again",
+        plant("kernels/profile.cu", "state[own + PROFILE_FRESH + i] = 0;", ""),
+    ),
+    (
+        "levels that are not counted",
+        plant("kernels/profile.cu", "? 0xfffe0000u : levels + 1;", "? 0xfffe0000u : levels;"),
+    ),
+    (
+        "the nearest value taken",
+        plant("kernels/profile.cu", "&& squared > far ?", "&& squared >= 0.0f ?"),
+    ),
+    (
         "a rest that does not end",
         plant("kernels/scores.cuh", "state.get(REST) - steps;", "state.get(REST);"),
     ),
@@ -121,6 +169,7 @@ fn judge(device: &Device, order: u64) {
     same_forests(device, order, &setup, 3000);
     same_half_spaces(device, order, &setup, 3000);
     same(device, order, &setup, 2000);
+    same_profiles(device, order, &setup, 1800);
 }
 
 #[test]

@@ -5,6 +5,7 @@ mod scores;
 
 use kernels::bed::software;
 use pelton::{Device, HalfSpaces, Profile};
+use scores::labels::same_labelled;
 use scores::states::{same_forgotten, same_restored};
 use scores::{
     Setup, forest, half_spaces, profiles, same, same_forests, same_half_spaces, same_profiles, wide,
@@ -55,6 +56,15 @@ fn wgsl_states_leave_and_come_back() {
     same_restored((&Device::cpu(), &device), || half_spaces(trees), (9, 900));
     let profile = Profile { points: 256, window: 8, shape: true };
     same_restored((&Device::cpu(), &device), || profiles(profile), (10, 2000));
+}
+
+#[test]
+fn wgsl_labels_are_taken_as_on_the_processor() {
+    let Some(device) = software("scores_wgsl::wgsl_labels_are_taken_as_on_the_processor") else {
+        return;
+    };
+    same_labelled(&device, wide, (1, 6000));
+    same_labelled(&device, || half_spaces(HalfSpaces::default()), (2, 3000));
 }
 
 #[test]

@@ -34,13 +34,21 @@ fn counters_come_back_in_windows() {
         );
     }
     assert!(out.contains("latency result n="), "{out}");
+    // Each reading was scored, and nothing alerts before its counter is known.
+    let sum = out.lines().find(|line| line.contains(" scored, ")).expect("a sum");
+    let numbers: Vec<&str> = sum.split(' ').filter(|word| word.parse::<f64>().is_ok()).collect();
+    let [readings, _, scored, alerts] = numbers[..] else { panic!("{sum}") };
+    assert!(readings == scored && readings.parse::<u32>().is_ok_and(|n| n > 300), "{sum}");
+    assert_eq!(alerts, "0", "{out}");
 }
 
 #[test]
 fn mistakes_are_named() {
-    for (args, want) in
-        [(["--hz", "0"], "--hz: 1 to 1000"), (["--device", "warp"], "no such device")]
-    {
+    for (args, want) in [
+        (["--hz", "0"], "--hz: 1 to 1000"),
+        (["--rate", "0.5"], "rate: 0.5; accepted are"),
+        (["--device", "warp"], "no such device"),
+    ] {
         let ran = Command::new(program::example("sensors")).args(args).output().expect("it starts");
         let err = String::from_utf8_lossy(&ran.stderr);
         assert!(ran.status.code() == Some(2) && err.contains(want), "{err}");

@@ -13,7 +13,7 @@ usage: embed --model DIR [options]
 
   --model DIR              a folder of sentence-transformers or Hugging Face, as it is: config.json,
                            tokenizer.json, model.safetensors, and modules.json with its pooling
-  --dtype TYPE             f32, bf16 or int8: of the linear layers; the rest is f32  [as in DIR]
+  --dtype TYPE             f32, f16, bf16 or int8: of the linear layers; the rest is f32  [as in DIR]
                            int8 looks at its inputs over some texts of ours first: that takes a second or two
   --device NAME            best, cpu, wgpu, wgpu:PART-OF-NAME or cuda           [best]
   --max-batch-tokens N     tokens that are taken together, at most              [512 on cpu, else 8192]
@@ -55,7 +55,7 @@ fn read(args: &mut Args, mut parser: lexopt::Parser) -> Result<(), lexopt::Error
             Long("dtype") => {
                 let text = parser.value()?.string()?;
                 let wrong =
-                    |_| format!("--dtype: {text:?} is not built; there are: f32, bf16, int8");
+                    |_| format!("--dtype: {text:?} is not built; there are: f32, f16, bf16, int8");
                 args.precision = Some(text.parse().map_err(wrong)?);
             }
             Long("max-batch-tokens") => {

@@ -17,7 +17,7 @@ usage: moderation --model DIR [--topics FILE] [options]
   --model DIR       a model folder as it is; one with a classification head gives messages its labels
   --topics FILE     for a model of embeddings: a topic a line, `label<TAB>example` or a text that is both;
                     a message gets the label of the nearest example, by cosine
-  --dtype TYPE      f32, bf16 or int8: of the linear layers; the rest is f32 [the folder's]
+  --dtype TYPE      f32, f16, bf16 or int8: of the linear layers; the rest is f32 [the folder's]
   --device NAME     best, cpu, wgpu, wgpu:PART-OF-NAME or cuda                   [best]
   --deadline TIME   when a message should be judged, from when it was read       [100ms]
   --full WHAT       when messages come faster than the model reads: wait,
@@ -80,7 +80,7 @@ fn read(args: &mut Args, mut parser: lexopt::Parser) -> Result<(), lexopt::Error
             Long("dtype") => {
                 let text = parser.value()?.string()?;
                 let wrong =
-                    |_| format!("--dtype: {text:?} is not built; there are: f32, bf16, int8");
+                    |_| format!("--dtype: {text:?} is not built; there are: f32, f16, bf16, int8");
                 args.precision = Some(text.parse().map_err(wrong)?);
             }
             Long("deadline") => {

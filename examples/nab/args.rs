@@ -12,6 +12,7 @@ usage: nab [options]
 
   --data DIR      a folder of group/file.csv with timestamp,value     [$PELTON_DATA/nab]
   --out DIR       where timestamp,value,anomaly_score is written      [nowhere]
+  --svg DIR       where a picture of each series is written           [nowhere]
   --emit WHAT     decision: one alert for what belongs together, alert = score >= T; score: the dense one [decision]
   --device NAME   best, cpu, wgpu, wgpu:PART-OF-NAME or cuda          [best]
   --help          this text
@@ -31,6 +32,7 @@ pub(crate) enum Emit {
 pub(crate) struct Args {
     pub(crate) data: Option<PathBuf>,
     pub(crate) out: Option<PathBuf>,
+    pub(crate) svg: Option<PathBuf>,
     pub(crate) emit: Emit,
     pub(crate) device: String,
     pub(crate) help: bool,
@@ -41,13 +43,20 @@ pub(crate) fn parse<A: Into<OsString>>(
     args: impl IntoIterator<Item = A>,
 ) -> Result<Args, lexopt::Error> {
     let data = std::env::var_os("PELTON_DATA").map(|data| PathBuf::from(data).join("nab"));
-    let mut parsed =
-        Args { data, out: None, emit: Emit::Decision, device: "best".into(), help: false };
+    let mut parsed = Args {
+        data,
+        out: None,
+        svg: None,
+        emit: Emit::Decision,
+        device: "best".into(),
+        help: false,
+    };
     let mut parser = lexopt::Parser::from_args(args.into_iter().map(Into::into));
     while let Some(arg) = parser.next()? {
         match arg {
             Long("data") => parsed.data = Some(parser.value()?.into()),
             Long("out") => parsed.out = Some(parser.value()?.into()),
+            Long("svg") => parsed.svg = Some(parser.value()?.into()),
             Long("emit") => {
                 parsed.emit = match parser.value()?.string()?.as_str() {
                     "decision" => Emit::Decision,

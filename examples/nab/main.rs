@@ -6,6 +6,7 @@
 mod args;
 mod board;
 mod corpus;
+mod timeline;
 
 use args::{Emit, HELP};
 use board::{Board, Judged, PROFILES};
@@ -19,6 +20,7 @@ use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
+use timeline::Point;
 
 /// The rate of false alarms asked for, per row: the fixed threshold T is minus its decimal logarithm.
 const RATE: f64 = 2e-3;
@@ -65,19 +67,36 @@ fn run(args: &args::Args) -> std::result::Result<(), String> {
     let rows: usize = corpus.series.iter().map(|series| series.times.len()).sum();
     println!("{} files, {rows} rows, on {}", corpus.series.len(), device.caps().name);
     let began = Instant::now();
-    let (scores, alerts) = score(device, &corpus, args.emit).map_err(|e| e.to_string())?;
-    println!("scored in {:.2} s, {alerts} alerts; T = {T}", began.elapsed().as_secs_f64());
+    let scored = score(device, &corpus, args).map_err(|e| e.to_string())?;
+    let (took, alerts) = (began.elapsed().as_secs_f64(), scored.alerts);
+    println!("scored in {took:.2} s, {alerts} alerts; T = {T}");
     if let Some(out) = &args.out {
-        write(out, &corpus, &scores)?;
+        for (series, scores) in corpus.series.iter().zip(&scored.scores) {
+            write(&out.join(&series.name), &table(series, scores))?;
+        }
+    }
+    if let Some(svg) = &args.svg {
+        for (series, points) in corpus.series.iter().zip(&scored.points) {
+            let path = svg.join(&series.name).with_extension("svg");
+            write(&path, &timeline::draw(series, points, T))?;
+        }
     }
     if corpus.labelled {
-        print_board(&corpus, &scores);
+        print_board(&corpus, &scored.scores, args.emit);
     }
     Ok(())
 }
 
-/// Scores every row, in the order of the files; how many are alerts.
-fn score(device: Device, corpus: &Corpus, emit: Emit) -> Result<(Vec<Vec<f64>>, usize)> {
+/// What came of the rows of each file, in order.
+struct Scored {
+    scores: Vec<Vec<f64>>,
+    /// For pictures, where they are asked for.
+    points: Vec<Vec<Point>>,
+    alerts: usize,
+}
+
+/// Scores every row.
+fn score(device: Device, corpus: &Corpus, args: &args::Args) -> Result<Scored> {
     let files = u32::try_from(corpus.series.len()).expect("fewer files than ids");
     let name = device.caps().name.clone();
     let query = Scores {
@@ -87,12 +106,16 @@ fn score(device: Device, corpus: &Corpus, emit: Emit) -> Result<(Vec<Vec<f64>>, 
         ..Scores::new(field!(Reading.at), field!(Reading.value))
     };
     let mut scores = vec![Vec::new(); corpus.series.len()];
+    let mut points: Vec<Vec<Point>> = corpus.series.iter().map(|_| Vec::new()).collect();
     let mut alerts = 0;
     let mut take = |rows: Rows| {
         for score in rows.scores() {
             let file = usize::try_from(score.key()).expect("a file's number");
             alerts += usize::from(score.alert());
-            scores[file].push(match emit {
+            if args.svg.is_some() {
+                points[file].push(Point::of(&score));
+            }
+            scores[file].push(match args.emit {
                 Emit::Score => score.isolation(),
                 Emit::Decision => decision(&score),
             });
@@ -115,7 +138,7 @@ fn score(device: Device, corpus: &Corpus, emit: Emit) -> Result<(Vec<Vec<f64>>, 
     if !scores.iter().zip(&corpus.series).all(whole) {
         return Err(Error::unsupported(name, "it does not score every row"));
     }
-    Ok((scores, alerts))
+    Ok(Scored { scores, points, alerts })
 }
 
 /// The score when it is an alert; less than T otherwise, and half of that while a key rests or warms up.
@@ -128,21 +151,22 @@ fn decision(score: &Score<'_>) -> f64 {
     }
 }
 
-fn write(out: &Path, corpus: &Corpus, scores: &[Vec<f64>]) -> std::result::Result<(), String> {
-    for (series, scores) in corpus.series.iter().zip(scores) {
-        let mut text = String::from("timestamp,value,anomaly_score\n");
-        for (line, score) in series.lines.iter().zip(scores) {
-            writeln!(text, "{},{score:.6}", line.trim_end()).expect("memory takes it");
-        }
-        let path = out.join(&series.name);
-        let made = fs::create_dir_all(path.parent().expect("a group"));
-        made.and_then(|()| fs::write(&path, text))
-            .map_err(|e| format!("{}: {e}", path.display()))?;
+/// The rows of a file with their scores.
+fn table(series: &Series, scores: &[f64]) -> String {
+    let mut text = String::from("timestamp,value,anomaly_score\n");
+    for (line, score) in series.lines.iter().zip(scores) {
+        writeln!(text, "{},{score:.6}", line.trim_end()).expect("memory takes it");
     }
-    Ok(())
+    text
 }
 
-fn print_board(corpus: &Corpus, scores: &[Vec<f64>]) {
+/// Writes a file, and the folders that it needs.
+fn write(path: &Path, text: &str) -> std::result::Result<(), String> {
+    let made = path.parent().map_or(Ok(()), fs::create_dir_all);
+    made.and_then(|()| fs::write(path, text)).map_err(|e| format!("{}: {e}", path.display()))
+}
+
+fn print_board(corpus: &Corpus, scores: &[Vec<f64>], emit: Emit) {
     let judged = |keep: &dyn Fn(&Series) -> bool| {
         let files = corpus.series.iter().zip(scores).filter(|(series, _)| keep(series));
         Board::new(files.map(|(series, scores)| Judged { scores, windows: &series.windows }))
@@ -154,14 +178,15 @@ fn print_board(corpus: &Corpus, scores: &[Vec<f64>]) {
         let best = all.best(profile);
         let other =
             |half: usize| halves[half].at(profile, halves[1 - half].best(profile).threshold);
+        // T is a threshold of decisions.
+        let fixed = match emit {
+            Emit::Decision => format!("{:.2}", all.at(profile, T)),
+            Emit::Score => "-".to_owned(),
+        };
+        let (name, halves) = (profile.name, [1, 0].map(other));
         println!(
-            "{:<20} {:>8.2} {:>10.4} {:>8.2} {:>8.2}{:>8.2}",
-            profile.name,
-            best.score,
-            best.threshold,
-            all.at(profile, T),
-            other(1),
-            other(0)
+            "{name:<20} {:>8.2} {:>10.4} {fixed:>8} {:>8.2}{:>8.2}",
+            best.score, best.threshold, halves[0], halves[1]
         );
     }
     println!(

@@ -15,7 +15,7 @@ usage: quantise DIR OUT --dtype TYPE [options]
 
   DIR                      a folder that pelton loads
   OUT                      a folder to be made: the new weights, the other files of DIR as they are, report.txt
-  --dtype TYPE             bf16 or int8: the narrowest type that a layer may get
+  --dtype TYPE             f16, bf16 or int8: the narrowest type that a layer may get
   --budget GAP             widen as few layers as keep every judging text's 1 - cosine within this [none: widen none]
   --text FILE              lines of text like those to come, eight at least: every other one judges [texts of ours]
   --help                   this text";
@@ -50,10 +50,10 @@ fn parse() -> Result<Option<Args>, String> {
             Value(folder) if folders.len() < 2 => folders.push(PathBuf::from(folder)),
             Long("dtype") => {
                 let text = parser.value().and_then(|value| value.string()).map_err(said)?;
-                let known = [Precision::Bf16, Precision::Int8];
+                let known = [Precision::F16, Precision::Bf16, Precision::Int8];
                 let found = text.parse().ok().filter(|precision| known.contains(precision));
                 precision = Some(
-                    found.ok_or_else(|| format!("--dtype: {text:?} is neither bf16 nor int8"))?,
+                    found.ok_or_else(|| format!("--dtype: {text:?} is none of f16, bf16, int8"))?,
                 );
             }
             Long("budget") => {
@@ -75,7 +75,7 @@ fn parse() -> Result<Option<Args>, String> {
             "two folders are needed: DIR, which is there, and OUT, which is to be made".into()
         );
     };
-    let precision = precision.ok_or("--dtype TYPE is missing: bf16 or int8")?;
+    let precision = precision.ok_or("--dtype TYPE is missing: f16, bf16 or int8")?;
     Ok(Some(Args { from, to, precision, budget, text }))
 }
 

@@ -45,6 +45,7 @@ impl EncoderOptions {
         if !(1..=IN_FLIGHT_MAX).contains(&self.in_flight) {
             return Err(Error::invalid(format!("in_flight: 1 to {IN_FLIGHT_MAX}")));
         }
+        supported(device)?;
         let recipe = match self.precision {
             None => Recipe::stored(&model.inner)?,
             Some(_) if model.inner.tensors.quantised() => {
@@ -52,20 +53,15 @@ impl EncoderOptions {
                     "precision: the folder is quantised and says what its layers are; leave it out";
                 return Err(Error::invalid(what));
             }
-            Some(precision) => {
-                supported(device, precision)?;
-                Recipe::new(model, precision)?
-            }
+            Some(precision) => Recipe::new(model, precision)?,
         };
-        let kept = recipe.layers.iter().flatten();
-        kept.map(Kept::precision).try_for_each(|precision| supported(device, precision))?;
         Ok(recipe)
     }
 }
 
-/// Whether a device has a precision; the processor has those whose instructions were not asked for in vain.
-fn supported(device: &Device, precision: Precision) -> Result<()> {
-    if precision == Precision::F32 || !device.caps().serial {
+/// Whether a device has what it takes: the processor has, unless instructions were asked for in vain.
+fn supported(device: &Device) -> Result<()> {
+    if !device.caps().serial {
         return Ok(());
     }
     low::tier().map(|_| ())

@@ -12,7 +12,7 @@ use crate::base::limits::word;
 use crate::device::{Device, Weights};
 use crate::ops::attention::{BIAS_REACH, BIAS_SPAN};
 use crate::ops::gemm::{PANEL, pack};
-use crate::ops::low::{Precision, pack_bf16, pack_int8, quantise};
+use crate::ops::low::{Precision, pack_halves, pack_int8, quantise, round_f16};
 use bytemuck::allocation::cast_vec;
 
 /// The shapes of a model's weights.
@@ -185,7 +185,10 @@ impl LayerShape {
             let values = self.tensor(model, layer, name, &shape)?;
             match &kept[linear] {
                 Kept::F32 => all.extend(cast_vec::<f32, u32>(pack(&values, columns, depth))),
-                Kept::Bf16 => all.extend(pack_bf16(&values, columns, depth)),
+                Kept::Half(precision) => {
+                    self.fits(model, (layer, name), &values, *precision)?;
+                    all.extend(pack_halves(&values, columns, depth, *precision));
+                }
                 Kept::Int8 { smooth } => {
                     let (codes, scales) = quantise(&values, depth, smooth);
                     all.extend(pack_int8(&codes, columns, depth));
@@ -210,6 +213,24 @@ impl LayerShape {
         shape: &[usize],
     ) -> Result<Vec<f32>> {
         model.tensors.values(&self.name(model, layer, name), shape)
+    }
+
+    /// Refuses values that have no 16-bit number near them.
+    fn fits(
+        &self,
+        model: &Inner,
+        (layer, tensor): (usize, &str),
+        values: &[f32],
+        precision: Precision,
+    ) -> Result<()> {
+        let fits = |x: f32| precision != Precision::F16 || round_f16(x).is_finite();
+        match values.iter().find(|x| !fits(**x)) {
+            Some(x) => {
+                let what = format!("{x} is more than F16 holds, 65504; bf16 and int8 hold it");
+                Err(model.tensors.wrong(&self.name(model, layer, tensor), what))
+            }
+            None => Ok(()),
+        }
     }
 
     /// What the file calls a layer's tensor.
@@ -241,7 +262,7 @@ impl LayerShape {
         let name = self.name(model, layer, name);
         Ok(match model.tensors.precision(&name) {
             Precision::F32 => Kept::F32,
-            Precision::Bf16 => Kept::Bf16,
+            half @ (Precision::F16 | Precision::Bf16) => Kept::Half(half),
             Precision::Int8 => {
                 Kept::Int8 { smooth: model.tensors.values(&smooth_of(&name), &[depth])? }
             }

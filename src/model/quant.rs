@@ -27,7 +27,8 @@ const SIZE_MIN: f32 = 1e-5;
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Kept {
     F32,
-    Bf16,
+    /// In 16 bits: F16 or BF16.
+    Half(Precision),
     /// With a factor for each of an input's values.
     Int8 {
         smooth: Vec<f32>,
@@ -38,7 +39,7 @@ impl Kept {
     pub(super) fn precision(&self) -> Precision {
         match self {
             Self::F32 => Precision::F32,
-            Self::Bf16 => Precision::Bf16,
+            Self::Half(precision) => *precision,
             Self::Int8 { .. } => Precision::Int8,
         }
     }
@@ -85,8 +86,9 @@ impl Recipe {
         let mut recipe = Self::plain(&model.inner);
         match precision {
             Precision::F32 => Ok(recipe),
-            Precision::Bf16 => {
-                recipe.layers.iter_mut().flatten().for_each(|kept| *kept = Kept::Bf16);
+            Precision::F16 | Precision::Bf16 => {
+                let kept = recipe.layers.iter_mut().flatten();
+                kept.for_each(|kept| *kept = Kept::Half(precision));
                 Ok(recipe)
             }
             Precision::Int8 => {

@@ -2,8 +2,8 @@
 //! as a safetensors file that loads like any other.
 //!
 //! Half of the texts calibrate, the others judge. Without a budget all products get the type that was asked for. With
-//! one, those whose results suffer most get a wider type, as few as keep the gap of every judging text within it: BF16
-//! first, F32 where that does not do.
+//! one, those whose results suffer most get a wider type, as few as keep the gap of every judging text within it:
+//! instead of INT8 first BF16, and F32 where 16 bits do not do.
 
 use super::encoder::{Embeddings, Encoder, EncoderOptions};
 use super::files::Model;
@@ -13,7 +13,7 @@ use super::safetensors::Stored;
 use super::samples;
 use crate::base::error::{Error, Result};
 use crate::device::Device;
-use crate::ops::low::{Precision, bf16, quantise as codes_of};
+use crate::ops::low::{Precision, quantise as codes_of};
 use std::collections::BTreeMap;
 
 /// What the products of a layer are called in reports.
@@ -59,7 +59,8 @@ type Ways = Vec<(Kept, f64)>;
 /// `budget`, and writes it down. Texts are ours when none are given, and no more than 512; runs on the processor.
 ///
 /// # Errors
-/// `Invalid` for fewer than eight texts, a budget that is no number above 0, and a model that is quantised already.
+/// `Invalid` for fewer than eight texts, a budget that is no number above 0, and a model that is quantised already;
+/// `Source` for F16 and a weight that it cannot hold.
 pub fn quantise(
     model: &Model,
     precision: Precision,
@@ -117,9 +118,12 @@ fn ways_of(linear: &Linear, precision: Precision) -> Ways {
         let (smooth, loss) = linear.search();
         ways.push((Kept::Int8 { smooth }, loss));
     }
-    if precision != Precision::F32 {
-        ways.push((Kept::Bf16, linear.loss(Precision::Bf16, &[])));
-    }
+    let half = match precision {
+        Precision::F32 => None,
+        Precision::F16 => Some(Precision::F16),
+        Precision::Bf16 | Precision::Int8 => Some(Precision::Bf16),
+    };
+    ways.extend(half.map(|half| (Kept::Half(half), linear.loss(half, &[]))));
     ways.push((Kept::F32, 0.0));
     ways
 }
@@ -234,8 +238,9 @@ fn written(model: &Model, recipe: &Recipe) -> Result<Vec<u8>> {
             let matrix = |dtype, bytes| Stored { dtype, shape: of.clone(), bytes };
             let stored = match &kept[linear_of(tensor)] {
                 Kept::F32 => matrix("F32", floats(&values)),
-                Kept::Bf16 => {
-                    matrix("BF16", values.iter().flat_map(|x| bf16(*x).to_le_bytes()).collect())
+                Kept::Half(half) => {
+                    let dtype = if *half == Precision::F16 { "F16" } else { "BF16" };
+                    matrix(dtype, values.iter().flat_map(|x| half.half(*x).to_le_bytes()).collect())
                 }
                 Kept::Int8 { smooth } => {
                     let (codes, scales) = codes_of(&values, depth, smooth);

@@ -153,6 +153,7 @@ impl Tensors {
     pub(super) fn precision(&self, name: &str) -> Precision {
         match self.tensors.get(name).map(|tensor| tensor.element) {
             Some(Element::I8) => Precision::Int8,
+            Some(Element::F16) => Precision::F16,
             Some(Element::BF16) => Precision::Bf16,
             _ => Precision::F32,
         }

@@ -25,17 +25,20 @@
 //!    the floors.
 //! 6. **Rest**: after an alert, candidates count as its repetitions for the rest period, unless their surprise is a
 //!    fifth larger than that of the alert.
+//! 7. **Labels**: a candidate up to the key's bar, while that holds, is dismissed (`ops::label`). An alert is kept for
+//!    labels to name.
 //!
 //! Then level and peak are learnt. The share of peaks is one among *trials*, the events that had a level. There are
 //! 2^18 at most: both counts are halved then, so that the tail follows a slow change. So trials follow from the number
 //! of events seen, and are kept nowhere.
 
 use super::ewma::{Spread, held, near_zero};
+use super::label;
 use super::math::{exp, inverse, ln};
 use super::number::Number;
 use super::score::{
-    AGAIN, ALERT, EXCESS, LEAST, PEAK, PEAKS, REST, RESTING, RING, RULED_OUT, SLOPE, ScoreParams,
-    USUAL, WARMING,
+    AGAIN, ALERT, BAR, DISMISSED, EXCESS, LEAST, PEAK, PEAKS, REST, RESTING, RING, RULED_OUT,
+    SLOPE, ScoreParams, USUAL, WARMING,
 };
 
 /// Standard deviations of the level from which an event is a peak.
@@ -87,6 +90,8 @@ pub(super) struct Judged {
     pub(super) off: f32,
     /// What was expected.
     pub(super) expected: f32,
+    /// The event's time, low word first.
+    pub(super) time: [u32; 2],
 }
 
 /// The level of a distance.
@@ -137,16 +142,20 @@ pub(super) fn decide(
         {
             flags |= RULED_OUT;
         }
+        if candidate && surprise <= get(state, BAR) && label::holds(state, p.rate) {
+            flags |= DISMISSED;
+        }
     } else {
         flags |= USUAL;
     }
     if get(state, REST) > 0.0 && !(peak && surprise > AGAIN * get(state, PEAK)) {
         flags |= RESTING;
     }
-    if candidate && flags & (WARMING | RULED_OUT | RESTING) == 0 {
+    if candidate && flags & (WARMING | RULED_OUT | RESTING | DISMISSED) == 0 {
         flags |= ALERT;
         state[REST] = p.rest.to_bits();
         state[PEAK] = surprise.to_bits();
+        label::keep_alert(state, event.time, surprise);
     }
     learn(state, excess, trials(levels) + 1);
     (surprise, flags)

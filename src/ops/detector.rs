@@ -134,7 +134,7 @@ impl fmt::Display for Detector {
 
 /// An error about a detector's number.
 pub(super) fn out_of_range(name: &str, value: impl fmt::Display, accepted: &str) -> Error {
-    Error::out_of_range(&format!("detector.{name}"), value, accepted)
+    Error::out_of_range(format!("detector.{name}"), value, accepted)
 }
 
 /// A value of an event that its track has learnt.

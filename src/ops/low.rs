@@ -3,6 +3,12 @@
 //! Only the products of `ops::gemm` know it. Embeddings, both products of attention, norms, pooling, what is added and
 //! what lies between two kernels stay `f32`, and so does a classifier.
 //!
+//! **F16.** Inputs and weights are rounded to eleven binary digits, ties to even. What is then below `2^-14`, the least
+//! normal number of F16, becomes zero, since devices differ in what they make of smaller ones; what is then above
+//! 65,504 becomes an infinity, so that a result that F16 cannot hold is no number rather than a wrong one; a NaN
+//! becomes a quiet NaN. Products are exact in `f32`, and `f32` sums run over k in order: the same bits on every tier,
+//! fused or not, and on devices without units for matrices. Weights that F16 cannot hold are refused.
+//!
 //! **BF16.** Inputs and weights are rounded to the nearest of BF16, ties to even; an infinity stays one, a NaN becomes
 //! a quiet NaN. Products and sums are `f32`. The order of a sum is the device's or the tier's own, and some flush what
 //! is subnormal; within one of them it depends on nothing but k. So results differ between them by about as much as
@@ -23,8 +29,8 @@
 //!
 //! Weights become codes by the same rules, each column a row, with `1 / smooth[k]` for `smooth[k]`.
 //!
-//! Panels have 32 columns as those of `f32`. For every two (BF16) or four (INT8) values of k, a panel has a row of 32
-//! words, one a column, that hold them from the low end up. The depth is filled up with zeros to whole steps of 64
+//! Panels have 32 columns as those of `f32`. For every two (F16, BF16) or four (INT8) values of k, a panel has a row of
+//! 32 words, one a column, that hold them from the low end up. The depth is filled up with zeros to whole steps of 64
 //! bytes: 32 or 64 values. For INT8 a last row of words is 128 times each column's sum, for processors that multiply
 //! codes moved up by 128.
 
@@ -41,21 +47,25 @@ pub enum Precision {
     /// 32-bit floats.
     #[default]
     F32 = 0,
+    /// Inputs and weights of 16 bits, up to 65,504; sums of 32.
+    F16 = 1,
     /// Inputs and weights of 16 bits, with the exponents of `f32`; sums of 32.
-    Bf16 = 1,
+    Bf16 = 2,
     /// Inputs and weights of 8 bits with scales; exact sums.
-    Int8 = 2,
+    Int8 = 3,
 }
 
 /// All of them.
-pub const PRECISIONS: [Precision; 3] = [Precision::F32, Precision::Bf16, Precision::Int8];
+pub const PRECISIONS: [Precision; 4] =
+    [Precision::F32, Precision::F16, Precision::Bf16, Precision::Int8];
 
 impl Precision {
     /// As a kernel's parameters say it.
     pub(super) fn from_word(word: u32) -> Self {
         match word {
-            1 => Self::Bf16,
-            2 => Self::Int8,
+            1 => Self::F16,
+            2 => Self::Bf16,
+            3 => Self::Int8,
             _ => Self::F32,
         }
     }
@@ -64,7 +74,7 @@ impl Precision {
     pub fn padded(self, depth: usize) -> usize {
         match self {
             Self::F32 => depth,
-            Self::Bf16 => depth.next_multiple_of(32),
+            Self::F16 | Self::Bf16 => depth.next_multiple_of(32),
             Self::Int8 => depth.next_multiple_of(64),
         }
     }
@@ -74,7 +84,7 @@ impl Precision {
         let padded = self.padded(depth);
         match self {
             Self::F32 => padded * PANEL,
-            Self::Bf16 => padded / 2 * PANEL,
+            Self::F16 | Self::Bf16 => padded / 2 * PANEL,
             Self::Int8 => (padded / 4 + 1) * PANEL,
         }
     }
@@ -83,12 +93,18 @@ impl Precision {
     pub fn words(self, columns: usize, depth: usize) -> usize {
         columns.div_ceil(PANEL) * self.panel_words(depth)
     }
+
+    /// The bits of the nearest of this precision's 16-bit numbers: BF16 or F16.
+    pub(crate) fn half(self, x: f32) -> u16 {
+        if self == Self::F16 { f16(x) } else { bf16(x) }
+    }
 }
 
 impl fmt::Display for Precision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::F32 => "f32",
+            Self::F16 => "f16",
             Self::Bf16 => "bf16",
             Self::Int8 => "int8",
         })
@@ -100,12 +116,12 @@ impl FromStr for Precision {
 
     fn from_str(text: &str) -> Result<Self> {
         let found = PRECISIONS.into_iter().find(|precision| precision.to_string() == text);
-        found.ok_or_else(|| Error::invalid(format!("{text:?} is none of f32, bf16, int8")))
+        found.ok_or_else(|| Error::invalid(format!("{text:?} is none of f32, f16, bf16, int8")))
     }
 }
 
-/// The instructions that the processor's products of low precision run on: `plain` or `avx512`, whichever is best, or
-/// what `PELTON_CPU_TIER`, which knows `amx` as well, in the environment says.
+/// The instructions that the processor's products run on: the best of `plain`, `avx2` and `avx512`, or what
+/// `PELTON_CPU_TIER`, which knows `amx` as well, in the environment says.
 ///
 /// # Errors
 /// `Invalid` when the environment names one that the processor has not, with those that it has.
@@ -143,6 +159,41 @@ pub(crate) fn bf16(x: f32) -> u16 {
     let rounded = bits.wrapping_add(0x7fff + ((bits >> 16) & 1));
     let quiet = bits | 0x0040_0000;
     ((if x.is_nan() { quiet } else { rounded }) >> 16) as u16
+}
+
+/// Sizes of F16, as bits of `f32`: the least that is no zero, and the first that is too large.
+const F16_SIZES: std::ops::Range<u32> = 0x3880_0000..0x4780_0000;
+
+/// The nearest of F16, as an `f32`.
+#[inline(always)]
+pub(crate) fn round_f16(x: f32) -> f32 {
+    let bits = x.to_bits();
+    let size = bits & 0x7fff_ffff;
+    let rounded = (size + 0xfff + ((size >> 13) & 1)) & !0x1fff;
+    let rounded = if rounded < F16_SIZES.start { 0 } else { rounded };
+    let rounded = if rounded < F16_SIZES.end { rounded } else { f32::INFINITY.to_bits() };
+    let rounded = if x.is_nan() { f32::NAN.to_bits() } else { rounded };
+    f32::from_bits(bits & 0x8000_0000 | rounded)
+}
+
+/// The bits of the nearest F16.
+#[allow(clippy::cast_possible_truncation, reason = "16 bits")]
+pub(crate) fn f16(x: f32) -> u16 {
+    let bits = round_f16(x).to_bits();
+    let size = bits & 0x7fff_ffff;
+    let size = match size {
+        0 => 0,
+        _ if F16_SIZES.contains(&size) => (size - (112 << 23)) >> 13,
+        // An infinity, or NaN with its highest digit.
+        _ => 0x7c00 | (size >> 13) & 0x3ff,
+    };
+    (bits >> 16 & 0x8000 | size) as u16
+}
+
+/// The nearest of BF16, as an `f32`.
+#[inline(always)]
+pub(super) fn round_bf16(x: f32) -> f32 {
+    f32::from_bits(u32::from(bf16(x)) << 16)
 }
 
 /// Codes of rows of `depth` values, each times its factor, into rows `apart` bytes apart that are zero; `flip` is
@@ -197,21 +248,20 @@ pub fn pack_int8(codes: &[i8], columns: usize, depth: usize) -> Vec<u32> {
     panels
 }
 
-/// Lays a matrix of rows `[n][k]` out in panels of BF16; `columns` beyond it are zero.
-pub fn pack_bf16(w: &[f32], columns: usize, depth: usize) -> Vec<u32> {
-    let words = Precision::Bf16.panel_words(depth);
-    let mut panels = vec![0u32; Precision::Bf16.words(columns, depth)];
+/// Lays a matrix of rows `[n][k]` out in panels of F16 or BF16; `columns` beyond it are zero.
+pub fn pack_halves(w: &[f32], columns: usize, depth: usize, precision: Precision) -> Vec<u32> {
+    let words = precision.panel_words(depth);
+    let mut panels = vec![0u32; precision.words(columns, depth)];
     for (n, row) in w.chunks_exact(depth).enumerate() {
         let panel = &mut panels[n / PANEL * words..][..words];
         for (k, &x) in row.iter().enumerate() {
-            panel[k / 2 * PANEL + n % PANEL] |= u32::from(bf16(x)) << (k % 2 * 16);
+            panel[k / 2 * PANEL + n % PANEL] |= u32::from(precision.half(x)) << (k % 2 * 16);
         }
     }
     panels
 }
 
 /// Rows of `a` times a matrix of rows `[n][k]`, whole panels of them, on the processor: what calibration compares.
-#[cfg(feature = "model")]
 pub(crate) fn product(
     a: &[f32],
     w: &[f32],
@@ -229,7 +279,7 @@ pub(crate) fn product(
             multiply(&Product { a, a_stride, rows, depth, panels, after, out_stride }, &mut out);
             return out;
         }
-        Precision::Bf16 => (pack_bf16(w, columns, depth), Vec::new()),
+        Precision::F16 | Precision::Bf16 => (pack_halves(w, columns, depth, precision), Vec::new()),
         Precision::Int8 => {
             let (codes, scales) = quantise(w, depth, smooth);
             (pack_int8(&codes, columns, depth), scales)
@@ -255,6 +305,51 @@ mod tests {
         for bits in edges.into_iter().chain(random) {
             let x = f32::from_bits(bits);
             assert_eq!(bf16(x), half::bf16::from_f32(x).to_bits(), "{bits:x}");
+        }
+    }
+
+    #[test]
+    fn f16_is_the_nearest_of_the_normal_numbers() {
+        let mut rng = SplitMix::new(2);
+        // 2^-14 and what rounds to it, 65,504 and what rounds above it, ties, infinities and NaN.
+        let edges = [
+            0,
+            1,
+            0x3880_0000,
+            0x387f_f000,
+            0x387f_efff,
+            0x477f_e000,
+            0x477f_efff,
+            0x477f_f000,
+            0x4780_0000,
+            0x7f7f_ffff,
+            0x7f80_0000,
+            0x7f80_0001,
+            0x3f80_1000,
+            0x3f80_3000,
+            !0,
+        ];
+        let random = std::iter::repeat_with(|| (rng.next_u64() >> 32) as u32).take(100_000);
+        let near = (0..100_000).map(|i| 0x3800_0000 + i * 2801);
+        for bits in edges.into_iter().chain(near).chain(random) {
+            for bits in [bits, bits ^ 0x8000_0000] {
+                let x = f32::from_bits(bits);
+                let want = half::f16::from_f32(x);
+                // The largest that the format's own rounding leaves below 2^-14 in eleven digits becomes zero.
+                let tiny =
+                    want.to_f32().abs() < 2f32.powi(-14) || x.abs() < f32::from_bits(0x387f_f000);
+                let want = if tiny { half::f16::from_f32(0.0f32.copysign(x)) } else { want };
+                let found = half::f16::from_bits(f16(x));
+                if x.is_nan() {
+                    assert!(found.is_nan() && round_f16(x).is_nan(), "{bits:x}");
+                    continue;
+                }
+                assert_eq!(
+                    (found.to_bits(), found.to_f32()),
+                    (want.to_bits(), round_f16(x)),
+                    "{bits:x}"
+                );
+            }
         }
     }
 
@@ -303,7 +398,7 @@ mod tests {
             let panels = pack_int8(&codes, columns, depth);
             assert_eq!(panels.len(), Precision::Int8.words(columns, depth));
             let values: Vec<f32> = codes.iter().map(|&code| f32::from(code)).collect();
-            let halves = pack_bf16(&values, columns, depth);
+            let halves = pack_halves(&values, columns, depth, Precision::Bf16);
             for (n, row) in codes.chunks(depth).enumerate() {
                 let panel = &panels[n / 32 * Precision::Int8.panel_words(depth)..];
                 let half = &halves[n / 32 * Precision::Bf16.panel_words(depth)..];
@@ -326,7 +421,7 @@ mod tests {
             assert_eq!(precision.to_string().parse(), Ok(precision));
             assert_eq!(Precision::from_word(precision as u32), precision);
         }
-        let error = "f16".parse::<Precision>().expect_err("not built").to_string();
-        assert_eq!(error, "invalid: \"f16\" is none of f32, bf16, int8");
+        let error = "f64".parse::<Precision>().expect_err("not built").to_string();
+        assert_eq!(error, "invalid: \"f64\" is none of f32, f16, bf16, int8");
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! One operator is one file here, one shader under `shaders/`, one CUDA source under `kernels/`, one naive
 //! spec and one property list under `tests/`, and one line in [`KERNELS`]. Operators know plans, never devices.
+//! Those of encoders are there with the feature `model` only.
 
 /// The source of a window kernel's shader: what all of them share, then its own file.
 macro_rules! window_shader {
@@ -13,10 +14,12 @@ macro_rules! window_shader {
     };
 }
 
+#[cfg(feature = "model")]
 pub mod attention;
 pub mod batch;
 pub mod decide;
 pub mod detector;
+#[cfg(feature = "model")]
 pub mod embed;
 pub mod ends;
 pub mod ewma;
@@ -24,24 +27,30 @@ pub mod expire;
 pub mod expr;
 pub mod filter;
 pub mod fire;
+#[cfg(feature = "model")]
 pub mod float;
 pub mod fold;
 pub mod forest;
+#[cfg(feature = "model")]
 pub mod gemm;
 pub mod group;
 pub mod half_space;
 pub mod keys;
+pub mod label;
+#[cfg(feature = "model")]
 pub mod low;
 pub mod math;
 pub mod merge;
 mod number;
 pub mod page;
+#[cfg(feature = "model")]
 pub mod pool;
 pub mod profile;
 pub mod row;
 pub mod score;
 pub(crate) mod simd;
 pub mod state;
+#[cfg(feature = "model")]
 pub mod tokens;
 mod walk;
 
@@ -72,9 +81,14 @@ pub const KERNELS: &[&Kernel] = &[
     &merge::CLEAR,
     &merge::ZERO,
     &fire::FIRE,
+    #[cfg(feature = "model")]
     &embed::EMBED,
+    #[cfg(feature = "model")]
     &gemm::GEMM,
+    #[cfg(feature = "model")]
     &gemm::GEMM_NORM,
+    #[cfg(feature = "model")]
     &attention::ATTENTION,
+    #[cfg(feature = "model")]
     &pool::POOL,
 ];

@@ -4,8 +4,8 @@
 //! clock on by its gap to the latest time before, in units of the key's usual spacing; a time that does not move it on
 //! is a gap of 0. Each of the event's values that is a number has its distance judged and learnt; the largest one goes
 //! to the decision. Where the query has a detector (`ops::detector`), it says which of the values stands out, and gives
-//! the decision another level. An event without a number is *missing*: it moves the clock and nothing else. One row comes
-//! out for each event that has an id.
+//! the decision another level. An event without a number is *missing*: it moves the clock and nothing else. One row
+//! comes out for each event that has an id.
 //!
 //! State lies in the rows of the slot that all events go to (`ops::page`), `state_words` for each key. Of a query with
 //! one value every event changes one line of 64 bytes (clock, the first value's track, level) and reads four words of
@@ -106,8 +106,8 @@ params! {
 }
 
 /// The score kernel, for queries that go by distances alone; each other detector has a kernel of its own, because of
-/// what a parallel device pays for code that it does not run: registers. On a serial device `order` is bound to the ids,
-/// and `segments` is not read.
+/// what a parallel device pays for code that it does not run: registers. On a serial device `order` is bound to the
+/// ids, and `segments` is not read.
 pub static SCORE: Kernel = Kernel {
     name: "score",
     params: ScoreParams::FIELDS,
@@ -150,8 +150,16 @@ pub const EXCESS: usize = 20;
 pub const LEAST: usize = 21;
 /// State: excesses of the latest peaks.
 pub const RING: usize = 22;
+/// State: up to which surprise candidates are dismissed, by a label (`ops::label`).
+pub const BAR: usize = RING + RING_PEAKS as usize;
+/// State: events seen when the bar was raised.
+pub const BAR_SEEN: usize = BAR + 1;
+/// State: the latest alerts, the mark of the time and the surprise of each.
+pub const ALERTS: usize = BAR_SEEN + 1;
+/// How many alerts are kept for labels.
+pub const ALERTS_KEPT: usize = 4;
 /// State: tracks of further values.
-pub const TRACKS: usize = RING + RING_PEAKS as usize;
+pub const TRACKS: usize = ALERTS + 2 * ALERTS_KEPT;
 
 /// Words of a key's state, in whole lines of 64 bytes.
 pub const fn state_words(values: usize) -> usize {
@@ -188,6 +196,8 @@ pub const MISSING: u32 = 16;
 pub const CLAMPED: u32 = 32;
 /// Flag: it is no peak; its surprise is the exponent of the logistic curve.
 pub const USUAL: u32 = 64;
+/// Flag: it would be an alert, but a label said that its like is normal.
+pub const DISMISSED: u32 = 128;
 /// Bits of the flags above which the number of the value stands, of 3 bits.
 pub const VALUE_SHIFT: u32 = 8;
 /// Bits of the flags above which the coarse isolation stands, in units of 1/65,535.
@@ -296,12 +306,12 @@ fn decided(
     p: &ScoreParams,
     far: &Distance<f32>,
     &Level { level, levels, .. }: &Level,
-    flags: u32,
+    (time, flags): ([u32; 2], u32),
 ) -> (f32, u32) {
     let mut past = Spread::read(state, LEVEL);
     let u = decide::standardise(&mut past, level, levels as f32);
     past.write(state, LEVEL);
-    let event = Judged { level, u, off: far.off, expected: far.expected };
+    let event = Judged { level, u, off: far.off, expected: far.expected, time };
     decide::decide(state, p, &event, levels, flags)
 }
 
@@ -355,7 +365,8 @@ pub(super) fn step<const VALUES: usize, J: Judge>(
             flags |= WARMING;
         }
         if judged.known {
-            (surprise, flags) = decided(state, p, &far, &judged, flags & !USUAL);
+            let so_far = ([batch::lo(time), batch::hi(time)], flags & !USUAL);
+            (surprise, flags) = decided(state, p, &far, &judged, so_far);
         }
     }
     if VALUES == 0 {

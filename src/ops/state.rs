@@ -8,7 +8,8 @@ use super::decide::{RING_PEAKS, TRIALS_MAX};
 use super::detector::Detector;
 use super::ewma::{HORIZONS, OFF_MAX, VALUE_MAX};
 use super::score::{
-    EXCESS, LEAST, LEVEL, PEAK, PEAKS, REST, RING, SEEN, SLOPE, SPACING, state_words, track,
+    ALERTS, ALERTS_KEPT, BAR, EXCESS, LEAST, LEVEL, PEAK, PEAKS, REST, RING, SEEN, SLOPE, SPACING,
+    state_words, track,
 };
 
 /// The layout of states, which changes when they mean something else.
@@ -45,6 +46,8 @@ pub fn misfit(state: &[u32], values: usize, detector: Detector) -> Option<usize>
         .or_else(|| [EXCESS, LEAST].into_iter().find_map(|at| within(at, 0.0, 16.0)))
         .or_else(|| within(SLOPE, -100.0, 100.0))
         .or_else(|| (RING..RING + RING_PEAKS as usize).find_map(|at| within(at, 0.0, 16.0)))
+        .or_else(|| within(BAR, 0.0, 2e15))
+        .or_else(|| (0..ALERTS_KEPT).find_map(|i| within(ALERTS + 2 * i + 1, 0.0, 1e15)))
         .or_else(|| (0..values).find_map(values_misfit))
         .or_else(|| {
             let (state, own) = state.split_at(state_words(values));

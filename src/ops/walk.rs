@@ -140,7 +140,8 @@ impl<J: Judge> Walk<'_, J> {
                 let state = &mut self.states[places[lane] as usize * STATE..][..STATE];
                 let row = &mut row[lane];
                 let [u, off] = [done.u, done.off].map(|all| f32::from_bits(all[lane]));
-                let event = Judged { level: 0.0, u, off, expected: f32::from_bits(row[7]) };
+                let (expected, time) = (f32::from_bits(row[7]), [row[2], row[3]]);
+                let event = Judged { level: 0.0, u, off, expected, time };
                 let (surprise, flags) =
                     decide::decide(state, p, &event, row[9] - LEVEL_FIRST - 1, row[4]);
                 (row[4], row[5]) = (flags, surprise.to_bits());

@@ -254,6 +254,9 @@ impl Engine {
         if self.rules.arrival && self.outbox.free() <= self.rows_sent() {
             return Ok(false);
         }
+        if self.lanes.at_label() {
+            return if self.in_flight() { Ok(false) } else { self.take_labels() };
+        }
         let room = self.batching.cap();
         // Slots have rows for every key that the batches which name them could bring. Where that is too much for the
         // device, fewer are in flight, and smaller ones.

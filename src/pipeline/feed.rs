@@ -1,9 +1,10 @@
 //! Producers: typed lanes that know which field is the event's time.
 
 use super::control::Control;
-use super::lanes::{MARK_ADVANCE, MARK_IDLE};
+use super::lanes::{MARK_ADVANCE, MARK_IDLE, mark_of};
 use crate::base::error::Result;
 use crate::base::field::Column;
+use crate::ops::label::Label;
 use crate::ops::simd;
 use crate::ring::{self, Full, Lane, LaneOptions, LaneStats, Policy, Run, Shared};
 use bytemuck::Pod;
@@ -178,6 +179,17 @@ impl<E: Pod> Feed<E> {
     /// Says that no events come for now: windows stop waiting for this lane. Its next event ends that.
     pub fn idle(&mut self) {
         self.lane.mark(MARK_IDLE, 0, 0);
+    }
+
+    /// Says what the alert of this key at this time was: see [`Label`]. `key` and `time` are those of the
+    /// [`Score`](super::Score). It counts for the events behind it in this lane, and for those of other lanes that are
+    /// not taken yet. A key's latest four alerts can be named so; `Stats::labels_unknown` counts labels of others.
+    ///
+    /// It travels in order with the events and waits for a place among the runs. The batches before it come back first,
+    /// so labels are for what people say, not for every event. A lane that brings labels only is to be
+    /// [idle](Self::idle).
+    pub fn feedback(&mut self, key: u64, time: u64, label: Label) {
+        self.lane.mark(mark_of(label), key, time);
     }
 
     /// Closes the lane.

@@ -6,6 +6,7 @@
 use super::batch::{AsideSink, Batch, Judging, Places, Stamp};
 use super::clock::{Clock, Rules};
 use crate::base::time::Ticks;
+use crate::ops::label::Label;
 use crate::ring::{Gap, LaneStats, Note, Tail};
 use std::collections::VecDeque;
 
@@ -13,8 +14,39 @@ use std::collections::VecDeque;
 pub(super) const MARK_IDLE: u32 = 1;
 /// The mark by which a lane says that its event time has come to the mark's first word, without an event.
 pub(super) const MARK_ADVANCE: u32 = 2;
+/// The marks by which a lane brings a label: the key of an alert, and its time.
+const MARK_NORMAL: u32 = 3;
+const MARK_ANOMALY: u32 = 4;
 /// Gaps told apart; when more are remembered, the oldest grow together.
 const GAPS_MAX: usize = 1 << 10;
+
+/// The mark of a label.
+pub(super) const fn mark_of(label: Label) -> u32 {
+    match label {
+        Label::Normal => MARK_NORMAL,
+        Label::Anomaly => MARK_ANOMALY,
+    }
+}
+
+/// What a label says, and of which alert.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Labelled {
+    pub(super) key: u64,
+    pub(super) time: Ticks,
+    pub(super) label: Label,
+}
+
+impl Labelled {
+    /// The label that a mark brings.
+    fn of(note: &Note) -> Option<Self> {
+        let label = match note.mark? {
+            MARK_NORMAL => Label::Normal,
+            MARK_ANOMALY => Label::Anomaly,
+            _ => return None,
+        };
+        Some(Self { key: note.lo, time: note.hi, label })
+    }
+}
 
 /// One lane.
 struct Lane {
@@ -126,6 +158,26 @@ impl Lanes {
         }
     }
 
+    /// Whether a lane stands at a label: all that came before it has been taken.
+    pub(super) fn at_label(&self) -> bool {
+        self.lanes
+            .iter()
+            .any(|lane| lane.rest.as_ref().is_some_and(|note| Labelled::of(note).is_some()))
+    }
+
+    /// Takes the labels at which lanes stand, lane by lane.
+    pub(super) fn take_labels(&mut self) -> Vec<Labelled> {
+        let mut labels = Vec::new();
+        for lane in &mut self.lanes {
+            while let Some(label) = lane.rest.as_ref().and_then(Labelled::of) {
+                labels.push(label);
+                lane.rest = lane.tail.next();
+                lane.cut = false;
+            }
+        }
+        labels
+    }
+
     /// Takes committed runs into the batch, every lane its share; false when there was nothing to take.
     pub(super) fn gather(
         &mut self,
@@ -200,7 +252,9 @@ impl Lanes {
                 self.lanes[index].idle = true;
                 continue;
             }
-            if full && note.mark.is_none() {
+            let is_label = Labelled::of(&note).is_some();
+            if full && note.mark.is_none() || is_label {
+                progress |= is_label;
                 lane.rest = Some(note);
                 break;
             }

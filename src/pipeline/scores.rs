@@ -12,8 +12,8 @@ use crate::ops::expr::Filter;
 use crate::ops::page::ALONE;
 use crate::ops::row::Kind;
 use crate::ops::score::{
-    ALERT, CLAMPED, ISOLATION_SHIFT, MISSING, RESTING, ROW, RULED_OUT, ScoreParams, USUAL,
-    VALUE_SHIFT, WARMING, packed, state_words_with,
+    ALERT, CLAMPED, DISMISSED, ISOLATION_SHIFT, MISSING, RESTING, ROW, RULED_OUT, ScoreParams,
+    USUAL, VALUE_SHIFT, WARMING, packed, state_words_with,
 };
 use std::fmt;
 
@@ -28,9 +28,10 @@ use std::fmt;
 /// scores, depend on the batches. Given that, scores depend on neither batches nor device: the processor and CUDA give
 /// the same bits, WGSL the same where the device divides correctly rounded, else scores within 1e-5.
 ///
-/// State takes 256 bytes a key with one value, 40 more for each further one, in whole lines of 64, and what
-/// the [`Detector`] adds. Keys stay unless [`Scores::ttl`] or [`Scores::evict`] says otherwise; what was learnt of a forgotten key can be fetched
-/// ([`Results::forgotten`](super::Results::forgotten)) and brought back ([`States`](super::States)).
+/// State takes 256 bytes a key with one value, 40 more for each further one, in whole lines of 64, and what the
+/// [`Detector`] adds. Keys stay unless [`Scores::ttl`] or [`Scores::evict`] says otherwise; what was learnt of a
+/// forgotten key can be fetched ([`Results::forgotten`](super::Results::forgotten)) and brought back
+/// ([`States`](super::States)).
 ///
 /// ```
 /// use pelton::{Device, Inline, Key, Options, Pod, Scores, Zeroable, field};
@@ -291,8 +292,8 @@ impl Score<'_> {
 
     /// The dense score, from 0 to 1. With [`Detector::Forest`] how soon random cuts set the event apart from its key's
     /// past, 1 / (1 + depth), at most a half; with [`Detector::HalfSpaces`] how few events were around it, 1 where none
-    /// was. 0 with [`Detector::Distances`], and before there is a past. It varies little from event to event and stays up while an
-    /// anomaly lasts: the score to rank events of a key by, where [`Score::score`] is the one to alert by.
+    /// was. 0 with [`Detector::Distances`], and before there is a past. It varies little from event to event and stays
+    /// up while an anomaly lasts: the score to rank events of a key by, where [`Score::score`] is the one to alert by.
     pub fn isolation(&self) -> f64 {
         f64::from(self.words[4] >> ISOLATION_SHIFT) / 65535.0
     }
@@ -315,6 +316,11 @@ impl Score<'_> {
     /// Whether it is improbable enough, and a rule (side, floor) keeps it from being an alert.
     pub fn ruled_out(&self) -> bool {
         self.is(RULED_OUT)
+    }
+
+    /// Whether it would be an alert, had not a [label](super::Feed::feedback) said that its like is normal.
+    pub fn dismissed(&self) -> bool {
+        self.is(DISMISSED)
     }
 
     /// Whether none of its values is a number.

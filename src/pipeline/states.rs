@@ -144,8 +144,8 @@ impl States {
     }
 
     /// All as bytes, the same on every machine: 8 that say what they are, then words of 32 bits, low byte first:
-    /// version, values, the detector's five ([`Detector::shape`]), how many states (two words); then all keys, two words
-    /// each; then all states.
+    /// version, values, the detector's five ([`Detector::shape`]), how many states (two words); then all keys, two
+    /// words each; then all states.
     pub fn to_bytes(&self) -> Vec<u8> {
         let Kind { values, detector } = self.kind;
         let head = [STATE_VERSION, values].into_iter().chain(detector.shape());

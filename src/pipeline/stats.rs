@@ -60,6 +60,10 @@ pub struct Stats {
     pub expired: u64,
     /// States of forgotten keys that nobody fetched in time.
     pub states_lost: u64,
+    /// Labels that found their alert.
+    pub labels: u64,
+    /// Labels of what is not among the latest four alerts of a key, and labels for windows, which changed nothing.
+    pub labels_unknown: u64,
     /// Times the key table was rebuilt.
     pub rehashes: u64,
     /// Bytes of state on the device.

@@ -99,7 +99,8 @@ const CALLS: [fn(Args<'_>); 28] = [
     call::<16>, call::<17>, call::<18>, call::<19>, call::<20>, call::<21>, call::<22>, call::<23>,
     call::<24>, call::<25>, call::<26>, call::<27>,
 ];
-const _: () = assert!(CALLS.len() == ops::KERNELS.len(), "a call for each kernel");
+// Without the feature `model` there are fewer kernels.
+const _: () = assert!(CALLS.len() >= ops::KERNELS.len(), "a call for each kernel");
 
 fn call<const KERNEL: usize>(args: Args<'_>) {
     let kernel = ops::KERNELS[KERNEL];

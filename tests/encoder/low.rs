@@ -14,8 +14,11 @@ use pelton::{Device, ops};
 use std::process::Command;
 
 /// Precisions under test, and how far off their directions may be: at most, and on average. Of the real model.
-const GATES: [(Precision, f64, f64); 2] =
-    [(Precision::Bf16, 5e-4, 5e-4), (Precision::Int8, 1e-2, 2.5e-3)];
+const GATES: [(Precision, f64, f64); 3] =
+    [(Precision::F16, 1e-5, 1e-5), (Precision::Bf16, 5e-4, 5e-4), (Precision::Int8, 1e-2, 2.5e-3)];
+
+/// What sums of 16-bit numbers may be off by, of the sum of their products' sizes.
+const HALVES_OFF: f64 = 1.0 / (1 << 20) as f64;
 
 /// Random models of some shapes against the spec, which rounds nothing.
 fn is_about_what_the_spec_says(device: &Device, shapes: &[Shape], more: usize) {
@@ -43,19 +46,15 @@ fn is_about_what_the_spec_says(device: &Device, shapes: &[Shape], more: usize) {
     }
 }
 
-/// The products of rows and columns of whole numbers that are their own codes: what a device makes of INT8 is exact.
-fn sums(device: &Device, (rows, depth, columns): (usize, usize, usize)) -> Vec<f32> {
-    let mut rng = SplitMix::new(11);
-    let mut codes = |n: usize| -> Vec<i8> {
-        let mut all: Vec<i8> =
-            (0..n * depth).map(|_| (rng.below(255) as i32 - 127) as i8).collect();
-        // The largest of each row is 127, so that its scale is 1.
-        all.chunks_mut(depth).for_each(|row| row[rng.below(depth as u64) as usize] = -127);
-        all
-    };
-    let (a, w) = (codes(rows), codes(columns));
-    let mut words = ops::low::pack_int8(&w, columns, depth);
-    let scales_at = words.len();
+/// What a device makes of rows and panels, with scales and factors of 1 and no bias.
+fn multiplied(
+    device: &Device,
+    (rows, depth, columns): (usize, usize, usize),
+    precision: Precision,
+    a: &[f32],
+    panels: Vec<u32>,
+) -> Vec<f32> {
+    let (mut words, scales_at) = (panels.clone(), panels.len());
     words.resize(scales_at + columns + depth, 1f32.to_bits());
     let bias_at = words.len();
     words.resize(bias_at + columns, 0);
@@ -67,7 +66,7 @@ fn sums(device: &Device, (rows, depth, columns): (usize, usize, usize)) -> Vec<f
     let out = memory.buffer::<f32>("out", Role::Scratch, rows * columns);
     queue.attach(&[weights]).expect("of this device");
     queue.alloc(&memory.buffers[1..]).expect("few words");
-    let a: Vec<u32> = a.iter().map(|&code| f32::from(code).to_bits()).collect();
+    let a: Vec<u32> = a.iter().map(|x| x.to_bits()).collect();
     queue.write(inputs.id, 0, &a).expect("in range");
     let params = GemmParams {
         depth: depth as u32,
@@ -75,7 +74,7 @@ fn sums(device: &Device, (rows, depth, columns): (usize, usize, usize)) -> Vec<f
         panels_at: 0,
         bias_at: bias_at as u32,
         activation: 0,
-        dtype: Precision::Int8 as u32,
+        dtype: precision as u32,
         scales_at: scales_at as u32,
         smooth_at: (scales_at + columns) as u32,
     };
@@ -90,6 +89,63 @@ fn sums(device: &Device, (rows, depth, columns): (usize, usize, usize)) -> Vec<f
     let mut found = vec![0; rows * columns];
     queue.read(out.id, 0, &mut found).expect("in range");
     found.into_iter().map(f32::from_bits).collect()
+}
+
+/// The products of rows and columns of whole numbers that are their own codes: what a device makes of INT8 is exact.
+fn sums(device: &Device, (rows, depth, columns): (usize, usize, usize)) -> Vec<f32> {
+    let mut rng = SplitMix::new(11);
+    let mut codes = |n: usize| -> Vec<i8> {
+        let mut all: Vec<i8> =
+            (0..n * depth).map(|_| (rng.below(255) as i32 - 127) as i8).collect();
+        // The largest of each row is 127, so that its scale is 1.
+        all.chunks_mut(depth).for_each(|row| row[rng.below(depth as u64) as usize] = -127);
+        all
+    };
+    let (a, w) = (codes(rows), codes(columns));
+    let a: Vec<f32> = a.into_iter().map(f32::from).collect();
+    let panels = ops::low::pack_int8(&w, columns, depth);
+    multiplied(device, (rows, depth, columns), Precision::Int8, &a, panels)
+}
+
+/// Products of 16-bit numbers of many sizes, those that F16 takes for zeros among them, and what each sum's terms have
+/// for sizes in all.
+fn halves(
+    device: &Device,
+    (rows, depth, columns): (usize, usize, usize),
+    precision: Precision,
+) -> (Vec<f32>, Vec<f64>) {
+    let mut rng = SplitMix::new(12);
+    let mut values = |n: usize| -> Vec<f32> {
+        let mut value = || {
+            let unit = rng.below(1 << 24) as f32 / (1 << 23) as f32 - 1.0;
+            unit * 2f32.powi(rng.below(20) as i32 - 16)
+        };
+        (0..n * depth).map(|_| value()).collect()
+    };
+    let (a, w) = (values(rows), values(columns));
+    let panels = ops::low::pack_halves(&w, columns, depth, precision);
+    let sizes = a.chunks(depth).flat_map(|a| {
+        let size = |w: &[f32]| a.iter().zip(w).map(|(a, w)| f64::from(a * w).abs()).sum();
+        w.chunks(depth).map(size).collect::<Vec<f64>>()
+    });
+    let sizes = sizes.collect();
+    (multiplied(device, (rows, depth, columns), precision, &a, panels), sizes)
+}
+
+/// Sums of 16-bit numbers on a device and on the processor: the same bits for F16 where `exact`, else about the same.
+fn halves_agree(device: &Device, exact: bool) {
+    for shape in [(1, 32, 32), (33, 96, 64), (70, 1024, 96)] {
+        for precision in [Precision::F16, Precision::Bf16] {
+            let (found, sizes) = halves(device, shape, precision);
+            let (want, _) = halves(&Device::cpu(), shape, precision);
+            for (i, ((found, want), size)) in found.iter().zip(&want).zip(&sizes).enumerate() {
+                let off = (f64::from(*found) - f64::from(*want)).abs();
+                let most =
+                    if exact && precision == Precision::F16 { 0.0 } else { size * HALVES_OFF };
+                assert!(off <= most, "{precision} {shape:?} {i}: {found:e}, {want:e}");
+            }
+        }
+    }
 }
 
 /// Whole sums, on a device and on the processor.
@@ -131,6 +187,7 @@ fn wgsl_is_about_what_the_spec_says() {
 fn wgsl_sums_are_exact() {
     let Some(gpu) = software("wgsl_sums_are_exact") else { return };
     sums_are_exact(&gpu);
+    halves_agree(&gpu, true);
 }
 
 #[test]
@@ -162,6 +219,7 @@ fn cuda_is_about_what_the_spec_says() {
 fn cuda_sums_are_exact() {
     let Some(gpu) = cuda("cuda_sums_are_exact") else { return };
     sums_are_exact(&gpu);
+    halves_agree(&gpu, true);
 }
 
 #[test]
@@ -214,22 +272,26 @@ fn the_real_model_is_within_its_gates_at_low_precision() {
     }
 }
 
-/// What runs in a process of its own, since a tier is chosen once: prints the bits of INT8 embeddings, or the error.
+/// What runs in a process of its own, since a tier is chosen once: prints the bits of embeddings at the precisions that
+/// are the same on every tier, or the error.
 #[test]
 fn child_prints_embeddings() {
     if std::env::var_os("PELTON_CPU_TIER").is_none() {
         return;
     }
     let (model, ids) = small();
-    let options = EncoderOptions { precision: Some(Precision::Int8), ..EncoderOptions::default() };
-    match Encoder::new(&model, &Device::cpu(), options) {
-        Ok(mut encoder) => {
-            let found = encoder.embed_tokens(&borrowed(&ids)).expect("ids in range");
-            let bits: Vec<u32> = found.values().iter().map(|x| x.to_bits()).collect();
-            println!("tier {}: {bits:x?}", ops::low::tier().expect("it is there"));
+    let mut bits: Vec<u32> = Vec::new();
+    for precision in [Precision::F32, Precision::F16, Precision::Int8] {
+        let options = EncoderOptions { precision: Some(precision), ..EncoderOptions::default() };
+        match Encoder::new(&model, &Device::cpu(), options) {
+            Ok(mut encoder) => {
+                let found = encoder.embed_tokens(&borrowed(&ids)).expect("ids in range");
+                bits.extend(found.values().iter().map(|x| x.to_bits()));
+            }
+            Err(error) => return println!("tier none: {error}"),
         }
-        Err(error) => println!("tier none: {error}"),
     }
+    println!("tier {}: {bits:x?}", ops::low::tier().expect("it is there"));
 }
 
 /// What the child prints behind `tier`.
@@ -244,21 +306,32 @@ fn on_tier(tier: &str) -> String {
     found.unwrap_or_else(|| panic!("{text}")).to_owned()
 }
 
-#[test]
-fn int8_is_the_same_on_every_tier() {
-    let (best, plain) = (ops::low::tier().expect("one is there"), on_tier("plain"));
-    let (found, want) = (on_tier(best), plain.strip_prefix("plain: ").expect("as asked for"));
-    assert!(want.len() > 1000);
-    assert_eq!(found.strip_prefix(&format!("{best}: ")), Some(want));
+/// `test` compares a tier with the plain one, where it is there.
+fn gives_the_bytes_of_the_plain_tier(test: &str, tier: &str) {
+    let found = on_tier(tier);
+    if found.starts_with("none: ") {
+        let name = tier.to_uppercase();
+        return skip(test, &format!("it needs {name}, which this processor has not"));
+    }
+    let (found, want) = (found.split_once(": "), on_tier("plain"));
+    let (named, bytes) = found.expect("a name, then bytes");
+    assert!(named == tier && bytes.len() > 1000);
+    assert_eq!(Some(bytes), want.strip_prefix("plain: "), "{tier}");
 }
 
 #[test]
-fn int8_is_the_same_on_amx() {
-    let found = on_tier("amx");
-    if found.starts_with("none: ") {
-        return skip("int8_is_the_same_on_amx", "it needs AMX, which this processor has not");
-    }
-    assert_eq!(found.strip_prefix("amx: "), on_tier("plain").strip_prefix("plain: "));
+fn avx512_gives_the_bytes_of_the_plain_tier() {
+    gives_the_bytes_of_the_plain_tier("avx512_gives_the_bytes_of_the_plain_tier", "avx512");
+}
+
+#[test]
+fn avx2_gives_the_bytes_of_the_plain_tier() {
+    gives_the_bytes_of_the_plain_tier("avx2_gives_the_bytes_of_the_plain_tier", "avx2");
+}
+
+#[test]
+fn amx_gives_the_bytes_of_the_plain_tier() {
+    gives_the_bytes_of_the_plain_tier("amx_gives_the_bytes_of_the_plain_tier", "amx");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its own share")]
 
+pub mod labels;
 #[path = "../spec/scores.rs"]
 pub mod spec;
 pub mod states;

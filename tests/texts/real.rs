@@ -59,7 +59,7 @@ fn streams_what_a_call_gives(device: &Device, test: &str, most: usize, precision
 #[test]
 fn the_real_model_streams_what_a_call_gives() {
     let test = "the_real_model_streams_what_a_call_gives";
-    for precision in [Precision::F32, Precision::Bf16, Precision::Int8] {
+    for precision in [Precision::F32, Precision::F16, Precision::Bf16, Precision::Int8] {
         streams_what_a_call_gives(&Device::cpu(), test, 13, precision);
     }
 }

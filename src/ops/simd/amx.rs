@@ -82,7 +82,7 @@ impl Tiles {
     pub(super) fn tile(&self, low: &Low<'_>, rows: Rows<'_>, i: usize, tile: &mut Tile) {
         let words = low.precision.panel_words(low.depth);
         let panel = &low.panels[i * words..][..words];
-        let (count, apart) = (rows.scales.len(), low.apart());
+        let (count, apart) = (rows.scales.len(), rows.apart);
         let steps = apart / WIDTH;
         assert!((1..=2 * HALF).contains(&count) && rows.codes.len() >= count * apart, "whole rows");
         assert!(panel.len() >= steps * HALF * PANEL, "a whole panel");

@@ -1,12 +1,15 @@
 //! Matrix products of the processor: tiles of rows by a panel of 32 columns, held in registers from first to last.
 //!
 //! With AVX-512 a tile is twelve rows of two vectors, 24 accumulators of 32 registers; each value of `a` that is
-//! loaded is used twice, each of the panel twelve times. Elsewhere the same loops are left to the compiler, with AVX2
-//! where the processor has it. A sum runs over `k` in order in all of them; only AVX-512 fuses product and addition.
+//! loaded is used twice, each of the panel twelve times; AVX2 takes such a tile in pieces of six rows of two vectors.
+//! Elsewhere the same loops are left to the compiler. A sum runs over `k` in order in all of them; vectors fuse product
+//! and addition, so AVX2 and AVX-512 give the same bits.
 
 use super::super::float::{gelu_erf, gelu_tanh, relu, tanh};
 use super::super::gemm::{Activation, PANEL};
 use super::Wide;
+#[cfg(target_arch = "x86_64")]
+use super::avx2;
 
 /// Rows of a tile.
 const TILE: usize = 12;
@@ -84,6 +87,19 @@ impl Wide for Multiply<'_, '_> {
     #[inline(always)]
     fn run(self) {
         self.blocks(tile_plain);
+    }
+
+    /// # Safety
+    /// The processor has AVX2 and FMA.
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    unsafe fn run_avx2(self) {
+        self.blocks(|p, row, rows, panel, tile| {
+            let a = (p.a[row * p.a_stride..].as_ptr(), p.a_stride, rows);
+            let panel = bytemuck::cast_slice::<f32, u32>(panel).as_chunks().0;
+            // SAFETY: promised by the caller; `multiply` has asserted that the rows are there.
+            unsafe { avx2::floats::<{ avx2::F32 }>(a, panel, tile) };
+        });
     }
 
     /// # Safety
@@ -203,6 +219,7 @@ mod avx512 {
 #[cfg(test)]
 #[allow(clippy::cast_precision_loss, reason = "small numbers")]
 mod tests {
+    use super::super::tier::Tier;
     use super::*;
     use crate::base::rng::SplitMix;
 
@@ -228,6 +245,15 @@ mod tests {
             let (mut plain, mut best) = (vec![0.0; rows * columns], vec![0.0; rows * columns]);
             Multiply(&product(&a, rows, Activation::GeluErf), &mut plain).run();
             multiply(&product(&a, rows, Activation::GeluErf), &mut best);
+            #[cfg(target_arch = "x86_64")]
+            if Tier::Avx2.is_there() {
+                let mut narrow = vec![0.0; rows * columns];
+                // SAFETY: the processor has AVX2 and FMA.
+                unsafe {
+                    Multiply(&product(&a, rows, Activation::GeluErf), &mut narrow).run_avx2();
+                };
+                assert_eq!(narrow, best, "both fuse: {rows} {depth} {columns}");
+            }
             let off = plain.iter().zip(&best).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
             assert!(off < 1e-5, "{rows} {depth} {columns}: {off:e}");
             multiply(&product(&a, rows, Activation::None), &mut plain);

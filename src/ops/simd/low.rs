@@ -5,70 +5,43 @@
 //! where it lies and comes from the first cache afterwards. A tile is up to 14 rows by the 32 columns of a panel, whose
 //! sums stay in registers from first to last k.
 //!
-//! Which instructions is decided once, by the processor: its *tier*. `PELTON_CPU_TIER` in the environment forces one:
-//! `plain` (any processor, the reference), `avx512` (AVX-512 with VNNI and BF16), or `amx`, which runs only so.
+//! Where the processor has no products of 16-bit numbers, rows stay `f32` when they are rounded, those of F16 times
+//! `2^112`. Weights become `f32` by moving their bits, which leaves those of F16 at `2^-112` of their size. All of that is
+//! exact, and so are the products.
+//!
+//! Which instructions they are is `simd::tier`'s matter; here is what any processor runs, the reference.
 
 use super::super::gemm::PANEL;
-use super::super::low::{Precision, bf16, encode};
+use super::super::low::{Precision, bf16, encode, round_bf16, round_f16};
 use super::Wide;
 use super::gemm::After;
-use crate::base::error::{Error, Result};
+use super::tier::{Tier, tier};
 use std::cell::RefCell;
-use std::sync::OnceLock;
 
 /// Rows of a tile, at most.
 pub(super) const TILE: usize = 32;
 /// Rows whose sums fit the registers of AVX-512.
-const AVX512_ROWS: usize = 14;
+pub(super) const AVX512_ROWS: usize = 14;
 /// Rows that are rounded together.
 const BLOCK: usize = 128;
-/// What forces a tier.
-const VARIABLE: &str = "PELTON_CPU_TIER";
-
-/// Instructions for low precision.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::ops) enum Tier {
-    /// Those that any processor has.
-    Plain,
-    /// AVX-512 with VNNI and BF16.
-    Avx512,
-    /// Tiles of AMX beside AVX-512.
-    Amx,
-}
-
-/// All of them.
-const TIERS: [(&str, Tier); 3] =
-    [("plain", Tier::Plain), ("avx512", Tier::Avx512), ("amx", Tier::Amx)];
+/// `2^112`: what a number's exponent says more in F16 than in `f32`.
+const F16_UP: f32 = (1u128 << 112) as f32;
+/// Bits of a word whose upper half is of F16, moved down by three places: its sign and what else stays.
+pub(super) const F16_KEPT: u32 = 0x8fff_e000;
 
 impl Tier {
-    /// As it is asked for.
-    pub(in crate::ops) fn name(self) -> &'static str {
-        TIERS.into_iter().find(|(_, tier)| *tier == self).map_or("plain", |(name, _)| name)
-    }
-
-    /// Whether this processor has it.
-    fn is_there(self) -> bool {
-        match self {
-            Self::Plain => true,
-            #[cfg(target_arch = "x86_64")]
-            Self::Avx512 => {
-                super::available()
-                    && std::arch::is_x86_feature_detected!("avx512bw")
-                    && std::arch::is_x86_feature_detected!("avx512vnni")
-                    && std::arch::is_x86_feature_detected!("avx512bf16")
-            }
-            #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-            Self::Amx => Self::Avx512.is_there() && super::amx::available(),
-            #[cfg(not(target_arch = "x86_64"))]
-            Self::Avx512 => false,
-            #[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
-            Self::Amx => false,
-        }
-    }
-
     /// What codes are xor-ed with: VNNI multiplies unsigned by signed ones, so inputs are moved up by 128.
     fn flip(self) -> u8 {
         if self == Self::Avx512 { 0x80 } else { 0 }
+    }
+
+    /// Whether rounded rows of a precision stay `f32`.
+    fn floats(self, precision: Precision) -> bool {
+        match precision {
+            Precision::F32 | Precision::F16 => true,
+            Precision::Bf16 => matches!(self, Self::Plain | Self::Avx2),
+            Precision::Int8 => false,
+        }
     }
 
     /// Rows of each tile of so many: about the same, since a last one of few would read the panel for little. AMX takes
@@ -79,35 +52,6 @@ impl Tier {
             _ => rows.div_ceil(rows.div_ceil(AVX512_ROWS)),
         }
     }
-}
-
-/// The best tier, or that which was asked for.
-fn choose(asked: Option<&str>) -> Result<Tier> {
-    let there = || TIERS.into_iter().filter(|(_, tier)| tier.is_there());
-    let Some(asked) = asked else {
-        return Ok(if Tier::Avx512.is_there() { Tier::Avx512 } else { Tier::Plain });
-    };
-    if let Some((_, tier)) = there().find(|(name, _)| *name == asked) {
-        return Ok(tier);
-    }
-    let names: Vec<&str> = there().map(|(name, _)| name).collect();
-    let names = names.join(", ");
-    Err(Error::invalid(format!(
-        "{VARIABLE}: {asked:?} is none of what this processor has: {names}"
-    )))
-}
-
-/// The tier that products run on.
-///
-/// # Errors
-/// `Invalid` when the environment asks for one that is not there.
-pub(in crate::ops) fn tier() -> Result<Tier> {
-    static TIER: OnceLock<Result<Tier>> = OnceLock::new();
-    let chosen = TIER.get_or_init(|| match std::env::var_os(VARIABLE) {
-        Some(asked) => choose(Some(&asked.to_string_lossy())),
-        None => choose(None),
-    });
-    chosen.clone()
 }
 
 /// A product of low precision, and what follows: see `ops::low`.
@@ -143,8 +87,11 @@ fn multiply_on(tier: Tier, low: &Low<'_>, out: &mut [f32]) {
     assert!(low.a.len() >= low.rows * low.depth, "rows of `a`");
     assert!(out.len() >= low.rows * low.columns, "rows of the result");
     assert!(low.panels.len() == low.precision.words(low.columns, low.depth), "panels");
+    // AMX has no tiles of F16, or hardly anywhere.
+    let f16_on_amx = tier == Tier::Amx && low.precision == Precision::F16;
+    let tier = if f16_on_amx { Tier::Avx512 } else { tier };
     ROOM.with_borrow_mut(|room| {
-        let lines = low.apart().div_ceil(64) * BLOCK.min(low.rows);
+        let lines = low.apart(tier).div_ceil(64) * BLOCK.min(low.rows);
         if room.codes.len() < lines {
             room.codes.resize(lines, Line([0; 16]));
         }
@@ -171,8 +118,9 @@ struct Room {
 /// Rounded rows of a tile, and where they are multiplied into.
 #[derive(Clone, Copy)]
 pub(super) struct Rows<'a> {
-    /// Rows of as many bytes as a panel has for a column.
+    /// Rows, so many bytes apart: for each of a panel's words one of codes or 16-bit numbers, or two `f32`.
     pub(super) codes: &'a [u8],
+    pub(super) apart: usize,
     /// The rows' scales, for INT8; as many as there are rows.
     pub(super) scales: &'a [f32],
 }
@@ -188,23 +136,45 @@ struct Multiply<'a, 'b> {
 
 impl Low<'_> {
     /// Bytes from one rounded row to the next.
-    pub(super) fn apart(&self) -> usize {
+    fn apart(&self, tier: Tier) -> usize {
         let padded = self.precision.padded(self.depth);
-        if self.precision == Precision::Int8 { padded } else { 2 * padded }
+        match self.precision {
+            Precision::Int8 => padded,
+            precision if tier.floats(precision) => 4 * padded,
+            _ => 2 * padded,
+        }
+    }
+
+    /// Rows of a panel's words, but for the sums of INT8.
+    pub(super) fn steps(&self) -> usize {
+        let padded = self.precision.padded(self.depth);
+        if self.precision == Precision::Int8 { padded / 4 } else { padded / 2 }
     }
 
     /// Rounds rows from `first` on.
     #[inline(always)]
     fn round(&self, tier: Tier, first: usize, codes: &mut [u8], scales: &mut [f32]) {
-        let (depth, apart) = (self.depth, self.apart());
+        let (depth, apart) = (self.depth, self.apart(tier));
         let rows = &self.a[first * depth..][..codes.len() / apart * depth];
-        if self.precision == Precision::Int8 {
-            return encode(rows, (depth, apart, tier.flip()), self.smooth, codes, scales);
-        }
-        for (row, to) in rows.chunks_exact(depth).zip(codes.chunks_exact_mut(apart)) {
-            let (to, rest) = bytemuck::cast_slice_mut::<u8, u16>(to).split_at_mut(depth);
-            to.iter_mut().zip(row).for_each(|(to, &x)| *to = bf16(x));
-            rest.fill(0);
+        let rows_of = rows.chunks_exact(depth).zip(codes.chunks_exact_mut(apart));
+        match self.precision {
+            Precision::Int8 => {
+                encode(rows, (depth, apart, tier.flip()), self.smooth, codes, scales);
+            }
+            Precision::Bf16 if !tier.floats(Precision::Bf16) => rows_of.for_each(|(row, to)| {
+                let (to, rest) = bytemuck::cast_slice_mut::<u8, u16>(to).split_at_mut(depth);
+                to.iter_mut().zip(row).for_each(|(to, &x)| *to = bf16(x));
+                rest.fill(0);
+            }),
+            precision => rows_of.for_each(|(row, to)| {
+                let (to, rest) = bytemuck::cast_slice_mut::<u8, f32>(to).split_at_mut(depth);
+                let all = to.iter_mut().zip(row);
+                match precision {
+                    Precision::Bf16 => all.for_each(|(to, &x)| *to = round_bf16(x)),
+                    _ => all.for_each(|(to, &x)| *to = round_f16(x) * F16_UP),
+                }
+                rest.fill(0.0);
+            }),
         }
     }
 }
@@ -216,12 +186,28 @@ impl Wide for Multiply<'_, '_> {
     }
 
     /// # Safety
+    /// The processor has AVX2 and FMA.
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    unsafe fn run_avx2(self) {
+        if self.tier == Tier::Plain {
+            return self.run();
+        }
+        self.blocks(|low, rows, i, tile| {
+            // SAFETY: promised by the caller; `blocks` gives whole rows and panels.
+            unsafe { super::avx2::tile(low, rows, i, tile) };
+        });
+    }
+
+    /// # Safety
     /// The processor has AVX-512.
     #[cfg(target_arch = "x86_64")]
     #[inline(always)]
     unsafe fn run_avx512(self) {
         match self.tier {
             Tier::Plain => return self.run(),
+            // SAFETY: the tier is there.
+            Tier::Avx2 => return unsafe { self.run_avx2() },
             #[cfg(target_os = "linux")]
             Tier::Amx => {
                 // SAFETY: the tier is there, so AMX is.
@@ -232,7 +218,7 @@ impl Wide for Multiply<'_, '_> {
         }
         self.blocks(|low, rows, i, tile| {
             // SAFETY: the tier is there, so the processor has its instructions; `blocks` gives whole rows and panels.
-            unsafe { avx512::tile(low, rows, i, tile) };
+            unsafe { super::low_avx512::tile(low, rows, i, tile) };
         });
     }
 }
@@ -241,7 +227,7 @@ impl Multiply<'_, '_> {
     #[inline(always)]
     fn blocks(self, tile_of: impl Fn(&Low<'_>, Rows<'_>, usize, &mut Tile)) {
         let Self { tier, low, room, out } = self;
-        let (apart, columns) = (low.apart(), low.columns);
+        let (apart, columns) = (low.apart(tier), low.columns);
         let mut tile: Tile = [[0.0; PANEL]; TILE];
         for first in (0..low.rows).step_by(BLOCK) {
             let count = BLOCK.min(low.rows - first);
@@ -253,7 +239,7 @@ impl Multiply<'_, '_> {
                 for (n, (codes, scales)) in
                     codes.zip(room.scales[..count].chunks(height)).enumerate()
                 {
-                    tile_of(low, Rows { codes, scales }, i, &mut tile);
+                    tile_of(low, Rows { codes, apart, scales }, i, &mut tile);
                     for (j, sums) in tile[..scales.len()].iter().enumerate() {
                         let at = (first + n * height + j) * columns + i * PANEL;
                         out[at..at + PANEL].copy_from_slice(&low.after.finish(i * PANEL, at, sums));
@@ -269,14 +255,20 @@ impl Multiply<'_, '_> {
 fn tile_plain(low: &Low<'_>, rows: Rows<'_>, i: usize, tile: &mut Tile) {
     let words = low.precision.panel_words(low.depth);
     let panel = low.panels[i * words..][..words].as_chunks::<PANEL>().0;
-    let codes = rows.codes.chunks_exact(low.apart());
+    let codes = rows.codes.chunks_exact(rows.apart);
     for ((codes, scale), to) in codes.zip(rows.scales).zip(tile) {
-        let codes: &[u32] = bytemuck::cast_slice(codes);
-        if low.precision == Precision::Bf16 {
-            *to = sums_bf16(codes, panel);
+        if low.precision != Precision::Int8 {
+            let row = bytemuck::cast_slice(codes);
+            let bf16 = |word| f32::from_bits(word & 0xffff_0000);
+            let f16 =
+                |word: u32| f32::from_bits((word.cast_signed() >> 3).cast_unsigned() & F16_KEPT);
+            *to = match low.precision {
+                Precision::Bf16 => sums_halves(row, panel, bf16),
+                _ => sums_halves(row, panel, f16),
+            };
             continue;
         }
-        let sums = sums_int8(codes, panel);
+        let sums = sums_int8(bytemuck::cast_slice(codes), panel);
         for ((to, &sum), of) in to.iter_mut().zip(&sums).zip(&low.scales[i * PANEL..]) {
             #[allow(clippy::cast_precision_loss, reason = "rounded, as the spec says")]
             let sum = sum as f32;
@@ -285,14 +277,17 @@ fn tile_plain(low: &Low<'_>, rows: Rows<'_>, i: usize, tile: &mut Tile) {
     }
 }
 
+/// `upper` says what the upper half of a word is.
 #[inline(always)]
-fn sums_bf16(codes: &[u32], panel: &[[u32; PANEL]]) -> [f32; PANEL] {
+fn sums_halves(
+    row: &[[f32; 2]],
+    panel: &[[u32; PANEL]],
+    upper: impl Fn(u32) -> f32,
+) -> [f32; PANEL] {
     let mut sums = [0.0; PANEL];
-    let low = |word: u32| f32::from_bits(word << 16);
-    let high = |word: u32| f32::from_bits(word & 0xffff_0000);
-    for (&x, w) in codes.iter().zip(panel) {
-        sums.iter_mut().zip(w).for_each(|(sum, &w)| *sum += low(x) * low(w));
-        sums.iter_mut().zip(w).for_each(|(sum, &w)| *sum += high(x) * high(w));
+    for (&[x, y], w) in row.iter().zip(panel) {
+        sums.iter_mut().zip(w).for_each(|(sum, &w)| *sum += x * upper(w << 16));
+        sums.iter_mut().zip(w).for_each(|(sum, &w)| *sum += y * upper(w));
     }
     sums
 }
@@ -307,120 +302,6 @@ fn sums_int8(codes: &[u32], panel: &[[u32; PANEL]]) -> [i32; PANEL] {
         }
     }
     sums
-}
-
-#[cfg(target_arch = "x86_64")]
-mod avx512 {
-    use super::{AVX512_ROWS, Low, PANEL, Precision, Rows, Tile};
-    use std::arch::x86_64::*;
-
-    /// # Safety
-    /// The processor has the tier's instructions; there are 1 to 14 whole rows, and a panel `i`.
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512bf16")]
-    pub(super) unsafe fn tile(low: &Low<'_>, rows: Rows<'_>, i: usize, tile: &mut Tile) {
-        macro_rules! rows_of {
-            ($($n:literal)*) => {
-                match rows.scales.len() {
-                    // SAFETY: as promised; a tile of M rows is taken for M rows.
-                    $($n => unsafe { sums::<$n>(low, rows, i, tile) },)*
-                    n => unreachable!("{n} rows"),
-                }
-            };
-        }
-        const _: () = assert!(AVX512_ROWS == 14, "all heights are there");
-        rows_of!(1 2 3 4 5 6 7 8 9 10 11 12 13 14);
-    }
-
-    /// # Safety
-    /// The processor has the tier's instructions; there are M whole rows, and a panel `i`.
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512bf16")]
-    unsafe fn sums<const M: usize>(low: &Low<'_>, rows: Rows<'_>, i: usize, tile: &mut Tile) {
-        let words = low.precision.panel_words(low.depth);
-        let panel = low.panels[i * words..][..words].as_chunks::<PANEL>().0;
-        let codes: &[u32] = bytemuck::cast_slice(rows.codes);
-        let apart = low.apart() / 4;
-        assert!(codes.len() >= M * apart && panel.len() >= apart, "whole rows and panels");
-        let codes = codes.as_ptr();
-        if low.precision == Precision::Bf16 {
-            // SAFETY: as promised and asserted.
-            return unsafe { bf16::<M>(codes, apart, &panel[..apart], tile) };
-        }
-        let scales = &low.scales[i * PANEL..][..PANEL];
-        // SAFETY: as promised and asserted; a row of a panel and a panel's scales are 32 words.
-        unsafe {
-            let sums = int8::<M>(codes, apart, &panel[..apart]);
-            let above = panel[apart].as_ptr();
-            let above =
-                [_mm512_loadu_si512(above.cast()), _mm512_loadu_si512(above.add(16).cast())];
-            let of = [_mm512_loadu_ps(scales.as_ptr()), _mm512_loadu_ps(scales.as_ptr().add(16))];
-            for ((to, sums), scale) in tile.iter_mut().zip(&sums).zip(rows.scales) {
-                let scale = _mm512_set1_ps(*scale);
-                for (half, &sum) in sums.iter().enumerate() {
-                    let sum = _mm512_cvtepi32_ps(_mm512_sub_epi32(sum, above[half]));
-                    let y = _mm512_mul_ps(sum, _mm512_mul_ps(scale, of[half]));
-                    _mm512_storeu_ps(to.as_mut_ptr().add(16 * half), y);
-                }
-            }
-        }
-    }
-
-    /// # Safety
-    /// The processor has the instructions; at `codes` lie M rows, `apart` words apart, of a word a row of the panel.
-    #[target_feature(enable = "avx512f,avx512vnni")]
-    unsafe fn int8<const M: usize>(
-        codes: *const u32,
-        apart: usize,
-        panel: &[[u32; PANEL]],
-    ) -> [[__m512i; 2]; M] {
-        let mut sums = [[_mm512_setzero_si512(); 2]; M];
-        for (k, w) in panel.iter().enumerate() {
-            // SAFETY: a row of the panel is 32 words; row m has a word k, as promised.
-            unsafe {
-                let low = _mm512_loadu_si512(w.as_ptr().cast());
-                let high = _mm512_loadu_si512(w.as_ptr().add(16).cast());
-                for (m, sums) in sums.iter_mut().enumerate() {
-                    let x = _mm512_set1_epi32((*codes.add(m * apart + k)).cast_signed());
-                    sums[0] = _mm512_dpbusd_epi32(sums[0], x, low);
-                    sums[1] = _mm512_dpbusd_epi32(sums[1], x, high);
-                }
-            }
-        }
-        sums
-    }
-
-    /// # Safety
-    /// As for `int8`.
-    #[target_feature(enable = "avx512f,avx512bf16")]
-    unsafe fn bf16<const M: usize>(
-        codes: *const u32,
-        apart: usize,
-        panel: &[[u32; PANEL]],
-        tile: &mut Tile,
-    ) {
-        let mut sums = [[_mm512_setzero_ps(); 2]; M];
-        for (k, w) in panel.iter().enumerate() {
-            // SAFETY: a row of the panel is 32 words; row m has a word k, as promised. A word is two of BF16.
-            unsafe {
-                let words = |at: *const u32| {
-                    std::mem::transmute::<__m512i, __m512bh>(_mm512_loadu_si512(at.cast()))
-                };
-                let (low, high) = (words(w.as_ptr()), words(w.as_ptr().add(16)));
-                for (m, sums) in sums.iter_mut().enumerate() {
-                    let x = _mm512_set1_epi32((*codes.add(m * apart + k)).cast_signed());
-                    let x = std::mem::transmute::<__m512i, __m512bh>(x);
-                    sums[0] = _mm512_dpbf16_ps(sums[0], x, low);
-                    sums[1] = _mm512_dpbf16_ps(sums[1], x, high);
-                }
-            }
-        }
-        for (to, sums) in tile.iter_mut().zip(&sums) {
-            // SAFETY: a row of a tile is 32 values.
-            unsafe {
-                _mm512_storeu_ps(to.as_mut_ptr(), sums[0]);
-                _mm512_storeu_ps(to.as_mut_ptr().add(16), sums[1]);
-            }
-        }
-    }
 }
 
 #[cfg(test)]

@@ -2,10 +2,11 @@
 
 #![allow(clippy::cast_possible_truncation, reason = "judged in f64")]
 
+use super::super::tier::TIERS;
 use super::*;
 use crate::base::rng::SplitMix;
 use crate::ops::gemm::Activation;
-use crate::ops::low::{pack_bf16, pack_int8, quantise};
+use crate::ops::low::{pack_halves, pack_int8, quantise};
 
 /// A product's parts, made up.
 struct Case {
@@ -51,7 +52,7 @@ impl Case {
         let (codes, scales) = quantise(&self.w, self.depth, &self.smooth);
         let panels = match precision {
             Precision::Int8 => pack_int8(&codes, self.columns, self.depth),
-            _ => pack_bf16(&self.w, self.columns, self.depth),
+            _ => pack_halves(&self.w, self.columns, self.depth, precision),
         };
         let residual = &self.residual[rows.start * self.columns..];
         let some = After {
@@ -86,7 +87,11 @@ impl Case {
             (codes.collect(), wide(&(most / 127.0)))
         };
         let round = |row: &[f32]| -> (Vec<f64>, f64) {
-            (row.iter().map(|x| wide(&half::bf16::from_f32(*x).to_f32())).collect(), 1.0)
+            let round = |x: &f32| match precision {
+                Precision::F16 => half::f16::from_f32(*x).to_f32(),
+                _ => half::bf16::from_f32(*x).to_f32(),
+            };
+            (row.iter().map(|x| wide(&round(x))).collect(), 1.0)
         };
         let rounded = |rows: &[f32], by: &dyn Fn(usize) -> f64| -> Vec<(Vec<f64>, f64)> {
             let rows = rows.chunks(self.depth);
@@ -105,6 +110,9 @@ impl Case {
     }
 }
 
+/// What is lower than F32.
+const LOW: [Precision; 3] = [Precision::F16, Precision::Bf16, Precision::Int8];
+
 fn tiers() -> Vec<Tier> {
     TIERS.into_iter().map(|(_, tier)| tier).filter(|tier| tier.is_there()).collect()
 }
@@ -113,7 +121,7 @@ fn tiers() -> Vec<Tier> {
 fn every_tier_computes_what_the_spec_says() {
     for shape in SHAPES {
         let case = case(shape);
-        for precision in [Precision::Bf16, Precision::Int8] {
+        for precision in LOW {
             let spec = case.spec(precision);
             for tier in tiers() {
                 let found = case.run(tier, precision, 0..case.rows, false);
@@ -130,25 +138,51 @@ fn every_tier_computes_what_the_spec_says() {
 }
 
 #[test]
-fn int8_is_the_same_on_every_tier_bit_for_bit() {
-    for shape in SHAPES {
+fn int8_and_f16_are_the_same_on_every_tier_bit_for_bit() {
+    for (shape, precision) in
+        SHAPES.iter().flat_map(|shape| [Precision::Int8, Precision::F16].map(|of| (*shape, of)))
+    {
         let mut case = case(shape);
         case.a[shape.0 / 2 * shape.1] = f32::NAN;
         case.a[shape.0 / 3 * shape.1] = f32::INFINITY;
         case.a[(shape.0 - 1) * shape.1..].fill(0.0);
         let bits = |tier| -> Vec<u32> {
-            let found = case.run(tier, Precision::Int8, 0..case.rows, true);
-            found.into_iter().map(|x| if x.is_nan() { !0 } else { x.to_bits() }).collect()
+            let found = case.run(tier, precision, 0..case.rows, true);
+            found.into_iter().map(|x| if x.is_finite() { x.to_bits() } else { !0 }).collect()
         };
         let plain = bits(Tier::Plain);
         for tier in tiers() {
-            assert_eq!(bits(tier), plain, "{tier:?} {shape:?}");
+            assert_eq!(bits(tier), plain, "{tier:?} {precision} {shape:?}");
         }
         assert_eq!(
             plain.contains(&!0),
             shape.0 > 1,
-            "rows with NaN and infinities, but no others: {shape:?}"
+            "rows with NaN and infinities, but no others: {precision} {shape:?}"
         );
+    }
+}
+
+/// Numbers of every size: zeros for those below F16's normal ones, infinities above its largest, and nothing lost
+/// between.
+#[test]
+fn f16_holds_what_it_holds_and_no_more() {
+    for tier in tiers() {
+        for (x, w, want) in [
+            (6.1e-5, 1.0, 0.0),
+            (2f32.powi(-14), 2f32.powi(-14), 2f32.powi(-28)),
+            (65504.0, 65504.0, 65504.0 * 65504.0),
+            (-65519.0, 1.0, -65504.0),
+            (65520.0, 1.0, f32::INFINITY),
+            (f32::MIN_POSITIVE / 2.0, 1.0, 0.0),
+            (f32::MAX, -1.0, f32::NEG_INFINITY),
+        ] {
+            let mut case = case((3, 1, 32));
+            (case.a, case.w) = (vec![x; 3], vec![w; 32]);
+            let found = case.run(tier, Precision::F16, 0..3, false);
+            // An infinity times what fills a row up is none.
+            let same = |found: &f32| *found == want || want.is_infinite() && !found.is_finite();
+            assert!(found.iter().all(same), "{tier:?}: {x:e} times {w:e} is {:e}", found[0]);
+        }
     }
 }
 
@@ -156,7 +190,7 @@ fn int8_is_the_same_on_every_tier_bit_for_bit() {
 fn rows_do_not_know_of_each_other() {
     for shape in SHAPES {
         let case = case(shape);
-        for precision in [Precision::Bf16, Precision::Int8] {
+        for precision in LOW {
             for tier in tiers() {
                 let all = case.run(tier, precision, 0..case.rows, true);
                 for row in [0, case.rows / 2, case.rows - 1] {
@@ -171,7 +205,7 @@ fn rows_do_not_know_of_each_other() {
 
 #[test]
 fn no_number_stays_none_and_harms_no_other_row() {
-    for precision in [Precision::Bf16, Precision::Int8] {
+    for precision in LOW {
         for tier in tiers() {
             let mut case = case((20, 70, 32));
             let good = case.run(tier, precision, 0..20, true);
@@ -191,14 +225,4 @@ fn nothing_is_multiplied_into_nothing() {
     for tier in tiers() {
         assert!(case((5, 64, 32)).run(tier, Precision::Int8, 0..0, true).is_empty());
     }
-}
-
-#[test]
-fn a_tier_that_is_not_there_is_refused_by_name() {
-    assert_eq!(choose(Some("plain")), Ok(Tier::Plain));
-    assert!(choose(None).is_ok_and(Tier::is_there));
-    let error = choose(Some("amx9")).expect_err("there is none").to_string();
-    assert!(error.starts_with(
-        "invalid: PELTON_CPU_TIER: \"amx9\" is none of what this processor has: plain"
-    ));
 }

@@ -12,27 +12,40 @@ use crate::base::limits::word;
 
 #[cfg(target_arch = "x86_64")]
 mod add;
-#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+#[cfg(all(feature = "model", target_arch = "x86_64", target_os = "linux"))]
 mod amx;
+#[cfg(all(feature = "model", target_arch = "x86_64"))]
+mod avx2;
+#[cfg(feature = "model")]
 mod gemm;
 #[cfg(target_arch = "x86_64")]
 mod lookup;
+#[cfg(feature = "model")]
 mod low;
+#[cfg(all(feature = "model", target_arch = "x86_64"))]
+mod low_avx512;
 #[cfg(target_arch = "x86_64")]
 mod place;
 #[cfg(target_arch = "x86_64")]
 mod score;
 #[cfg(target_arch = "x86_64")]
 mod sixteen;
+#[cfg(feature = "model")]
+mod tier;
 #[cfg(target_arch = "x86_64")]
 mod times;
+#[cfg(feature = "model")]
 mod wide;
 #[cfg(target_arch = "x86_64")]
 mod words;
 
-pub(super) use gemm::{After, Product, multiply};
-pub(super) use low::{Low, Tier, multiply_low, tier};
-pub(super) use wide::{Wide, wide};
+#[cfg(feature = "model")]
+pub(super) use {
+    gemm::{After, Product, multiply},
+    low::{Low, multiply_low},
+    tier::{Tier, tier},
+    wide::{Wide, wide},
+};
 
 #[cfg(target_arch = "x86_64")]
 pub(crate) use times::times;

@@ -4,10 +4,22 @@
 //! by side. What is generic over [`Wide`] must be inlined to be compiled for the width: `#[inline(always)]` all the
 //! way. Iterators of slices are; `map` of arrays and their own iterators may not be.
 
+use super::tier::{Vectors, vectors};
+
 /// Work to be run at the widest.
 pub(in crate::ops) trait Wide: Sized {
     /// The work.
     fn run(self);
+
+    /// The work with instructions of AVX2, where it is more than a compiler's matter.
+    ///
+    /// # Safety
+    /// The processor has AVX2 and FMA.
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    unsafe fn run_avx2(self) {
+        self.run();
+    }
 
     /// The work with instructions of AVX-512, where it is more than a compiler's matter.
     ///
@@ -22,18 +34,15 @@ pub(in crate::ops) trait Wide: Sized {
 
 /// Runs it.
 pub(in crate::ops) fn wide(work: impl Wide) {
-    #[cfg(target_arch = "x86_64")]
-    {
-        if super::available() {
-            // SAFETY: the processor has these features.
-            return unsafe { avx512(work) };
-        }
-        if std::arch::is_x86_feature_detected!("avx2") {
-            // SAFETY: the processor has it.
-            return unsafe { avx2(work) };
-        }
+    match vectors() {
+        Vectors::Plain => work.run(),
+        // SAFETY: the processor has the vectors that are chosen.
+        #[cfg(target_arch = "x86_64")]
+        Vectors::Avx2 => unsafe { avx2(work) },
+        // SAFETY: as before.
+        #[cfg(target_arch = "x86_64")]
+        Vectors::Avx512 => unsafe { avx512(work) },
     }
-    work.run();
 }
 
 /// # Safety
@@ -46,9 +55,10 @@ unsafe fn avx512(work: impl Wide) {
 }
 
 /// # Safety
-/// The processor has AVX2.
+/// The processor has the features.
 #[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2")]
+#[target_feature(enable = "avx2,fma")]
 unsafe fn avx2(work: impl Wide) {
-    work.run();
+    // SAFETY: as promised.
+    unsafe { work.run_avx2() }
 }

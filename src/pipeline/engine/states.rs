@@ -1,9 +1,11 @@
 //! States of keys on their way out of the device and back: forgotten, copied, restored.
 
+use super::super::lanes::Labelled;
 use super::super::states::{Kind, States};
 use super::Engine;
 use crate::base::error::{Error, Result};
 use crate::base::limits::BLOCK_IDS;
+use crate::ops::label;
 
 /// What a pipeline is asked to do between two batches; the answer goes back by the sender.
 pub(in super::super) enum Errand {
@@ -119,6 +121,30 @@ impl Engine {
         self.stats.states_lost += lost;
         self.outbox.put_states(states);
         Ok(())
+    }
+
+    /// Takes in the labels at which lanes stand. Nothing may be in flight.
+    pub(super) fn take_labels(&mut self) -> Result<bool> {
+        let labels = self.lanes.take_labels();
+        self.sync_slots()?;
+        let rate = self.query.scores.as_ref().map_or(0.0, |scores| scores.rate);
+        let mut named = Vec::new();
+        for label in labels.iter().filter(|_| self.query.scores.is_some()) {
+            let id = self.keys.find(&mut *self.queue, &self.programs, label.key)?;
+            named.extend(id.map(|id| (id, *label)));
+        }
+        // Those of a key stay in order.
+        named.sort_by_key(|&(id, _)| id);
+        let mut taken = 0;
+        self.visit(named.iter().map(|&(id, _)| id), |i, state| {
+            let Labelled { time, label, .. } = named[i].1;
+            let known = label::apply(state, rate, time, label);
+            taken += u64::from(known);
+            known
+        })?;
+        self.stats.labels += taken;
+        self.stats.labels_unknown += labels.len() as u64 - taken;
+        Ok(true)
     }
 
     /// Visits the states of these ids, which ascend, with their places among them; those that `visit` says it changed

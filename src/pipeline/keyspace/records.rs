@@ -10,7 +10,7 @@ use crate::base::limits::word;
 use crate::base::time::Ticks;
 use crate::device::{Caps, Queue};
 use crate::ops::batch::{hi, join, lo};
-use crate::ops::keys::{COUNTS_BASE, COUNTS_FILL, COUNTS_FREE, COUNTS_LIST, COUNTS_TAKEN};
+use crate::ops::keys::{COUNTS_BASE, COUNTS_FILL, COUNTS_FREE, COUNTS_LIST, COUNTS_TAKEN, hash};
 use std::collections::{BTreeMap, HashMap};
 
 /// Records read at a time.
@@ -79,6 +79,37 @@ impl Keyspace {
             false
         })?;
         Ok(keys)
+    }
+
+    /// The id of a key, if it has one. Nothing may be in flight.
+    pub(in super::super) fn find(
+        &self,
+        queue: &mut dyn Queue,
+        programs: &Programs,
+        key: u64,
+    ) -> Result<Option<u32>> {
+        let [low, high] = [lo(key), hi(key)];
+        if let Some(dense) = self.dense {
+            return Ok((key < dense.into()).then_some(low));
+        }
+        let words = programs.record_words;
+        if self.slots == 0 || words == 2 && high != 0 {
+            return Ok(None);
+        }
+        let slots = self.slots.min(self.page_slots);
+        let home = hash(&self.seed, low, high) as usize & (self.slots - 1);
+        let (table, home) = (programs.buffers.table[home / slots].id, home % slots);
+        let mut slot = vec![0; words];
+        for i in 0..slots {
+            queue.read(table, (home + i) % slots * words, &mut slot)?;
+            if slot[0] == 0 {
+                return Ok(None);
+            }
+            if slot[1] == low && (words == 2 || slot[2] == high) {
+                return Ok(Some(slot[0] - 1));
+            }
+        }
+        Ok(None)
     }
 
     /// Takes ids away from keys that have not been seen for their time to live, and where there are too many, from an
