@@ -11,8 +11,8 @@
 //! as many trees of the same height and window, one key, one core each. `PELTON_RIVER` names a Python that has River
 //! (`benches/peers/river`); it runs between our rounds.
 //!
-//! A3-profile: events of one value through the whole engine, judged by a left matrix profile, against stumpy's streaming
-//! one (`stumpi`) over as many points in windows of the same length, which keeps what leaves its memory in step
+//! A3-profile: events of one value through the whole engine, judged by a left matrix profile, against the streaming one
+//! of stumpy (`stumpi`) over as many points in windows of the same length, the oldest point leaving with each new one
 //! (`egress`), one key, one core each. `PELTON_STUMPY` names a Python that has stumpy (`benches/peers/stumpy`); it
 //! compiles once and measures between our rounds.
 //!
@@ -397,8 +397,8 @@ fn print_profile(id: &str, kind: &str, profile: Profile) -> Result<()> {
     let state = 4 * profile.words();
     println!(
         "{{\"id\":\"{id}\",\"value\":{:.3},\"unit\":\"M events/s\",\"peer\":\"stumpy.stumpi\",\
-         \"version\":\"1.14.1\",\"peer_value\":{},\"ratio\":{},\"bound\":{PROFILE_GOAL},\"ok\":{},\"why\":\"lane to row \
-         on one core, 1,024 points, windows of 64; {state} bytes of state a key, all of them touched an event; {:.3} \
+         \"version\":\"1.14.1\",\"peer_value\":{},\"ratio\":{},\"bound\":{PROFILE_GOAL},\"ok\":{},\"why\":\"lane to \
+         row on one core, 1,024 points, windows of 64; {state} bytes of state a key, all of them touched an event; {:.3} \
          with 10,000 keys\",\"rounds\":{ROUNDS},\"machine\":\"{}\"}}",
         ours / 1e6,
         or_null(peer.map(|peer| peer / 1e6)),

@@ -1,9 +1,9 @@
 // Scores each event by the past of its key, with left matrix profiles: how far the latest stretch of a key's values
 // lies from the nearest one before it.
 //
-// Twin of src/ops/profile.rs; what all kernels that score cost stands in scores.cuh. Here a warp takes a key, since an event has hundreds of lags to move on:
-// its lanes take them side by side, so that words of the ring and the sums are loaded in whole lines, and the first
-// lane what else there is to do. Per event and value 12 bytes a lag are read and 4 written, by shape 24 read.
+// Twin of src/ops/profile.rs; what all kernels that score cost stands in scores.cuh. Here a warp takes a key, since an
+// event has hundreds of lags to move on: its lanes take them side by side, so that words of the ring and the sums are
+// loaded in whole lines, and the first lane what else there is to do. Per event and value 12 bytes a lag are read and 4 written, by shape 24 read.
 #include "scores.cuh"
 
 namespace pelton::profile {
@@ -155,7 +155,8 @@ static __device__ __forceinline__ float farthest(const State& state, const Score
     for (uint32_t i = 0; i < p.values; i++) {
         if (state[own_state(p) + PROFILE_FRESH + i] != 0) {
             const uint32_t least = slide(profile_of(state, asked, own_state(p), i), asked);
-            const float squared = asked.shape ? number_of(least) : to_float(least) * (asked.by_window() * 2.4414063e-4f);
+            const float raw = to_float(least) * (asked.by_window() * 2.4414063e-4f);
+            const float squared = asked.shape ? number_of(least) : raw;
             far = least != NO_DISTANCE && squared > far ? squared : far;
         }
     }

@@ -1,5 +1,5 @@
-//! Mistakes planted in the CUDA kernels `score`, `forest`, `half_space` and `profile`, one at a time: comparing with the
-//! processor finds each.
+//! Mistakes planted in the CUDA kernels `score`, `forest`, `half_space` and `profile`, one at a time: comparing with
+//! the processor finds each.
 //!
 //! `cargo test --test scores_planted -- --nocapture` shows what was planted and how it was found.
 

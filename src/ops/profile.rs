@@ -3,8 +3,9 @@
 //! Spec (Yeh et al. 2016, Matrix Profile I; Lu et al. 2022, DAMP: Discord Aware Matrix Profile). Of each value the
 //! latest `points` numbers are kept. With every new one the stretch of the latest `window` numbers is compared with the
 //! stretches of as many numbers before it that do not overlap it: those that end `lag` numbers earlier, `lag` from
-//! `window` to `points - window - 1`, so that all of them and what left them last is kept. The distance to the nearest of them is what the event
-//! is judged by; then it is one of those that later ones are compared with. Missing numbers are in no stretch.
+//! `window` to `points - window - 1`, so that all of them and what left them last is kept. The distance to the nearest
+//! of them is what the event is judged by; then it is one of those that later ones are compared with. Missing numbers
+//! are in no stretch.
 //!
 //! A number is kept as its *place*, from 0 to 8190: its distance to the key's mean over the longest horizon
 //! (`ops::ewma`), which has learnt it, in 64ths of a deviation, rounded and held to 4095 on either side. So no offset
