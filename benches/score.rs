@@ -397,9 +397,9 @@ fn print_profile(id: &str, kind: &str, profile: Profile) -> Result<()> {
     let state = 4 * profile.words();
     println!(
         "{{\"id\":\"{id}\",\"value\":{:.3},\"unit\":\"M events/s\",\"peer\":\"stumpy.stumpi\",\
-         \"version\":\"1.14.1\",\"peer_value\":{},\"ratio\":{},\"bound\":{PROFILE_GOAL},\"ok\":{},\"why\":\"lane to \
-         row on one core, 1,024 points, windows of 64; {state} bytes of state a key, all of them touched an event; {:.3} \
-         with 10,000 keys\",\"rounds\":{ROUNDS},\"machine\":\"{}\"}}",
+         \"version\":\"1.14.1\",\"peer_value\":{},\"ratio\":{},\"bound\":{PROFILE_GOAL},\"ok\":{},\"why\":\
+         \"lane to row on one core, 1,024 points, windows of 64; {state} bytes of state a key, all of \
+         them touched an event; {:.3} with 10,000 keys\",\"rounds\":{ROUNDS},\"machine\":\"{}\"}}",
         ours / 1e6,
         or_null(peer.map(|peer| peer / 1e6)),
         or_null(ratio),

@@ -3,7 +3,8 @@
 //
 // Twin of src/ops/profile.rs; what all kernels that score cost stands in scores.cuh. Here a warp takes a key, since an
 // event has hundreds of lags to move on: its lanes take them side by side, so that words of the ring and the sums are
-// loaded in whole lines, and the first lane what else there is to do. Per event and value 12 bytes a lag are read and 4 written, by shape 24 read.
+// loaded in whole lines, and the first lane what else there is to do. Per event and value 12 bytes a lag are read and
+// 4 written, by shape 24 read.
 #include "scores.cuh"
 
 namespace pelton::profile {
