@@ -1,5 +1,6 @@
-// Products of small matrices by the units that a warp has for them, and copies that do not wait: the one file of
-// inline PTX, for sm_80 and up. Each has a twin for the host, so that what a kernel does with fragments is tested.
+// Products of small matrices by the units that a warp has for them, and copies that do not wait: the inline
+// PTX for sm_80 and up (wgmma.cuh has that for sm_90a). Each has a twin for the host, so that what a kernel does with
+// fragments is tested.
 //
 // PTX ISA, "Matrix fragments for mma.m16n8k16" and "for mma.m16n8k32": of 16 rows of `a`, by 8 columns of `b`, a word
 // holds two numbers of 16 bits or four codes next to each other in depth, and both kinds have 8 words of depth. With
@@ -27,11 +28,13 @@ template <> struct SumOf<INT8> {
 };
 template <uint32_t KIND> using Sum = typename SumOf<KIND>::Type;
 
-// Before a loop over sums, which lie in registers only where their places are known.
+// Before a loop over sums, which lie in registers only where their places are known; and before one whose code is long.
 #ifdef CUDA_HOST
 #define UNROLLED
+#define ROLLED
 #else
 #define UNROLLED _Pragma("unroll")
+#define ROLLED _Pragma("unroll 1")
 #endif
 
 #ifdef CUDA_HOST

@@ -71,6 +71,9 @@ extern Block* block;
 Thread* next_thread();
 // Leaves the running fiber for a thread; comes back when it is its turn again, unless it is over.
 void go_on_with(Thread& to, Fiber& from, bool last);
+// Rubbish for the dynamic shared memory of the block's kernel; whether a block may have so much.
+void poison_room();
+bool is_room(size_t bytes);
 // The turn of a block, for the thread of the system that asks.
 void take_turn(Block& of, const HostLaunch& launch);
 void give_turn();

@@ -272,11 +272,26 @@ fn cuda_rows_of_any_width_are_about_the_same() {
 /// A barrier that is missing, or a copy that nobody waits for, shows in some order of the threads.
 #[test]
 fn cuda_sums_are_exact_in_any_order_of_threads() {
-    for seed in [1, 2] {
+    for seed in [0, 1] {
         let test = "cuda_sums_are_exact_in_any_order_of_threads";
         let Some(gpu) = cuda_host::device::open(test, seed) else { return };
         sums_are_exact(&gpu);
         halves_agree(&gpu, true);
+        if seed == 0 {
+            tall_blocks_change_nothing(&gpu);
+        }
+    }
+}
+
+/// The same of the products that a card of compute capability 9.0 has.
+#[test]
+fn cuda_wgmma_sums_are_exact_in_any_order_of_threads() {
+    for seed in [1, 2] {
+        let test = "cuda_wgmma_sums_are_exact_in_any_order_of_threads";
+        let Some(gpu) = cuda_host::device::open_wgmma(test, seed) else { return };
+        sums_are_exact(&gpu);
+        halves_agree(&gpu, true);
+        tall_blocks_change_nothing(&gpu);
     }
 }
 

@@ -16,12 +16,13 @@ mod queue;
 mod resident;
 mod stream;
 mod trial;
+mod wgmma;
 
 pub(super) use memory::Pinned;
 
 use super::{Backend, Caps, Queue, QueueOptions, Weights};
 use crate::base::error::{Error, Result};
-use crate::plan::Kernel;
+use crate::plan::{Kernel, Step};
 use crate::ring::slab::Slab;
 use context::Context;
 use cudarc::driver::sys::{self, CUresult};
@@ -44,6 +45,8 @@ struct Gpu {
     /// The first and the last kernel of every replay.
     gather: Function,
     finish: Function,
+    /// What runs products at low precision here, where it is not their own kernel.
+    wgmma: Option<Function>,
     /// Kernels that users brought, with their records, and the crate's own.
     custom: Mutex<BTreeMap<&'static str, (&'static Kernel, Module)>>,
     module: Module,
@@ -175,6 +178,7 @@ impl Gpu {
         Ok(Self {
             gather: module.function("gather")?,
             finish: module.function("finish")?,
+            wgmma: wgmma::find(&module, (major, minor))?,
             custom: Mutex::new(BTreeMap::new()),
             module,
             gather_words: AtomicUsize::new(usize::MAX),
@@ -188,8 +192,12 @@ impl Gpu {
 }
 
 impl Gpu {
-    /// The kernel of this record: a user's, or the crate's own.
-    fn function(&self, kernel: &Kernel) -> Result<Function> {
+    /// The kernel of this step: a user's, or the crate's own.
+    fn function(&self, step: &Step) -> Result<Function> {
+        if let Some(wgmma) = self.wgmma.filter(|_| wgmma::runs(step)) {
+            return Ok(wgmma);
+        }
+        let kernel = step.kernel;
         let custom = self.custom.lock().unwrap_or_else(PoisonError::into_inner);
         let module = match custom.get(kernel.name) {
             Some((record, module)) => {

@@ -141,7 +141,7 @@ impl Stream {
                 THREADS,
                 1,
                 1,
-                0,
+                function.shared_bytes,
                 self.raw,
                 pointers.as_mut_ptr(),
                 std::ptr::null_mut(),
@@ -314,6 +314,8 @@ unsafe impl Sync for Module {}
 #[derive(Clone, Copy)]
 pub(super) struct Function {
     raw: sys::CUfunction,
+    /// What a launch gives each block beyond the shared memory that the kernel declares.
+    shared_bytes: u32,
 }
 
 // SAFETY: as for `Module`.
@@ -376,7 +378,17 @@ impl Module {
                 format!("kernel {name} runs {threads} threads a block here, {THREADS} are needed"),
             ));
         }
-        Ok(Function { raw })
+        Ok(Function { raw, shared_bytes: 0 })
+    }
+
+    /// The kernel of this name, whose blocks are given so much shared memory.
+    pub(super) fn function_in(&self, name: &str, shared_bytes: u32) -> Result<Function> {
+        let Function { raw, .. } = self.function(name)?;
+        let most = sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
+        // SAFETY: the function was found just now; takes no pointer.
+        let code = unsafe { sys::cuFuncSetAttribute(raw, most, shared_bytes.cast_signed()) };
+        self.context.check("cuFuncSetAttribute", code)?;
+        Ok(Function { raw, shared_bytes })
     }
 }
 
