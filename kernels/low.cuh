@@ -11,7 +11,6 @@ namespace pelton {
 
 // The bits of 2^-100, below which a row counts as zeros.
 constexpr uint32_t LEAST = 0x0d800000;
-constexpr uint32_t INFINITE = 0x7f800000;
 // Rows of a block, at most.
 constexpr uint32_t ROUNDED_MAX = 128;
 // Words from one rounded row to the next, so that the lanes of a warp read from banks of their own.

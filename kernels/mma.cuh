@@ -18,6 +18,8 @@ namespace pelton {
 constexpr uint32_t F16 = 1;
 constexpr uint32_t BF16 = 2;
 constexpr uint32_t INT8 = 3;
+// The bits of an infinity.
+constexpr uint32_t INFINITE = 0x7f800000;
 
 // What a sum of a kind is.
 template <uint32_t KIND> struct SumOf {
@@ -55,9 +57,11 @@ static __device__ __forceinline__ void add_word(int32_t& sum, uint32_t, uint32_t
     }
 }
 static __device__ __forceinline__ float half_at(uint32_t kind, uint32_t word, int at) {
-    const uint32_t half = word >> at & 0xffff;
+    const uint32_t half = word >> at & 0xffff, sign = (half & 0x8000) << 16, size = (half & 0x7fff) << 13;
     const float up = real(uint32_t(127 + 112) << 23);
-    return kind == BF16 ? real(half << 16) : real((half & 0x8000) << 16 | (half & 0x7fff) << 13) * up;
+    return kind == BF16               ? real(half << 16)
+           : (half & 0x7c00) == 0x7c00 ? real(sign | INFINITE | size)
+                                       : real(sign | size) * up;
 }
 static __device__ __forceinline__ void add_word(float& sum, uint32_t kind, uint32_t a, uint32_t b) {
     for (int i = 0; i < 32; i += 16) {

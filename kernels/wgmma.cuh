@@ -55,16 +55,22 @@ static __device__ __forceinline__ u64 descriptor(const uint4* operand, uint32_t 
 
 #ifdef CUDA_HOST
 
-// The word of an operand's row that a product over the descriptor's 32 bytes reads.
-static __device__ __forceinline__ uint32_t operand_word(u64 of, uint32_t row, uint32_t word) {
+// The words of an operand's row that a product over the descriptor's 32 bytes reads.
+struct OperandWords {
+    uint32_t at[8];
+};
+static __device__ __forceinline__ OperandWords operand_words(u64 of, uint32_t row) {
     if (of >> 62 != 1 || (of >> 49 & 7) != 0) {
         cuda_host::fail("a descriptor without the swizzle of 128 bytes, or with an offset of its base");
     }
     const uint32_t stride = uint32_t(of >> 32 & 0x3fff) * 16;
-    const uint32_t at = uint32_t(of & 0x3fff) * 16 + row / 8 * stride + row % 8 * 128 + word * 4;
-    uint32_t found;
-    std::memcpy(&found, cuda_host::launched_at(at ^ (at >> 7 & 7) << 4, 4), sizeof found);
-    return found;
+    const uint32_t begin = uint32_t(of & 0x3fff) * 16 + row / 8 * stride + row % 8 * 128;
+    OperandWords words;
+    for (uint32_t piece = 0; piece < 2; piece++) {
+        const uint32_t at = begin + piece * 16;
+        std::memcpy(words.at + piece * PIECE_WORDS, cuda_host::launched_at(at ^ (at >> 7 & 7) << 4, 16), 16);
+    }
+    return words;
 }
 
 // A barrier of some threads of a block for others: who waits for a round's parity goes on when that round is complete.
@@ -144,16 +150,12 @@ template <uint32_t KIND, uint32_t WIDTH> class Products {
     };
     static void make(const Waiting& of) {
         const uint32_t row = threadIdx.x % WARPGROUP / LANES * 16 + lane() / 4, column = lane() % 4 * 2;
-        uint32_t a[2][8];
-        for (uint32_t word = 0; word < 8; word++) {
-            a[0][word] = operand_word(of.a, row, word);
-            a[1][word] = operand_word(of.a, row + 8, word);
-        }
+        const OperandWords a = operand_words(of.a, row), below = operand_words(of.a, row + 8);
         for (uint32_t i = 0; i < WIDTH * 2; i++) {
+            const OperandWords b = operand_words(of.b, i / 2 * 8 + column + i % 2);
             for (uint32_t word = 0; word < 8; word++) {
-                const uint32_t b = operand_word(of.b, i / 2 * 8 + column + i % 2, word);
-                add_word(of.sums[i / 2][i % 2], KIND, a[0][word], b);
-                add_word(of.sums[i / 2][i % 2 + 2], KIND, a[1][word], b);
+                add_word(of.sums[i / 2][i % 2], KIND, a.at[word], b.at[word]);
+                add_word(of.sums[i / 2][i % 2 + 2], KIND, below.at[word], b.at[word]);
             }
         }
     }
