@@ -1,10 +1,11 @@
-// A linear layer and its activation at low precision on sm_90a: 64 tokens by 64 columns a block, or 128 by 128 of many.
+// A linear layer and its activation at low precision on sm_90a: 64 tokens by 64 columns a tile, or 128 by 128 of many.
 //
-// Twin of src/ops/gemm.rs, launched in place of gemm.cu. Four warps put operands into shared memory, and four multiply
+// Twin of src/ops/gemm.rs, launched in place of gemm.cu with a block for each multiprocessor at most, which takes one
+// tile after another. Four warps put operands into shared memory, and four multiply
 // what is there by wgmma (wgmma.cuh); between them go slots, each with a barrier for "full" and one for "empty". Both
 // operands change on their way, so they pass through registers and not by bulk copies: activations are rounded, and
 // columns of weights, which lie in panels, are turned. What a thread puts next is loaded a step before. A column's sum
-// runs over the depth in order, in blocks of either size alike.
+// runs over the depth in order, in tiles of either size alike.
 #include "gemm.cuh"
 #include "wgmma.cuh"
 
@@ -12,9 +13,9 @@ namespace pelton::gemm_wgmma {
 
 using gemm::GemmParams;
 
-// Rows of a large block, and columns.
+// Rows of a large tile, and columns.
 constexpr uint32_t SIDE = 128;
-// Tokens from which on blocks are large: they read weights and activations half as often.
+// Tokens from which on tiles are large: they read weights and activations half as often.
 constexpr uint32_t LARGE_TOKENS = 1024;
 constexpr uint32_t SLOTS = 4;
 // Words between two rows of sums, so that the lanes of a warp write to banks of their own.
@@ -31,7 +32,7 @@ struct Room {
 };
 static_assert(sizeof(Room) == 164 << 10, "as SHARED_BYTES says there");
 
-// What a block does.
+// A tile: its first row and column, and what it is of.
 struct Task {
     GemmParams p;
     uint32_t tokens, first, column;
@@ -120,9 +121,9 @@ static __device__ __forceinline__ uint32_t steps_of(const GemmParams& p) {
     return (row_words(p) + ROW_WORDS - 1) / ROW_WORDS;
 }
 
-// Brings operands, step by step, each to the slot that is empty next.
+// Brings a tile's operands, step by step, each to the slot that is empty next; `turns` were taken before.
 template <uint32_t KIND, uint32_t TILES, uint32_t WIDTH>
-static __device__ __forceinline__ void bring(const Task& t, Room& room) {
+static __device__ __forceinline__ void bring(const Task& t, Room& room, uint32_t turns) {
     constexpr uint32_t ROWS = TILES * 64 * PIECES / WARPGROUP, ACROSS = WIDTH * 8, COLUMNS = ACROSS * PIECES / WARPGROUP;
     const uint32_t thread = threadIdx.x - WARPGROUP, steps = steps_of(t.p);
     Rows<KIND, ROWS> rows(thread);
@@ -135,11 +136,11 @@ static __device__ __forceinline__ void bring(const Task& t, Room& room) {
         columns.load(t, 0, i);
     }
     for (uint32_t step = 0; step < steps; step++) {
-        const uint32_t slot = step % SLOTS;
+        const uint32_t turn = turns + step, slot = turn % SLOTS;
         const bool more = step + 1 < steps;
         rows.load_factors(t, step);
         // A slot is empty before it was ever full.
-        room.empty[slot].wait(step / SLOTS % 2 ^ 1);
+        room.empty[slot].wait(turn / SLOTS % 2 ^ 1);
         UNROLLED for (uint32_t i = 0; i < ROWS; i++) {
             rows.put(pieces, room.rows[slot], room.rates, i);
             if (more) {
@@ -192,15 +193,15 @@ static __device__ __forceinline__ void finish(const Task& t, Room& room, Words o
     }
 }
 
-// Multiplies what is brought: TILES of 64 rows by WIDTH times eight columns.
+// Multiplies what is brought, and finishes the tile: TILES of 64 rows by WIDTH times eight columns.
 template <uint32_t KIND, uint32_t TILES, uint32_t WIDTH>
-static __device__ __forceinline__ void multiply(const Task& t, Room& room, Words out) {
+static __device__ __forceinline__ void multiply(const Task& t, Room& room, Words out, uint32_t turns) {
     Sum<KIND> sums[TILES][WIDTH][4] = {};
     Products<KIND, WIDTH> products;
     const uint32_t steps = steps_of(t.p);
     for (uint32_t step = 0; step < steps; step++) {
-        const uint32_t slot = step % SLOTS;
-        room.full[slot].wait(step / SLOTS % 2);
+        const uint32_t turn = turns + step, slot = turn % SLOTS;
+        room.full[slot].wait(turn / SLOTS % 2);
         products.begin();
         UNROLLED for (uint32_t depth = 0; depth < DEPTHS; depth++) {
             const u64 columns = descriptor(room.columns[slot], depth);
@@ -212,44 +213,48 @@ static __device__ __forceinline__ void multiply(const Task& t, Room& room, Words
         // The products of the step before are made: its slot is empty.
         products.template wait<1>();
         if (step > 0) {
-            room.empty[(step - 1) % SLOTS].arrive();
+            room.empty[(turn - 1) % SLOTS].arrive();
         }
     }
     products.finish(sums);
+    room.empty[(turns + steps - 1) % SLOTS].arrive();
     UNROLLED for (uint32_t i = 0; i < TILES; i++) {
         finish<KIND, WIDTH>(t, room, out, i * 64 + threadIdx.x / LANES * 16, sums[i]);
     }
 }
 
+// A block's tiles.
 template <uint32_t KIND, uint32_t TILES, uint32_t WIDTH>
-static __device__ __forceinline__ void block(Task t, Words out, Room& room) {
-    constexpr uint32_t HEIGHT = TILES * 64;
-    const uint32_t across = (t.p.columns + WIDTH * 8 - 1) / (WIDTH * 8);
-    t.first = blockIdx.x / across * HEIGHT;
-    t.column = blockIdx.x % across * WIDTH * 8;
-    if (t.first >= t.tokens) {
-        return;
-    }
+static __device__ __forceinline__ void tiles(Task t, Words out, Room& room) {
+    constexpr uint32_t HEIGHT = TILES * 64, ACROSS = WIDTH * 8;
+    const uint32_t across = (t.p.columns + ACROSS - 1) / ACROSS, count = (t.tokens + HEIGHT - 1) / HEIGHT * across;
     if (threadIdx.x < SLOTS) {
         room.full[threadIdx.x].init(WARPGROUP);
         room.empty[threadIdx.x].init(WARPGROUP);
     }
-    if constexpr (KIND == INT8) {
-        scale_rows(t.p, t.a, t.w, t.first, HEIGHT, t.tokens - 1, room.rates);
-    }
     __syncthreads();
-    if (threadIdx.x < WARPGROUP) {
-        multiply<KIND, TILES, WIDTH>(t, room, out);
-    } else {
-        bring<KIND, TILES, WIDTH>(t, room);
+    uint32_t turns = 0;
+    for (uint32_t i = blockIdx.x; i < count; i += gridDim.x) {
+        t.first = i / across * HEIGHT;
+        t.column = i % across * ACROSS;
+        if constexpr (KIND == INT8) {
+            // Its barriers also part this tile's scales from those of the one before.
+            scale_rows(t.p, t.a, t.w, t.first, HEIGHT, t.tokens - 1, room.rates);
+        }
+        if (threadIdx.x < WARPGROUP) {
+            multiply<KIND, TILES, WIDTH>(t, room, out, turns);
+        } else {
+            bring<KIND, TILES, WIDTH>(t, room, turns);
+        }
+        turns += steps_of(t.p);
     }
 }
 
 template <uint32_t KIND> static __device__ __forceinline__ void low(const Task& t, Words out, Room& room) {
     if (t.tokens >= LARGE_TOKENS) {
-        block<KIND, 2, 16>(t, out, room);
+        tiles<KIND, 2, 16>(t, out, room);
     } else {
-        block<KIND, 1, 8>(t, out, room);
+        tiles<KIND, 1, 8>(t, out, room);
     }
 }
 

@@ -54,7 +54,7 @@ struct Block {
     unsigned at_barrier, first_at_barrier, yes, yes_result;
     Site barrier;
     unsigned order[THREADS_MAX], next;
-    uint64_t random, atomics;
+    uint64_t random, atomics, waits;
     char why[512];
     // The launch whose blocks are there at the same time; null when they come one after the other.
     Together* together;

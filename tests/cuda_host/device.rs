@@ -53,6 +53,9 @@ fn make(library: &Library<'_>, seed: u64, wgmma: bool) -> Option<Device> {
     Some(Device::new(backend, "the CUDA kernels were asked for"))
 }
 
+/// Of a card of compute capability 9.0 whose blocks have more than a tile each.
+const MULTIPROCESSORS: u32 = 2;
+
 struct CudaHost {
     caps: Caps,
     shim: Shim,
@@ -165,7 +168,10 @@ fn launch<const N: usize>(kernel: &Kernel, args: Args<'_>) {
         // As device/cuda/wgmma.rs chooses.
         let dtype = kernel.params.iter().position(|field| field.name == "dtype");
         let low = kernel.name == "gemm" && dtype.is_some_and(|at| params[at] != 0);
-        let name = if replay.wgmma && low { "gemm_wgmma" } else { kernel.name };
+        let (name, grid) = match replay.wgmma && low {
+            true => ("gemm_wgmma", grid.min(MULTIPROCESSORS)),
+            false => (kernel.name, grid),
+        };
         let shared_bytes = replay.shim.shared_bytes(name);
         let launch = Launch { shared_bytes, ..Launch::of(grid, seed) };
         if let Err(why) = replay.shim.launch(name, launch, &mut all) {

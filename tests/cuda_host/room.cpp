@@ -9,6 +9,8 @@ namespace {
 // As much as a block of compute capability 9.0 may have, where descriptors of operands can name it.
 constexpr size_t ROOM_MAX = 227 << 10;
 alignas(1024) unsigned char room[ROOM_MAX];
+// Waits of one block for others of its threads before they are taken for endless.
+constexpr uint64_t WAITS_MAX = 1 << 20;
 
 }  // namespace
 
@@ -31,7 +33,9 @@ unsigned char* launched_at(size_t offset, size_t bytes) {
 unsigned char* launched_room(size_t bytes) { return launched_at(0, bytes); }
 
 void let_threads() {
-    before_atomic();
+    if (++block->waits > WAITS_MAX) {
+        fail("waits for others of its block, which never come");
+    }
     Thread& self = block->threads[block->running];
     Thread* const next = next_thread();
     if (next != &self) {

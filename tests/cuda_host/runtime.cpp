@@ -244,7 +244,7 @@ void prepare(Block& fresh, unsigned number) {
 
 void run_slice() {
     current.block = {block->number, 0, 0};
-    block->atomics = 0;
+    block->atomics = block->waits = 0;
     if (block->stand == Stand::fresh) {
         block->stand = Stand::on;
         poison_shared();

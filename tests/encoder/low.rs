@@ -271,9 +271,9 @@ fn cuda_rows_of_any_width_are_about_the_same() {
 
 /// A barrier that is missing, or a copy that nobody waits for, shows in some order of the threads.
 #[test]
-fn cuda_sums_are_exact_in_any_order_of_threads() {
+fn cuda_kernels_sum_exactly_in_any_order_of_threads() {
     for seed in [0, 1] {
-        let test = "cuda_sums_are_exact_in_any_order_of_threads";
+        let test = "cuda_kernels_sum_exactly_in_any_order_of_threads";
         let Some(gpu) = cuda_host::device::open(test, seed) else { return };
         sums_are_exact(&gpu);
         halves_agree(&gpu, true);

@@ -35,16 +35,16 @@ fn wild_rows_stay_alone(device: &Device) -> bool {
     })
 }
 
-/// Steps that fill all slots and the first once more, rows and columns beyond whole blocks, small blocks and large.
+/// Steps that fill all slots and the first once more, rows and columns beyond whole tiles, small tiles and large.
 fn is_right(device: &Device) -> bool {
     let exact = |shape| sums(device, shape) == sums(&Device::cpu(), shape);
     exact((70, 1088, 96)) && exact((1030, 64, 160)) && wild_rows_stay_alone(device)
 }
 
 #[test]
-fn cuda_wgmma_sums_are_exact_in_any_order_of_threads() {
+fn cuda_kernels_wgmma_sums_are_exact_in_any_order_of_threads() {
     for seed in [0, 1, 2] {
-        let test = "cuda_wgmma_sums_are_exact_in_any_order_of_threads";
+        let test = "cuda_kernels_wgmma_sums_are_exact_in_any_order_of_threads";
         let Some(gpu) = open_wgmma(test, seed) else { return };
         assert!(is_right(&gpu), "order {seed}");
         sums_are_exact(&gpu);
@@ -69,14 +69,6 @@ const PLANTS: &[(&str, Plant<'_>)] = &[
         plant("kernels/wgmma.cuh", "u64(1024 / 16) << 32", "u64(512 / 16) << 32"),
     ),
     (
-        "a descriptor without its swizzle",
-        plant("kernels/wgmma.cuh", "SWIZZLE_128 = u64(1) << 62", "SWIZZLE_128 = u64(2) << 62"),
-    ),
-    (
-        "a descriptor that goes on by half of a product's depth",
-        plant("kernels/wgmma.cuh", "+ 32 * depth", "+ 16 * depth"),
-    ),
-    (
         "a missing fence: units for matrices do not see what threads wrote",
         plant(
             "kernels/gemm_wgmma.cu",
@@ -86,27 +78,35 @@ const PLANTS: &[(&str, Plant<'_>)] = &[
     ),
     (
         "a slot that is given back before its products are made",
-        plant("kernels/gemm_wgmma.cu", "[(step - 1) % SLOTS].arrive()", "[step % SLOTS].arrive()"),
+        plant("kernels/gemm_wgmma.cu", "[(turn - 1) % SLOTS].arrive()", "[turn % SLOTS].arrive()"),
     ),
     (
         "a slot that is taken before it is empty",
-        plant("kernels/gemm_wgmma.cu", "wait(step / SLOTS % 2 ^ 1)", "wait(1)"),
+        plant("kernels/gemm_wgmma.cu", "wait(turn / SLOTS % 2 ^ 1)", "wait(1)"),
     ),
     (
         "barriers that are used before they are made",
         plant(
             "kernels/gemm_wgmma.cu",
-            "    __syncthreads();\n    if (threadIdx.x < WARPGROUP)",
-            "    if (threadIdx.x < WARPGROUP)",
+            "    __syncthreads();\n    uint32_t turns = 0;",
+            "    uint32_t turns = 0;",
         ),
     ),
     (
-        "the second half of a large block taken for the first's",
+        "the second half of a large tile taken for the first's",
         plant("kernels/gemm_wgmma.cu", "+ i * 64 * PIECES", "+ i * 32 * PIECES"),
     ),
     (
         "sums of another layout",
         plant("kernels/gemm_wgmma.cu", "j % 4 / 2 * 8 * APART", "j % 2 * 8 * APART"),
+    ),
+    (
+        "a last slot that is not given back to the next tile",
+        plant(
+            "kernels/gemm_wgmma.cu",
+            "    room.empty[(turns + steps - 1) % SLOTS].arrive();\n",
+            "",
+        ),
     ),
     (
         "values of the next row behind the depth",
@@ -115,7 +115,7 @@ const PLANTS: &[(&str, Plant<'_>)] = &[
 ];
 
 #[test]
-fn cuda_wgmma_planted_mistakes_are_found() {
-    let test = "cuda_wgmma_planted_mistakes_are_found";
+fn cuda_kernels_wgmma_planted_mistakes_are_found() {
+    let test = "cuda_kernels_wgmma_planted_mistakes_are_found";
     find_on(of_wgmma, test, PLANTS, 0..6, |device, _| is_right(device));
 }

@@ -151,6 +151,7 @@ impl Gpu {
         let major = attribute(A::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?;
         let minor = attribute(A::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?;
         let multiprocessors = attribute(A::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)?;
+        let multiprocessors = u32::try_from(multiprocessors).unwrap_or(0);
         let latency_mode = attribute(A::CU_DEVICE_ATTRIBUTE_COOPERATIVE_LAUNCH)? != 0;
         if attribute(A::CU_DEVICE_ATTRIBUTE_CAN_MAP_HOST_MEMORY)? == 0 {
             return Err(Error::unsupported(&name, "it cannot map memory of the host"));
@@ -178,12 +179,12 @@ impl Gpu {
         Ok(Self {
             gather: module.function("gather")?,
             finish: module.function("finish")?,
-            wgmma: wgmma::find(&module, (major, minor))?,
+            wgmma: wgmma::find(&module, (major, minor), multiprocessors)?,
             custom: Mutex::new(BTreeMap::new()),
             module,
             gather_words: AtomicUsize::new(usize::MAX),
             caps,
-            multiprocessors: u32::try_from(multiprocessors).unwrap_or(0),
+            multiprocessors,
             #[cfg(feature = "nvrtc")]
             capability: format!("{major}{minor}"),
             context,

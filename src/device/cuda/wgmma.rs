@@ -10,10 +10,17 @@ use crate::plan::Step;
 /// Bytes of a block's shared memory: `Room` in the kernel's source, which holds it to them.
 const SHARED_BYTES: u32 = 164 << 10;
 
-/// The kernel, on a card that runs it.
-pub(super) fn find(module: &Module, capability: (i32, i32)) -> Result<Option<Function>> {
+/// The kernel, on a card that runs it: one block finds room on each of so many multiprocessors.
+pub(super) fn find(
+    module: &Module,
+    capability: (i32, i32),
+    multiprocessors: u32,
+) -> Result<Option<Function>> {
     match capability {
-        (9, 0) => module.function_in("gemm_wgmma", SHARED_BYTES).map(Some),
+        (9, 0) => {
+            let function = module.function_in("gemm_wgmma", SHARED_BYTES)?;
+            Ok(Some(function.of_blocks(multiprocessors)))
+        }
         _ => Ok(None),
     }
 }
