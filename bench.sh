@@ -51,6 +51,13 @@ BENCHES=(
   "T3-int8-32x128 | peer encoder T3-int8-32x128 | the same, 32 texts of 128 tokens"
   "T3-bf16-1x32 | peer encoder T3-bf16-1x32 | the same in BF16, one text of 32 tokens"
   "T3-bf16-32x128 | peer encoder T3-bf16-32x128 | the same, 32 texts of 128 tokens"
+  "T5-gemm-4096 | torch T5-gemm-4096 | on a CUDA card: a product in BF16, 4,096 on each side, against cuBLAS"
+  "T5-gemm-8192 | torch T5-gemm-8192 | the same, 8,192 on each side"
+  "T5-inner   | torch T5-inner       | MiniLM's inner layer of 4,096 tokens with GELU, against cuBLASLt and a kernel for that"
+  "T5-attention | torch T5-attention | attention over 32 texts of 128 tokens, 12 heads of 32, against PyTorch's"
+  "T5-1x32-p50 | torch T5-1x32-p50   | MiniLM in F16, one text of 32 tokens, ids to vector, against PyTorch"
+  "T5-1x32-p99 | torch T5-1x32-p99   | the same, of a hundred the slowest but one"
+  "T5-32x128  | torch T5-32x128      | MiniLM in F16, texts a second of 128 tokens, 32 at a time, against PyTorch"
   "T6-load    | bench text_load T6-load    | ten minutes of texts in bursts at 90 % of capacity: deadlines, memory"
   "T6-brief   | bench text_load T6-brief   | the same for one minute"
   "S7-default | first_minutes S7-default 250 | CPU seconds of a clean build and run of the quickstart"
@@ -73,7 +80,7 @@ peer() {
 
 # bench FILE ID: a bench of this package.
 bench() {
-  if [[ $1 == text_load && -z ${PELTON_MINILM-} ]] && PELTON_MINILM=$(tests/encoder/fetch.sh --folder); then
+  if [[ $1 == t* && -z ${PELTON_MINILM-} ]] && PELTON_MINILM=$(tests/encoder/fetch.sh --folder); then
     export PELTON_MINILM
   fi
   cargo bench -q --bench "$1" -- "$2"
@@ -90,6 +97,19 @@ river() {
     export PELTON_RIVER=$home/bin/python
   fi
   bench score "$1"
+}
+
+# torch ID: the bench tensor beside PyTorch, which gets a Python environment of its own, some gigabytes.
+torch() {
+  local home=$PWD/target/torch
+  if [[ -z ${PELTON_TORCH-} ]]; then
+    [[ -e $home/ready ]] ||
+      { python3 -m venv "$home" && "$home/bin/pip" install -q -r benches/peers/encoder/requirements.txt &&
+        touch "$home/ready"; } >&2 ||
+      { echo "python3 with venv fetches PyTorch, or set PELTON_TORCH to a Python that has it" >&2; return 2; }
+    export PELTON_TORCH=$home/bin/python
+  fi
+  bench tensor "$1"
 }
 
 # first_minutes ID BOUND [FLAG...]: user and system seconds of a clean build and run of the quickstart.
@@ -127,6 +147,7 @@ home() {
     peer) echo "benches/peers/$2" ;;
     bench) echo "benches/$2.rs" ;;
     river) echo "benches/peers/river" ;;
+    torch) echo "benches/peers/torch" ;;
     first_minutes) echo "examples/quickstart/main.rs" ;;
   esac
 }

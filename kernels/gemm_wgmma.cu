@@ -124,7 +124,8 @@ static __device__ __forceinline__ uint32_t steps_of(const GemmParams& p) {
 // Brings a tile's operands, step by step, each to the slot that is empty next; `turns` were taken before.
 template <uint32_t KIND, uint32_t TILES, uint32_t WIDTH>
 static __device__ __forceinline__ void bring(const Task& t, Room& room, uint32_t turns) {
-    constexpr uint32_t ROWS = TILES * 64 * PIECES / WARPGROUP, ACROSS = WIDTH * 8, COLUMNS = ACROSS * PIECES / WARPGROUP;
+    constexpr uint32_t ROWS = TILES * 64 * PIECES / WARPGROUP, ACROSS = WIDTH * 8;
+    constexpr uint32_t COLUMNS = ACROSS * PIECES / WARPGROUP;
     const uint32_t thread = threadIdx.x - WARPGROUP, steps = steps_of(t.p);
     Rows<KIND, ROWS> rows(thread);
     Columns<ACROSS, COLUMNS> columns(t, thread);

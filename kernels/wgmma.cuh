@@ -1,10 +1,10 @@
-// Products of matrices in shared memory, and how they come there: what sm_90a has beyond mma.cuh. Inline PTX, each with a
-// twin for the host. The twin reads shared memory where a descriptor says, so a wrong descriptor or place shows.
+// Products of matrices in shared memory, and how they come there: what sm_90a has beyond mma.cuh. Inline PTX, each with
+// a twin for the host. The twin reads shared memory where a descriptor says, so a wrong descriptor or place shows.
 //
-// PTX ISA, "Asynchronous warpgroup level matrix instructions". Both operands lie in rows of 128 bytes, a row of `a` or a
-// column of `b` each, values next to each other in depth. Eight rows are an atom of 1,024 bytes, and the eight pieces of
-// 16 bytes of a row lie swizzled: piece i of row r where piece i ^ r % 8 would. One product takes 64 rows, a warpgroup's,
-// and 32 bytes of depth; the rows of warp w of the four begin at 16 w, and with g and t as in mma.cuh:
+// PTX ISA, "Asynchronous warpgroup level matrix instructions". Both operands lie in rows of 128 bytes, a row of `a` or
+// a column of `b` each, values next to each other in depth. Eight rows are an atom of 1,024 bytes, and the eight pieces
+// of 16 bytes of a row lie swizzled: piece i of row r where piece i ^ r % 8 would. A product takes 64 rows, which are a
+// warpgroup's, and 32 bytes of depth; the rows of warp w of the four begin at 16 w, and with g and t as in mma.cuh:
 //
 //   sums[j][0], [1] row g, columns 8j + 2t, 8j + 2t + 1     sums[j][2], [3] row g + 8, the same columns
 #pragma once
