@@ -44,20 +44,22 @@ BENCHES=(
   "A3-ewma-100k | bench score A3-ewma-100k   | the same, 100,000 keys"
   "A3-ewma-1m | bench score A3-ewma-1m       | the same, 1,000,000 keys"
   "A3-forest  | peer forest A3-forest         | a random cut forest on one core, against random-cut-forest-by-aws"
-  "A3-trees   | river A3-trees               | half-space trees on one core, against River's"
+  "A3-trees   | python river A3-trees        | half-space trees on one core, against River's"
+  "A3-profile | python stumpy A3-profile     | a left matrix profile by values on one core, against stumpy's"
+  "A3-profile-shape | python stumpy A3-profile-shape | the same by shape, which is stumpy's default"
   "T3-f32-1x32 | peer encoder T3-f32-1x32  | MiniLM in F32 on one core, one text of 32 tokens, against candle"
   "T3-f32-32x128 | peer encoder T3-f32-32x128 | the same, 32 texts of 128 tokens"
   "T3-int8-1x32 | peer encoder T3-int8-1x32 | MiniLM in INT8, one core, against ONNX Runtime, PyTorch and candle"
   "T3-int8-32x128 | peer encoder T3-int8-32x128 | the same, 32 texts of 128 tokens"
   "T3-bf16-1x32 | peer encoder T3-bf16-1x32 | the same in BF16, one text of 32 tokens"
   "T3-bf16-32x128 | peer encoder T3-bf16-32x128 | the same, 32 texts of 128 tokens"
-  "T5-gemm-4096 | torch T5-gemm-4096 | on a CUDA card: a product in BF16, 4,096 on each side, against cuBLAS"
-  "T5-gemm-8192 | torch T5-gemm-8192 | the same, 8,192 on each side"
-  "T5-inner   | torch T5-inner       | MiniLM's inner layer of 4,096 tokens with GELU, against cuBLASLt and a kernel for that"
-  "T5-attention | torch T5-attention | attention over 32 texts of 128 tokens, 12 heads of 32, against PyTorch's"
-  "T5-1x32-p50 | torch T5-1x32-p50   | MiniLM in F16, one text of 32 tokens, ids to vector, against PyTorch"
-  "T5-1x32-p99 | torch T5-1x32-p99   | the same, of a hundred the slowest but one"
-  "T5-32x128  | torch T5-32x128      | MiniLM in F16, texts a second of 128 tokens, 32 at a time, against PyTorch"
+  "T5-gemm-4096 | python torch T5-gemm-4096 | on a CUDA card: a product in BF16, 4,096 on each side, against cuBLAS"
+  "T5-gemm-8192 | python torch T5-gemm-8192 | the same, 8,192 on each side"
+  "T5-inner   | python torch T5-inner       | an encoder's inner layer with GELU, against cuBLASLt and a kernel for that"
+  "T5-attention | python torch T5-attention | attention over 32 texts of 128 tokens, 12 heads of 32, against PyTorch's"
+  "T5-1x32-p50 | python torch T5-1x32-p50   | MiniLM in F16, one text of 32 tokens, ids to vector, against PyTorch"
+  "T5-1x32-p99 | python torch T5-1x32-p99   | the same, of a hundred the slowest but one"
+  "T5-32x128  | python torch T5-32x128      | texts a second, 32 of 128 tokens at a time"
   "T6-load    | bench text_load T6-load    | ten minutes of texts in bursts at 90 % of capacity: deadlines, memory"
   "T6-brief   | bench text_load T6-brief   | the same for one minute"
   "S7-default | first_minutes S7-default 250 | CPU seconds of a clean build and run of the quickstart"
@@ -86,30 +88,21 @@ bench() {
   cargo bench -q --bench "$1" -- "$2"
 }
 
-# river ID: the bench score beside River, which gets a Python environment of its own.
-river() {
-  local home=$PWD/target/river
-  if [[ -z ${PELTON_RIVER-} ]]; then
+# python PEER ID: a bench beside a library for Python, which gets an environment of its own: tensor beside torch, which
+# takes some gigabytes, score beside all others.
+python() {
+  local home=$PWD/target/$1 name=PELTON_${1^^}
+  if [[ -z ${!name-} ]]; then
     [[ -e $home/ready ]] ||
-      { python3 -m venv "$home" && "$home/bin/pip" install -q -r benches/peers/river/requirements.txt &&
+      { python3 -m venv "$home" && "$home/bin/pip" install -q -r "benches/peers/$1/requirements.txt" &&
         touch "$home/ready"; } >&2 ||
-      { echo "python3 with venv fetches River, or set PELTON_RIVER to a Python that has it" >&2; return 2; }
-    export PELTON_RIVER=$home/bin/python
+      { echo "python3 with venv fetches $1, or set $name to a Python that has it" >&2; return 2; }
+    export "$name=$home/bin/python"
   fi
-  bench score "$1"
-}
-
-# torch ID: the bench tensor beside PyTorch, which gets a Python environment of its own, some gigabytes.
-torch() {
-  local home=$PWD/target/torch
-  if [[ -z ${PELTON_TORCH-} ]]; then
-    [[ -e $home/ready ]] ||
-      { python3 -m venv "$home" && "$home/bin/pip" install -q -r benches/peers/encoder/requirements.txt &&
-        touch "$home/ready"; } >&2 ||
-      { echo "python3 with venv fetches PyTorch, or set PELTON_TORCH to a Python that has it" >&2; return 2; }
-    export PELTON_TORCH=$home/bin/python
-  fi
-  bench tensor "$1"
+  # Rivals that have threads get one.
+  local bench=score
+  [[ $1 != torch ]] || bench=tensor
+  NUMBA_NUM_THREADS=1 bench "$bench" "$2"
 }
 
 # first_minutes ID BOUND [FLAG...]: user and system seconds of a clean build and run of the quickstart.
@@ -146,8 +139,7 @@ home() {
   case $1 in
     peer) echo "benches/peers/$2" ;;
     bench) echo "benches/$2.rs" ;;
-    river) echo "benches/peers/river" ;;
-    torch) echo "benches/peers/torch" ;;
+    python) echo "benches/peers/$2" ;;
     first_minutes) echo "examples/quickstart/main.rs" ;;
   esac
 }

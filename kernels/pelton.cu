@@ -27,6 +27,9 @@
 
 #include "forest.cu"
 #include "half_space.cu"
+#include "loda.cu"
+#include "profile.cu"
+#include "season.cu"
 #include "score.cu"
 
 #include "clear.cu"

@@ -12,32 +12,14 @@ fn hash(word: u32) -> u32 {
     return x ^ (x >> 16u);
 }
 
-// A whole number as a float, rounded once.
-fn real(n: u32) -> f32 {
-    return mul(f32(n >> 16u), 65536.0) + f32(n & 0xffffu);
-}
-
-// Where a number `off` the origin of the track at `track` lies, by the track's longest horizon.
-fn place_of(track: u32, off: f32) -> u32 {
-    let deviation = rounded(sqrt(state_of(track + 9u)));
-    let z = held(mul(rounded(off - state_of(track + 8u)), inverse(deviation + 1e-12)), 1e6);
-    let size = select(z, -z, z < 0.0);
-    return u32(mul(mul(z, inverse(4.0 + size)), 32767.0) + 32768.0);
-}
-
 // A missing value lies in the middle.
 fn missing_value(own: u32, i: u32) {
     states[own + SPACE_POINT + i] = 0x8000u;
 }
 
 // Puts down where a value lies that its track, at `track`, has learnt.
-fn value_of(own: u32, i: u32, track: u32, x: f32, found: ptr<function, Distance>) -> Apart {
-    let at = own + SPACE_POINT + i;
-    states[at] = place_of(track, near_zero(rounded(x - state_of(track))));
-    if (p.values == 1u) {
-        states[at + 1u] = place_of(track, state_of(track + 2u));
-        states[at + 2u] = place_of(track, state_of(track + 5u));
-    }
+fn value_of(own: u32, i: u32, track: u32, x: f32, moment: Moment, found: ptr<function, Distance>) -> Apart {
+    put_point(own + SPACE_POINT, i, track, x);
     return Apart((*found).z2, 0.0);
 }
 
@@ -88,8 +70,8 @@ fn level_of(spaces: u32, far: Distance, apart: Apart, seen: u32) -> Level {
         return Level(false, 0u, 0.0, 0.0);
     }
     let most = trees * window * (nodes - 1u);
-    let level = own_ln(mul(real(most), inverse(real(sum))));
-    let rarity = mul(level, inverse(own_ln(real(nodes - 1u))));
+    let level = own_ln(mul(to_float(most), inverse(to_float(sum))));
+    let rarity = mul(level, inverse(own_ln(to_float(nodes - 1u))));
     return Level(true, seen - min(seen, window + 1u), level, select(rarity, 1.0, rarity > 1.0));
 }
 

@@ -37,6 +37,7 @@ pub mod group;
 pub mod half_space;
 pub mod keys;
 pub mod label;
+pub mod loda;
 #[cfg(feature = "model")]
 pub mod low;
 pub mod math;
@@ -45,8 +46,10 @@ mod number;
 pub mod page;
 #[cfg(feature = "model")]
 pub mod pool;
+pub mod profile;
 pub mod row;
 pub mod score;
+pub mod season;
 pub(crate) mod simd;
 pub mod state;
 #[cfg(feature = "model")]
@@ -73,6 +76,9 @@ pub const KERNELS: &[&Kernel] = &[
     &score::SCORE,
     &forest::FOREST,
     &half_space::HALF_SPACE,
+    &loda::LODA,
+    &season::SEASON,
+    &profile::PROFILE,
     &ends::ELECT,
     &ends::ENDS,
     &merge::MERGE,

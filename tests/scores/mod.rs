@@ -2,6 +2,7 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its own share")]
 
+pub mod judge;
 pub mod labels;
 pub mod order;
 #[path = "../spec/scores.rs"]
@@ -10,8 +11,8 @@ pub mod states;
 
 use pelton::base::rng::SplitMix;
 use pelton::{
-    Detector, Device, HalfSpaces, Inline, Key, LaneOptions, Options, Pod, Rows, Scores, Stats,
-    Zeroable, field,
+    Detector, Device, Forest, HalfSpaces, Inline, Key, LaneOptions, Loda, Options, Pod, Profile,
+    Rows, Scores, Season, Stats, Zeroable, field,
 };
 use std::collections::BTreeMap;
 
@@ -89,7 +90,13 @@ pub fn brief(keys: u32) -> Scores<Reading> {
 
 /// As [`wide`], judged by forests, too.
 pub fn forest(points: u32) -> Scores<Reading> {
-    Scores { detector: Detector::Forest { points }, ..wide() }
+    Scores { detector: Detector::Forest(Forest::of(points)), ..wide() }
+}
+
+/// The same with a period.
+pub fn periodic() -> Scores<Reading> {
+    let detector = Detector::Forest(Forest { points: 64, period: Some(100_000) });
+    Scores { detector, ..wide() }
 }
 
 /// Runs a stream to its end; a key's events go through one lane.
@@ -137,17 +144,20 @@ pub fn run(
 /// Holds a device's scores to those of the processor, bit for bit, with hashed and with dense keys, a long past and a
 /// short one.
 pub fn same(device: &Device, seed: u64, setup: &Setup, n: usize) {
-    same_of([wide(), dense(40), brief(40)], device, seed, setup, n);
+    same_of([wide(), dense(40), brief(40)], device, &stream(seed, n, 40), setup);
 }
 
 /// The same for queries with forests.
 pub fn same_forests(device: &Device, seed: u64, setup: &Setup, n: usize) {
     same_of(
-        [forest(64), Scores { detector: Detector::Forest { points: 256 }, ..dense(40) }],
+        [
+            forest(64),
+            Scores { detector: Detector::Forest(Forest::of(256)), ..dense(40) },
+            periodic(),
+        ],
         device,
-        seed,
+        &stream(seed, n, 40),
         setup,
-        n,
     );
 }
 
@@ -161,20 +171,73 @@ pub fn same_half_spaces(device: &Device, seed: u64, setup: &Setup, n: usize) {
     let small = HalfSpaces { trees: 5, height: 5, window: 50 };
     let fine = HalfSpaces { trees: 8, height: 8, window: 100 };
     let one = Scores { detector: Detector::HalfSpaces(fine), ..dense(40) };
-    same_of([half_spaces(small), one], device, seed, setup, n);
+    same_of([half_spaces(small), one], device, &stream(seed, n, 40), setup);
+}
+
+/// As [`wide`], judged by matrix profiles, too.
+pub fn profiles(profile: Profile) -> Scores<Reading> {
+    Scores { detector: Detector::Profile(profile), ..wide() }
+}
+
+/// The same for queries with matrix profiles, of three values and of one, by values and by shape.
+pub fn same_profiles(device: &Device, seed: u64, setup: &Setup, n: usize) {
+    /// Few, so that rings come round.
+    const KEYS: u32 = 7;
+    let short = Profile { points: 256, window: 8, shape: false };
+    let long = Profile { points: 512, window: 16, shape: true };
+    let one = |profile| Scores { detector: Detector::Profile(profile), ..dense(KEYS) };
+    let queries = [profiles(Profile { shape: true, ..short }), one(short), one(long)];
+    let mut events = stream(seed, n, KEYS);
+    // Now and then a key stands still, so that stretches are flat.
+    for (i, event) in events.iter_mut().enumerate() {
+        if i / 400 % 3 == 2 {
+            event.value = [20.0, 1000.0, 0.0, -3.5e5][event.key as usize % 4];
+        }
+    }
+    same_of(queries, device, &events, setup);
+}
+
+/// As `query`, by seasons.
+pub fn seasonal(season: Season, query: Scores<Reading>) -> Scores<Reading> {
+    Scores { detector: Detector::Season(season), ..query }
+}
+
+/// Short seasons, among which that of the keys in [`stream`] whose number is one more than a multiple of four.
+pub const SHORT: Season = Season { slot: 785, seasons: [24, 7, 60, 0] };
+
+/// The same for queries with seasons, of three values and of one.
+pub fn same_seasons(device: &Device, seed: u64, setup: &Setup, n: usize) {
+    let coarse = Season { slot: 1571, seasons: [12, 0, 0, 3] };
+    same_of(
+        [seasonal(SHORT, wide()), seasonal(coarse, dense(40))],
+        device,
+        &stream(seed, n, 40),
+        setup,
+    );
+}
+
+/// As [`wide`], judged by random projections.
+pub fn loda(loda: Loda) -> Scores<Reading> {
+    Scores { detector: Detector::Loda(loda), ..wide() }
+}
+
+/// The same for queries with random projections, of three values and of one.
+pub fn same_lodas(device: &Device, seed: u64, setup: &Setup, n: usize) {
+    let small = Loda { projections: 9, cells: 16, window: 40 };
+    let fine = Loda { projections: 20, cells: 64, window: 100 };
+    let one = Scores { detector: Detector::Loda(fine), ..dense(40) };
+    same_of([loda(small), one], device, &stream(seed, n, 40), setup);
 }
 
 fn same_of<const N: usize>(
     queries: [Scores<Reading>; N],
     device: &Device,
-    seed: u64,
+    events: &[Reading],
     setup: &Setup,
-    n: usize,
 ) {
-    let events = stream(seed, n, 40);
     for query in queries {
-        let (want, _) = run(&Device::cpu(), query.clone(), &Setup::default(), &events);
-        let (got, _) = run(device, query, setup, &events);
+        let (want, _) = run(&Device::cpu(), query.clone(), &Setup::default(), events);
+        let (got, _) = run(device, query, setup, events);
         for (key, want) in &want {
             for (i, (want, got)) in want.iter().zip(&got[key]).enumerate() {
                 assert_eq!(want, got, "key {key}, its event {i}");
