@@ -55,7 +55,7 @@ BENCHES=(
   "T3-bf16-32x128 | peer encoder T3-bf16-32x128 | the same, 32 texts of 128 tokens"
   "T5-gemm-4096 | python torch T5-gemm-4096 | on a CUDA card: a product in BF16, 4,096 on each side, against cuBLAS"
   "T5-gemm-8192 | python torch T5-gemm-8192 | the same, 8,192 on each side"
-  "T5-inner   | python torch T5-inner       | an encoder's inner layer with GELU, against cuBLASLt and a kernel for that"
+  "T5-inner   | python torch T5-inner       | an encoder's inner layer with GELU, against cuBLASLt and a GELU"
   "T5-attention | python torch T5-attention | attention over 32 texts of 128 tokens, 12 heads of 32, against PyTorch's"
   "T5-1x32-p50 | python torch T5-1x32-p50   | MiniLM in F16, one text of 32 tokens, ids to vector, against PyTorch"
   "T5-1x32-p99 | python torch T5-1x32-p99   | the same, of a hundred the slowest but one"
