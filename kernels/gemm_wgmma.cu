@@ -1,11 +1,11 @@
 // A linear layer and its activation at low precision on sm_90a: 64 tokens by 64 columns a tile, or 128 by 128 of many.
 //
 // Twin of src/ops/gemm.rs, launched in place of gemm.cu with a block for each multiprocessor at most, which takes one
-// tile after another. Four warps put operands into shared memory, and four multiply
-// what is there by wgmma (wgmma.cuh); between them go slots, each with a barrier for "full" and one for "empty". Both
-// operands change on their way, so they pass through registers and not by bulk copies: activations are rounded, and
-// columns of weights, which lie in panels, are turned. What a thread puts next is loaded a step before. A column's sum
-// runs over the depth in order, in tiles of either size alike.
+// tile after another. Four warps put operands into shared memory, and four multiply what is there by wgmma (wgmma.cuh);
+// between them go slots, each with a barrier for "full" and one for "empty". Both operands change on their way, so they
+// pass through registers and not by bulk copies: activations are rounded, and columns of weights, which lie in panels,
+// are turned. What a thread puts next is loaded a step before. A column's sum runs over the depth in order, in tiles of
+// either size alike.
 #include "gemm.cuh"
 #include "wgmma.cuh"
 
