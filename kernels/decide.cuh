@@ -96,7 +96,8 @@ static __device__ __forceinline__ bool is_dismissed(const State& state, const Sc
     return surprise <= state.get(BAR) && float(state[SEEN] - state[BAR_SEEN]) * p.rate <= 16.0f;
 }
 
-// How surprising an event is; its flags are added to.
+// How surprising an event is; its flags are added to. With `CHANCE` half of a peak's surprise is that by chance.
+template <bool CHANCE>
 static __device__ __forceinline__ float decide(const State& state, const ScoreParams& p, const Distance& far,
                                                const Level& judged, uint32_t& flags) {
     const float u = standardise(state, judged.level, float(judged.levels));
@@ -106,7 +107,7 @@ static __device__ __forceinline__ float decide(const State& state, const ScorePa
     bool candidate = false;
     if (peak) {
         surprise = tail(state, excess, trials_of(judged.levels));
-        if (p.by_chance > 0.0f) {
+        if constexpr (CHANCE) {
             surprise = 0.5f * (surprise + p.by_chance * judged.level);
         }
         candidate = surprise > p.asked;

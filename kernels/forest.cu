@@ -10,7 +10,12 @@ namespace pelton::forest {
 using namespace score;
 
 constexpr uint32_t FOREST_COUNTS = 16;
-constexpr uint32_t FOREST_SAMPLES = 3;
+// Points on either side that stay.
+constexpr uint32_t EDGE = 4;
+// A value's means, and behind them the slots of the period.
+constexpr uint32_t MEANS = 16;
+constexpr uint32_t SLOTS = 24;
+constexpr uint32_t SLOT_MEMORY = 64;
 constexpr uint32_t FOREST_MEMORY = 0x10000;
 
 // A random word for the n-th value of a sample.
@@ -82,8 +87,14 @@ static __device__ __forceinline__ void learn_point(const State& state, uint32_t 
     if (n >= points) {
         const uint32_t among = n < FOREST_MEMORY ? n + 1 : FOREST_MEMORY;
         rank = (draw(n, sample) >> 16) * among >> 16;
-        if (rank >= points) {
-            return;
+        if (rank >= points || (n < FOREST_MEMORY && (rank < EDGE || rank >= points - EDGE))) {
+            if (q > state.get(at + points - EDGE)) {
+                rank = points - EDGE;
+            } else if (q < state.get(at + EDGE - 1)) {
+                rank = EDGE - 1;
+            } else {
+                return;
+            }
         }
     }
     if (rank < less) {
@@ -98,37 +109,74 @@ static __device__ __forceinline__ void learn_point(const State& state, uint32_t 
     state.put(at + rank, q);
 }
 
-// The isolation of a value whose track, at `track`, has learnt it; the key's forests at `forest` learn it.
-static __device__ __forceinline__ Apart isolation_of(const State& state, uint32_t points, uint32_t forest,
-                                                         uint32_t value, uint32_t track, float number) {
+// A mean at `at` learns a number, with this share.
+static __device__ __forceinline__ float learn_mean(const State& state, uint32_t at, float q, float share) {
+    const float mean = state.get(at);
+    const float learnt = mean + near_zero(q - mean) * share;
+    state.put(at, learnt);
+    return learnt;
+}
+
+// The distance of a value to the mean of its slot, which learns it.
+static __device__ __forceinline__ float beside(const State& state, uint32_t slots, u64 time, u64 period, float off) {
+    const uint32_t at = slots + 2 * uint32_t(time % period * SLOTS / period);
+    const uint32_t seen = state[at];
+    const float by = seen == 0 ? 0.0f : near_zero(off - state.get(at + 1));
+    state[at] = min(seen + 1, SLOT_MEMORY);
+    learn_mean(state, at + 1, off, inverse(float(state[at])));
+    return by;
+}
+
+// A weight at `at` learns that there was an event; the share of that in it.
+static __device__ __forceinline__ float share_of(const State& state, uint32_t at, float decay) {
+    const float weight = state.get(at) * positive(decay * decay) + 1.0f;
+    state.put(at, weight);
+    return inverse(weight);
+}
+
+// The isolation of a value, `off` its origin; the key's forests at `forest` learn it.
+static __device__ __forceinline__ Apart isolation_of(const State& state, const ScoreParams& p, uint32_t forest,
+                                                     uint32_t value, float off, const Moment& moment) {
+    const uint32_t size = p.shape0;
+    const u64 period = join(p.shape1, p.shape2);
+    const uint32_t samples = period == 0 ? 3 : 4;
+    const uint32_t head = period == 0 ? MEANS : MEANS + 2 * SLOTS;
+    const uint32_t own = forest + FOREST_COUNTS + value * (head + samples * size);
     const uint32_t n = state[forest + value];
-    const uint32_t count = n < points ? n : points;
-    uint32_t at = forest + FOREST_COUNTS + value * FOREST_SAMPLES * points;
+    state[forest + value] = n == 0xffffffffu ? FOREST_MEMORY : n + 1;
+    const float share = share_of(state, own, moment.decays.short_one);
+    learn_mean(state, own + 1, off, share);
+    learn_mean(state, own + 3, off, share_of(state, own + 2, moment.decays.middle));
+    if (period != 0) {
+        learn_mean(state, own + 4, beside(state, own + MEANS, moment.time, period, off), share);
+    }
+    const uint32_t count = min(n, size);
     float fine = 0.0f;
     float coarse = 0.0f;
-    for (uint32_t sample = 0; sample < FOREST_SAMPLES; sample++) {
-        const float off = near_zero(number - state.get(track));
-        const float q = sample == 0 ? off : near_zero(state.get(track + 3 * sample - 1));
+    for (uint32_t sample = 0; sample < samples; sample++) {
+        // The means lie at 1, 3 and 4.
+        const float q = sample == 0 ? off : near_zero(state.get(own + sample + (sample > 1 ? 1 : 0)));
+        const uint32_t at = own + head + sample * size;
         uint32_t less;
         float by = inverse(1.0f + depth_of(Points{state, at, 1, count}, q, less));
         fine += by * by;
         by = inverse(1.0f + coarse_depth(state, at, count, q));
         coarse += by * by;
-        learn_point(state, at, points, n, sample, q, less);
-        at += points;
+        learn_point(state, at, size, n, sample, q, less);
     }
-    state[forest + value] = n == 0xffffffffu ? FOREST_MEMORY : n + 1;
-    if (n < 8) {
-        return Apart{0.0f, 0.0f};
-    }
-    return Apart{__fsqrt_rn(fine * (1.0f / 3.0f)), __fsqrt_rn(coarse * (1.0f / 3.0f))};
+    const float part = period == 0 ? 1.0f / 3.0f : 0.25f;
+    const bool known = n >= 8;
+    const float instant = known ? __fsqrt_rn(coarse * part) : 0.0f;
+    const float mean = learn_mean(state, own + 5, instant, share);
+    return Apart{known ? __fsqrt_rn(fine * part) : 0.0f, 0.5f * (instant + mean)};
 }
 
 struct Forests {
+    static constexpr bool CHANCE = true;
     static __device__ __forceinline__ void missing(const State&, uint32_t, uint32_t) {}
     static __device__ __forceinline__ Apart value(const State& state, const ScoreParams& p, uint32_t own, uint32_t i,
-                                                  uint32_t track, float x, Distance&) {
-        return isolation_of(state, p.shape0, own, i, track, x);
+                                                  uint32_t track, float x, const Moment& moment, Distance&) {
+        return isolation_of(state, p, own, i, near_zero(x - state.get(track)), moment);
     }
     static __device__ __forceinline__ Level level(const State&, const ScoreParams& p, uint32_t, const Distance&,
                                                   const Apart& apart, uint32_t seen) {

@@ -3,7 +3,7 @@
 //
 // Twin of src/ops/half_space.rs; what all kernels that score cost stands in scores.cuh. Per event a thread reads and
 // writes height + 1 words of each tree, scattered over the key's few kilobytes, and all of them once a window.
-#include "scores.cuh"
+#include "point.cuh"
 
 namespace pelton::half_space {
 
@@ -22,14 +22,6 @@ static __device__ __forceinline__ uint32_t hash(uint32_t word) {
 
 // A whole number as a float, rounded once.
 static __device__ __forceinline__ float real(uint32_t n) { return float(n >> 16) * 65536.0f + float(n & 0xffff); }
-
-// Where a number `off` the origin of the track at `track` lies, by the track's longest horizon.
-static __device__ __forceinline__ uint32_t place_of(const State& state, uint32_t track, float off) {
-    const float deviation = __fsqrt_rn(state.get(track + 9));
-    const float z = held((off - state.get(track + 8)) * inverse(deviation + 1e-12f), 1e6f);
-    const float size = z < 0.0f ? -z : z;
-    return uint32_t(z * inverse(4.0f + size) * 32767.0f + 32768.0f);
-}
 
 // Goes down a tree: the sum over its nodes up to the first light one; adds one to all of them.
 static __device__ __forceinline__ uint32_t walk_tree(const State& state, uint32_t spaces, uint32_t masses,
@@ -58,18 +50,14 @@ static __device__ __forceinline__ uint32_t walk_tree(const State& state, uint32_
 }
 
 struct Trees {
+    static constexpr bool CHANCE = true;
     static __device__ __forceinline__ void missing(const State& state, uint32_t own, uint32_t i) {
         state[own + SPACE_POINT + i] = 0x8000;
     }
     // Puts down where a value lies that its track has learnt.
     static __device__ __forceinline__ Apart value(const State& state, const ScoreParams& p, uint32_t own, uint32_t i,
-                                                  uint32_t track, float x, Distance& found) {
-        const uint32_t at = own + SPACE_POINT + i;
-        state[at] = place_of(state, track, near_zero(x - state.get(track)));
-        if (p.values == 1) {
-            state[at + 1] = place_of(state, track, state.get(track + 2));
-            state[at + 2] = place_of(state, track, state.get(track + 5));
-        }
+                                                  uint32_t track, float x, const Moment&, Distance& found) {
+        put_point(state, p, own + SPACE_POINT, i, track, x);
         return Apart{found.z2, 0.0f};
     }
     // The mass around the point in the state, which is then learnt.

@@ -27,6 +27,8 @@
 
 #include "forest.cu"
 #include "half_space.cu"
+#include "loda.cu"
+#include "season.cu"
 #include "score.cu"
 
 #include "clear.cu"

@@ -209,6 +209,13 @@ struct Decays {
     float short_one, middle, long_one;
 };
 
+// When an event came: its time, spacings since the one before, and what each horizon keeps.
+struct Moment {
+    u64 time;
+    float steps;
+    Decays decays;
+};
+
 // The distance of a value, which is then learnt.
 static __device__ __forceinline__ Distance distance_of(const State& state, uint32_t at, float value,
                                                        const Decays& decays) {
@@ -272,9 +279,11 @@ static __device__ __forceinline__ Place place_of(const ScoreParams& p, uint32_t 
 
 // Distances alone.
 struct ByDistance {
+    // The key's own past alone decides.
+    static constexpr bool CHANCE = false;
     static __device__ __forceinline__ void missing(const State&, uint32_t, uint32_t) {}
     static __device__ __forceinline__ Apart value(const State&, const ScoreParams&, uint32_t, uint32_t, uint32_t, float,
-                                                  Distance& found) {
+                                                  const Moment&, Distance& found) {
         return Apart{found.z2, 0.0f};
     }
     static __device__ __forceinline__ Level level(const State&, const ScoreParams&, uint32_t, const Distance& far,
@@ -298,7 +307,7 @@ static __device__ __forceinline__ void step(const State& state, const ScoreParam
     const float past = steps * p.rate;
     const float longest = own_exp(-(past > 87.0f ? 87.0f : past));
     const float middle = eighth(longest);
-    const Decays decays{eighth(middle), middle, longest};
+    const Moment moment{time, steps, Decays{eighth(middle), middle, longest}};
     Distance far{-1.0f, 0.0f, 0.0f, 0.0f};
     uint32_t flags = MISSING;
     // Written as soon as it is known, which saves registers.
@@ -324,8 +333,8 @@ static __device__ __forceinline__ void step(const State& state, const ScoreParam
             }
             x = number_of(bits);
         }
-        Distance found = distance_of(state, track(i), x, decays);
-        const Apart stands = D::value(state, p, own, i, track(i), x, found);
+        Distance found = distance_of(state, track(i), x, moment.decays);
+        const Apart stands = D::value(state, p, own, i, track(i), x, moment, found);
         if (stands.by > apart.by) {
             apart = stands;
             far = found;
@@ -342,14 +351,14 @@ static __device__ __forceinline__ void step(const State& state, const ScoreParam
         flags |= most << 8;
         const uint32_t seen = state[SEEN] == 0xffffffffu ? 0xfffe0000u : state[SEEN] + 1;
         state[SEEN] = seen;
-        const bool few = p.by_chance == 0.0f && state[PEAKS] < 10 && seen / 4 <= p.warm;
+        const bool few = !D::CHANCE && state[PEAKS] < 10 && seen / 4 <= p.warm;
         const Level judged = D::level(state, p, own, far, apart, seen);
         dense = judged.dense;
         if (seen <= p.warm || few || !judged.known || state.get(track(most) + 4) < 16.0f) {
             flags |= WARMING;
         }
         if (judged.known) {
-            surprise = decide(state, p, far, judged, flags);
+            surprise = decide<D::CHANCE>(state, p, far, judged, flags);
         } else {
             flags |= USUAL;
         }

@@ -2,7 +2,11 @@
 // key's past. Twin of src/ops/forest.rs; what all kernels that score share stands in scores.wgsl.
 
 const FOREST_COUNTS: u32 = 16u;
-const FOREST_SAMPLES: u32 = 3u;
+// Points on either side that stay.
+const EDGE: u32 = 4u;
+// A value's means, and behind them the slots of the period.
+const MEANS: u32 = 16u;
+const SLOTS: u32 = 24u;
 
 struct Depth {
     depth: f32,
@@ -103,13 +107,22 @@ fn learn_point(at: u32, points: u32, n: u32, sample: u32, q: f32, less: u32) {
         return;
     }
     let among = select(0x10000u, n + 1u, n < 0x10000u);
-    let rank = ((draw(n, sample) >> 16u) * among) >> 16u;
+    var rank = ((draw(n, sample) >> 16u) * among) >> 16u;
+    if (rank >= points || (n < 0x10000u && (rank < EDGE || rank >= points - EDGE))) {
+        if (q > state_of(at + points - EDGE)) {
+            rank = points - EDGE;
+        } else if (q < state_of(at + EDGE - 1u)) {
+            rank = EDGE - 1u;
+        } else {
+            return;
+        }
+    }
     if (rank < less) {
         for (var j = rank; j + 1u < less; j += 1u) {
             states[at + j] = states[at + j + 1u];
         }
         put(at + less - 1u, q);
-    } else if (rank < points) {
+    } else {
         for (var j = rank; j > less; j -= 1u) {
             states[at + j] = states[at + j - 1u];
         }
@@ -117,38 +130,115 @@ fn learn_point(at: u32, points: u32, n: u32, sample: u32, q: f32, less: u32) {
     }
 }
 
-// The isolation of a value that its track, at `track`, has learnt; the key's forests at `forest` learn it.
-fn isolation_of(forest: u32, value: u32, track: u32, number: f32) -> Apart {
+fn less_by(a: vec2<u32>, b: vec2<u32>) -> vec2<u32> {
+    return vec2<u32>(a.x - b.x, a.y - b.y - select(0u, 1u, a.x < b.x));
+}
+
+fn bits64(x: vec2<u32>) -> u32 {
+    return select(64u - countLeadingZeros(x.y), 32u - countLeadingZeros(x.x), x.y == 0u);
+}
+
+// The slot of a time in a period of at most 2^58 ticks: divides bit by bit.
+fn slot_of(time: vec2<u32>, period: vec2<u32>) -> u32 {
+    // Bits that the period lacks; the others make less than two periods.
+    let bits = max(bits64(time), bits64(period)) - bits64(period);
+    var rest = vec2<u32>(time.y >> (bits & 31u), 0u);
+    if (bits < 32u) {
+        rest = vec2<u32>((time.x >> bits) | select(time.y << (32u - bits), 0u, bits == 0u), rest.x);
+    }
+    if (!less64(rest, period)) {
+        rest = less_by(rest, period);
+    }
+    for (var bit = bits; bit > 0u; bit -= 1u) {
+        let next = (select(time.x, time.y, bit > 32u) >> ((bit - 1u) & 31u)) & 1u;
+        rest = vec2<u32>((rest.x << 1u) | next, (rest.y << 1u) | (rest.x >> 31u));
+        if (!less64(rest, period)) {
+            rest = less_by(rest, period);
+        }
+    }
+    // 24 times as much: 16 and 8 times.
+    let eight = vec2<u32>(rest.x << 3u, (rest.y << 3u) | (rest.x >> 29u));
+    let sixteen = vec2<u32>(rest.x << 4u, (rest.y << 4u) | (rest.x >> 28u));
+    let low = eight.x + sixteen.x;
+    rest = vec2<u32>(low, eight.y + sixteen.y + select(0u, 1u, low < eight.x));
+    var slot = 0u;
+    while (!less64(rest, period)) {
+        rest = less_by(rest, period);
+        slot += 1u;
+    }
+    return slot;
+}
+
+// A mean at `at` learns a number, with this share.
+fn learn_mean(at: u32, q: f32, share: f32) -> f32 {
+    let mean = state_of(at);
+    let learnt = rounded(mean + mul(near_zero(rounded(q - mean)), share));
+    put(at, learnt);
+    return learnt;
+}
+
+// The distance of a value to the mean of its slot, which learns it.
+fn beside(slots: u32, time: vec2<u32>, period: vec2<u32>, off: f32) -> f32 {
+    let at = slots + 2u * slot_of(time, period);
+    let seen = states[at];
+    var by = 0.0;
+    if (seen > 0u) {
+        by = near_zero(rounded(off - state_of(at + 1u)));
+    }
+    states[at] = min(seen + 1u, 64u);
+    learn_mean(at + 1u, off, inverse(f32(states[at])));
+    return by;
+}
+
+// A weight at `at` learns that there was an event; the share of that in it.
+fn share_of(at: u32, decay: f32) -> f32 {
+    let weight = rounded(mul(state_of(at), positive(mul(decay, decay))) + 1.0);
+    put(at, weight);
+    return inverse(weight);
+}
+
+// The isolation of a value, `off` its origin; the key's forests at `forest` learn it.
+fn isolation_of(forest: u32, value: u32, off: f32, moment: Moment) -> Apart {
+    let size = p.shape0;
+    let period = vec2<u32>(p.shape1, p.shape2);
+    let samples = select(3u, 4u, any(period != vec2<u32>(0u)));
+    let head = select(MEANS, MEANS + 2u * SLOTS, samples == 4u);
+    let own = forest + FOREST_COUNTS + value * (head + samples * size);
     let n = states[forest + value];
-    let count = min(n, p.shape0);
-    var at = forest + FOREST_COUNTS + value * FOREST_SAMPLES * p.shape0;
+    states[forest + value] = select(n + 1u, 0x10000u, n == 0xffffffffu);
+    let share = share_of(own, moment.decays.x);
+    let short = learn_mean(own + 1u, off, share);
+    let long = learn_mean(own + 3u, off, share_of(own + 2u, moment.decays.y));
+    var lasts = 0.0;
+    if (samples == 4u) {
+        lasts = learn_mean(own + 4u, beside(own + MEANS, moment.time, period, off), share);
+    }
+    let points = vec4<f32>(off, near_zero(short), near_zero(long), near_zero(lasts));
+    let count = min(n, size);
     var fine = 0.0;
     var coarse = 0.0;
-    for (var sample = 0u; sample < FOREST_SAMPLES; sample += 1u) {
-        var q = near_zero(rounded(number - state_of(track)));
-        if (sample > 0u) {
-            q = near_zero(state_of(track + 3u * sample - 1u));
-        }
+    for (var sample = 0u; sample < samples; sample += 1u) {
+        let q = points[sample];
+        let at = own + head + sample * size;
         let found = depth_of(at, 1u, count, q);
         var by = inverse(1.0 + found.depth);
         fine += mul(by, by);
         by = inverse(1.0 + coarse_depth(at, count, q));
         coarse += mul(by, by);
-        learn_point(at, p.shape0, n, sample, q, found.less);
-        at += p.shape0;
+        learn_point(at, size, n, sample, q, found.less);
     }
-    states[forest + value] = select(n + 1u, 0x10000u, n == 0xffffffffu);
-    if (n < 8u) {
-        return Apart(0.0, 0.0);
-    }
-    return Apart(sqrt(mul(fine, 1.0 / 3.0)), sqrt(mul(coarse, 1.0 / 3.0)));
+    let part = select(1.0 / 3.0, 0.25, samples == 4u);
+    let known = n >= 8u;
+    let instant = select(0.0, sqrt(mul(coarse, part)), known);
+    let mean = learn_mean(own + 5u, instant, share);
+    return Apart(select(0.0, sqrt(mul(fine, part)), known), mul(0.5, instant + mean));
 }
 
 fn missing_value(own: u32, i: u32) {
 }
 
-fn value_of(own: u32, i: u32, at: u32, x: f32, found: ptr<function, Distance>) -> Apart {
-    return isolation_of(own, i, at, x);
+fn value_of(own: u32, i: u32, track: u32, x: f32, moment: Moment, found: ptr<function, Distance>) -> Apart {
+    return isolation_of(own, i, near_zero(rounded(x - state_of(track))), moment);
 }
 
 fn level_of(own: u32, far: Distance, apart: Apart, seen: u32) -> Level {

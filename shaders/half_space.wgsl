@@ -17,27 +17,14 @@ fn real(n: u32) -> f32 {
     return mul(f32(n >> 16u), 65536.0) + f32(n & 0xffffu);
 }
 
-// Where a number `off` the origin of the track at `track` lies, by the track's longest horizon.
-fn place_of(track: u32, off: f32) -> u32 {
-    let deviation = rounded(sqrt(state_of(track + 9u)));
-    let z = held(mul(rounded(off - state_of(track + 8u)), inverse(deviation + 1e-12)), 1e6);
-    let size = select(z, -z, z < 0.0);
-    return u32(mul(mul(z, inverse(4.0 + size)), 32767.0) + 32768.0);
-}
-
 // A missing value lies in the middle.
 fn missing_value(own: u32, i: u32) {
     states[own + SPACE_POINT + i] = 0x8000u;
 }
 
 // Puts down where a value lies that its track, at `track`, has learnt.
-fn value_of(own: u32, i: u32, track: u32, x: f32, found: ptr<function, Distance>) -> Apart {
-    let at = own + SPACE_POINT + i;
-    states[at] = place_of(track, near_zero(rounded(x - state_of(track))));
-    if (p.values == 1u) {
-        states[at + 1u] = place_of(track, state_of(track + 2u));
-        states[at + 2u] = place_of(track, state_of(track + 5u));
-    }
+fn value_of(own: u32, i: u32, track: u32, x: f32, moment: Moment, found: ptr<function, Distance>) -> Apart {
+    put_point(own + SPACE_POINT, i, track, x);
     return Apart((*found).z2, 0.0);
 }
 

@@ -4,7 +4,7 @@
 fn missing_value(own: u32, i: u32) {
 }
 
-fn value_of(own: u32, i: u32, at: u32, x: f32, found: ptr<function, Distance>) -> Apart {
+fn value_of(own: u32, i: u32, at: u32, x: f32, moment: Moment, found: ptr<function, Distance>) -> Apart {
     return Apart((*found).z2, 0.0);
 }
 

@@ -299,6 +299,13 @@ struct Apart {
     dense: f32,
 }
 
+// When an event came: its time, spacings since the one before, and what each horizon keeps, the shortest first.
+struct Moment {
+    time: vec2<u32>,
+    steps: f32,
+    decays: vec3<f32>,
+}
+
 // What the detector makes of an event.
 struct Level {
     known: bool,
@@ -314,7 +321,7 @@ fn step_event(state: u32, event: u32, row: u32) {
     let steps = advance(state, time);
     let long = own_exp(-min(mul(steps, p.rate), 87.0));
     let middle = eighth(long);
-    let decays = vec3<f32>(eighth(middle), middle, long);
+    let moment = Moment(time, steps, vec3<f32>(eighth(middle), middle, long));
     var far = Distance(-1.0, 0.0, 0.0, 0.0);
     var flags = MISSING;
     var value = 0.0;
@@ -328,8 +335,8 @@ fn step_event(state: u32, event: u32, row: u32) {
             continue;
         }
         flags |= number.clamped;
-        var found = distance(state + track(i), number.x, decays);
-        let stands = value_of(own, i, state + track(i), number.x, &found);
+        var found = distance(state + track(i), number.x, moment.decays);
+        let stands = value_of(own, i, state + track(i), number.x, moment, &found);
         if (stands.by > apart.by) {
             apart = stands;
             far = found;

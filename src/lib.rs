@@ -48,8 +48,11 @@ pub use bytemuck::{Pod, Zeroable};
 pub use device::Device;
 pub use ops::detector::Detector;
 pub use ops::expr::Filter;
+pub use ops::forest::Forest;
 pub use ops::half_space::HalfSpaces;
 pub use ops::label::Label;
+pub use ops::loda::Loda;
+pub use ops::season::Season;
 pub use pipeline::{
     Aggregate, Aside, Closed, Feed, Feeds, Inline, Key, Options, Order, Pipeline, Reason, Results,
     Row, Rows, Score, Scores, SharedFeed, Side, States, Stats, Sum, Value, WindowScores, Windows,

@@ -1,8 +1,9 @@
 //! The forest of infinitely many random cut trees against its definition: depths by trying all cuts, samples by a
 //! reservoir that is sorted anew each time.
 
+use pelton::Forest;
 use pelton::base::rng::SplitMix;
-use pelton::ops::forest::{COUNTS, SAMPLES, depth, isolation, words};
+use pelton::ops::forest::{COUNTS, EDGE, MEANS, depth, isolation, judge};
 
 /// The expected depth by the definition: of all first cuts, weighted by the gap they fall into, the depth in what
 /// remains. `line` is sorted, without repetitions; `at` is where the point stands that is to be alone.
@@ -78,7 +79,14 @@ impl Naive {
         x ^= x >> 16;
         let rank = u64::from(x >> 16) * u64::from((n + 1).min(65_536)) / 65_536;
         self.points.sort_by(f32::total_cmp);
-        if let Some(goes) = usize::try_from(rank).ok().filter(|&rank| rank < points) {
+        let (rank, outer) = (usize::try_from(rank).expect("small"), points - EDGE);
+        let stays = rank >= points || n < 65_536 && (rank < EDGE || rank >= outer);
+        let goes = match stays {
+            false => Some(rank),
+            true if q > self.points[outer] => Some(outer),
+            true => (q < self.points[EDGE - 1]).then_some(EDGE - 1),
+        };
+        if let Some(goes) = goes {
             self.points.remove(goes);
             self.points.push(q);
         }
@@ -113,38 +121,108 @@ impl Naive {
 #[test]
 fn samples_are_those_of_a_reservoir() {
     let mut rng = SplitMix::new(2);
-    for (points, events, every) in [(64u32, 70_000u32, 97), (256, 9000, 11), (1024, 4000, 13)] {
-        let size = points as usize;
-        let mut state = vec![0; words(2, points)];
+    for (size, events, every, forests) in
+        [(64usize, 70_000u32, 97, 3), (256, 9000, 11, 4), (1024, 4000, 13, 3)]
+    {
+        let mut samples = vec![0; forests * size];
         let mut naive: Vec<Naive> =
-            (0..SAMPLES).map(|sample| Naive { sample, points: Vec::new() }).collect();
+            (0..forests).map(|sample| Naive { sample, points: Vec::new() }).collect();
         for n in 0..events {
             let small = rng.below(50) as f32;
-            let q = [small * 1e10 - 2e11, rng.below(1 << 22) as f32 * 1e-3, 4.0 - small];
-            let got = isolation(&mut state, 1, points, q);
+            let random = rng.below(1 << 22) as f32;
+            let q = [small * 1e10 - 2e11, random * 1e-3, 4.0 - small, random];
+            let got = isolation(&mut samples, n, &q[..forests]);
             let depths: Vec<_> = naive.iter().zip(q).map(|(naive, q)| naive.depth(q)).collect();
             if n < 8 {
-                assert_eq!((got.fine, got.coarse), (0.0, 0.0));
+                assert_eq!(got, [0.0, 0.0]);
             } else if n % every == 0 {
                 let mean = |of: fn(&(f64, f64)) -> f64| {
                     let squares = depths.iter().map(|depth| (1.0 / (1.0 + of(depth))).powi(2));
-                    (squares.sum::<f64>() / 3.0).sqrt()
+                    (squares.sum::<f64>() / forests as f64).sqrt()
                 };
-                close(got.fine, mean(|depth| depth.0), &format!("{points} points, event {n}"));
-                close(got.coarse, mean(|depth| depth.1), &format!("{points} points, event {n}"));
+                close(got[0], mean(|depth| depth.0), &format!("{size} points, event {n}"));
+                close(got[1], mean(|depth| depth.1), &format!("{size} points, event {n}"));
             }
             for (naive, q) in naive.iter_mut().zip(q) {
                 naive.learn(n, size, q);
             }
         }
-        assert_eq!((state[0], state[1]), (0, events), "the other value has seen nothing");
-        for naive in &mut naive {
+        for (naive, sample) in naive.iter_mut().zip(samples.chunks_exact(size)) {
             naive.points.sort_by(f32::total_cmp);
-            let at = COUNTS + (SAMPLES + naive.sample) * size;
-            let got: Vec<f32> = state[at..at + size].iter().map(|&z| f32::from_bits(z)).collect();
+            let got: Vec<f32> = sample.iter().map(|&z| f32::from_bits(z)).collect();
             assert_eq!(got, naive.points, "sample {}", naive.sample);
         }
-        assert!(state[COUNTS..COUNTS + SAMPLES * size].iter().all(|&word| word == 0));
+    }
+}
+
+/// A mean as the definition has it: of all that came, each by what is left of it.
+fn by_weights(came: &[f64], kept: &[f64]) -> f64 {
+    let (mut sum, mut whole, mut left) = (0.0, 0.0, 1.0);
+    for (x, kept) in came.iter().zip(kept).rev() {
+        sum += x * left;
+        whole += left;
+        left *= kept;
+    }
+    sum / whole
+}
+
+/// The means, and what lies beside the time of a period, in 64-bit floats from all that came.
+#[test]
+fn means_are_those_of_all_that_came() {
+    let mut rng = SplitMix::new(3);
+    // Periods that do not divide by 24, one of more than 32 bits and the longest.
+    for (round, period) in [None, Some(24), Some(1000), Some(86_400_000_000_000), Some(1 << 58)]
+        .into_iter()
+        .enumerate()
+    {
+        let forest = Forest { points: 64, period };
+        let mut state = vec![0; forest.words(3)];
+        let (mut offs, mut beside, mut coarse) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut short, mut long) = (Vec::new(), Vec::new());
+        let mut slots: Vec<(u32, f64)> = vec![(0, 0.0); 24];
+        let mut time = if round == 3 { u64::MAX - (1 << 57) } else { 12_345 };
+        for n in 0..600 {
+            time = time.wrapping_add(rng.below(period.unwrap_or(90) / 11));
+            let off = rng.below(1000) as f32 - 300.0 + 500.0 * (n / 100 % 2) as f32;
+            let kept: [f32; 2] = match rng.below(9) {
+                0..4 => [0.5, 0.95],
+                4..8 => [0.9, 1.0],
+                _ => [0.0, 0.0],
+            };
+            let before = state.clone();
+            let got = judge(forest, &mut state, 1, off, time, kept);
+            short.push(f64::from(kept[0]));
+            long.push(f64::from(kept[1]));
+            offs.push(f64::from(off));
+            if let Some(period) = period {
+                let slot = u128::from(time % period) * 24 / u128::from(period);
+                let (seen, mean) = &mut slots[usize::try_from(slot).unwrap()];
+                beside.push(if *seen == 0 { 0.0 } else { f64::from(off) - *mean });
+                *seen = (*seen + 1).min(64);
+                *mean += (f64::from(off) - *mean) / f64::from(*seen);
+            }
+            let mut q = vec![offs[n], by_weights(&offs, &short), by_weights(&offs, &long)];
+            if period.is_some() {
+                q.push(by_weights(&beside, &short));
+            }
+            // The samples are compared by what they make of these points.
+            let own = COUNTS + forest.value_words();
+            let mut samples = before[own + forest.head()..][..forest.samples() * 64].to_vec();
+            let at = [1, 3, 4].map(|at| f32::from_bits(state[own + at]));
+            for (got, want) in at.iter().zip(&q[1..]) {
+                assert!((f64::from(*got) - want).abs() < 1e-2, "{got} for {want}: event {n}");
+            }
+            let points = [off, at[0], at[1], at[2]];
+            let [fine, some] = isolation(&mut samples, before[1], &points[..forest.samples()]);
+            coarse.push(f64::from(some));
+            assert_eq!(got.isolation, fine);
+            close(got.dense, 0.5 * (f64::from(some) + by_weights(&coarse, &short)), "dense");
+            assert_eq!(samples, state[own + forest.head()..][..forest.samples() * 64]);
+        }
+        assert_eq!(state[..3], [0, 600, 0], "the other values have seen nothing");
+        let own = COUNTS + forest.value_words();
+        assert!(state[COUNTS..own].iter().all(|&word| word == 0));
+        assert!(state[own + forest.value_words()..].iter().all(|&word| word == 0));
     }
 }
 
@@ -152,11 +230,12 @@ fn samples_are_those_of_a_reservoir() {
 #[test]
 fn samples_are_fair() {
     let (points, events) = (1024, 40_000u32);
-    let mut state = vec![0; words(1, points)];
+    let forest = Forest::of(1024);
+    let mut samples = vec![0; 3 * points];
     for n in 0..events {
-        isolation(&mut state, 0, points, [n as f32 + 1.0; SAMPLES]);
+        isolation(&mut samples, n, &[n as f32 + 1.0; 3]);
     }
-    for sample in state[COUNTS..].chunks_exact(points as usize) {
+    for sample in samples.chunks_exact(points) {
         for tenth in 0..10 {
             let range = tenth as f32 * 4000.0..(tenth + 1) as f32 * 4000.0;
             let held =
@@ -165,8 +244,9 @@ fn samples_are_fair() {
             assert!((60..150).contains(&held), "{held} of {range:?}");
         }
     }
-    let counted = &mut state[..];
-    counted[0] = u32::MAX;
-    let apart = isolation(counted, 0, points, [1e6; SAMPLES]);
-    assert!(apart.fine > 0.3 && state[0] > 60_000, "{apart:?}: counts do not wrap to nothing");
+    let mut state = vec![0; forest.words(1)];
+    state[COUNTS + MEANS..].copy_from_slice(&samples);
+    state[0] = u32::MAX;
+    let apart = judge(forest, &mut state, 0, 1e6, 0, [0.0; 2]);
+    assert!(apart.isolation > 0.3 && state[0] > 60_000, "{apart:?}: counts do not wrap to nothing");
 }

@@ -13,7 +13,7 @@ use pelton::ops::page::ALONE;
 use pelton::ops::row::Kind;
 use pelton::ops::score::{ROW, ScoreParams, packed, state_words_with};
 use pelton::plan::{BufId, Grid, Memory, Plan, Role};
-use pelton::{Detector, HalfSpaces, Pod, Zeroable};
+use pelton::{Detector, Forest, HalfSpaces, Loda, Pod, Season, Zeroable};
 
 /// Events of a batch.
 const BATCH: usize = 1000;
@@ -156,8 +156,20 @@ fn header(device: &Device) -> Vec<u32> {
 fn same_states(devices: impl IntoIterator<Item = Device>) {
     let cpu = Device::cpu();
     let spaces = Detector::HalfSpaces(HalfSpaces { trees: 4, height: 6, window: 60 });
-    let cases =
-        [(3, Detector::Distances), (1, Detector::Forest { points: 64 }), (1, spaces), (3, spaces)];
+    let forest = Forest { points: 64, period: Some(1000) };
+    let season = Detector::Season(Season { slot: 31, seasons: [24, 7, 0, 0] });
+    let loda = Detector::Loda(Loda { projections: 9, cells: 16, window: 40 });
+    let cases = [
+        (3, Detector::Distances),
+        (1, Detector::Forest(Forest::of(64))),
+        (1, Detector::Forest(forest)),
+        (1, spaces),
+        (3, spaces),
+        (1, season),
+        (3, season),
+        (1, loda),
+        (3, loda),
+    ];
     for device in devices {
         for (seed, (values, detector)) in (1..).zip(cases) {
             let events = events(seed);

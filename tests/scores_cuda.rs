@@ -5,11 +5,12 @@ mod cuda_host;
 mod scores;
 
 use cuda_host::driver::cuda;
-use pelton::{Device, HalfSpaces};
+use pelton::{Device, HalfSpaces, Loda};
 use scores::labels::same_labelled;
 use scores::order::same_by_time;
 use scores::states::{same_forgotten, same_restored};
-use scores::{Setup, forest, half_spaces, same, same_forests, same_half_spaces, wide};
+use scores::{SHORT, Setup, forest, half_spaces, loda, same, same_forests, same_half_spaces};
+use scores::{same_lodas, same_seasons, seasonal, wide};
 
 #[test]
 fn cuda_scores_are_those_of_the_processor() {
@@ -47,6 +48,9 @@ fn cuda_states_leave_and_come_back() {
     same_restored((&Device::cpu(), &device), || forest(64), (8, 600));
     let trees = HalfSpaces { trees: 4, height: 5, window: 20 };
     same_restored((&Device::cpu(), &device), || half_spaces(trees), (9, 900));
+    same_restored((&device, &Device::cpu()), || seasonal(SHORT, wide()), (10, 900));
+    let small = Loda { projections: 4, cells: 16, window: 20 };
+    same_restored((&Device::cpu(), &device), || loda(small), (11, 900));
 }
 
 #[test]
@@ -76,6 +80,28 @@ fn cuda_half_spaces_are_those_of_the_processor() {
 }
 
 #[test]
+fn cuda_seasons_are_those_of_the_processor() {
+    let Some(device) = cuda("scores_cuda::cuda_seasons_are_those_of_the_processor") else { return };
+    for (seed, batch, n) in [(1, 1024, 9000), (2, 7, 700)] {
+        same_seasons(&device, seed, &Setup { batch, in_flight: 3, ..Setup::default() }, n);
+    }
+    let moves = vec![Device::cpu(), device.clone()];
+    same_seasons(&device, 5, &Setup { moves, ..Setup::default() }, 5000);
+}
+
+#[test]
+fn cuda_projections_are_those_of_the_processor() {
+    let Some(device) = cuda("scores_cuda::cuda_projections_are_those_of_the_processor") else {
+        return;
+    };
+    for (seed, batch, n) in [(1, 1024, 9000), (2, 7, 700)] {
+        same_lodas(&device, seed, &Setup { batch, in_flight: 3, ..Setup::default() }, n);
+    }
+    let moves = vec![Device::cpu(), device.clone()];
+    same_lodas(&device, 5, &Setup { moves, ..Setup::default() }, 5000);
+}
+
+#[test]
 fn kernels_score_alike_in_all_orders() {
     for order in 0..10 {
         let test = "scores_cuda::kernels_score_alike_in_all_orders";
@@ -85,6 +111,8 @@ fn kernels_score_alike_in_all_orders() {
         if order < 3 {
             same_forests(&device, order, &setup, 1500);
             same_half_spaces(&device, order, &setup, 3000);
+            same_seasons(&device, order, &setup, 3000);
+            same_lodas(&device, order, &setup, 3000);
         }
     }
 }

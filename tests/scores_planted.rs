@@ -1,4 +1,4 @@
-//! Mistakes planted in the CUDA kernels `score`, `forest` and `half_space`, one at a time: comparing with the processor
+//! Mistakes planted in the CUDA kernels that score, one at a time: comparing with the processor
 //! finds each.
 //!
 //! `cargo test --test scores_planted -- --nocapture` shows what was planted and how it was found.
@@ -9,7 +9,7 @@ mod scores;
 use cuda_host::Plant;
 use cuda_host::planted::{find, plant};
 use pelton::Device;
-use scores::{Setup, same, same_forests, same_half_spaces};
+use scores::{Setup, same, same_forests, same_half_spaces, same_lodas, same_seasons};
 
 /// What is planted; each stands there once.
 const PLANTS: &[(&str, Plant<'_>)] = &[
@@ -53,8 +53,8 @@ const PLANTS: &[(&str, Plant<'_>)] = &[
         "samples of the next value",
         plant(
             "kernels/forest.cu",
-            "value * FOREST_SAMPLES * points",
-            "(value + 1) * FOREST_SAMPLES * points",
+            "value * (head + samples * size);",
+            "(value + 1) * (head + samples * size);",
         ),
     ),
     (
@@ -63,7 +63,24 @@ const PLANTS: &[(&str, Plant<'_>)] = &[
     ),
     (
         "the mean of the wrong horizon",
-        plant("kernels/forest.cu", "track + 3 * sample - 1", "track + 3 * sample + 2"),
+        plant("kernels/forest.cu", "moment.decays.middle", "moment.decays.long_one"),
+    ),
+    (
+        "a period that begins a tick early",
+        plant("kernels/forest.cu", "time % period", "(time + 1) % period"),
+    ),
+    (
+        "an outermost point that goes",
+        plant("kernels/forest.cu", "rank < EDGE ||", "rank + 1 < EDGE ||"),
+    ),
+    ("a slot that counts on", plant("kernels/forest.cu", "min(seen + 1, SLOT_MEMORY)", "seen + 1")),
+    (
+        "a slot never seen that stands at nothing",
+        plant("kernels/forest.cu", "seen == 0 ? 0.0f : near_zero", "near_zero"),
+    ),
+    (
+        "the dense score without its mean",
+        plant("kernels/forest.cu", "0.5f * (instant + mean)", "instant + 0.0f * mean"),
     ),
     (
         "the surprise by chance left out",
@@ -103,11 +120,68 @@ const PLANTS: &[(&str, Plant<'_>)] = &[
     ),
     (
         "a missing value where the last one was",
-        plant("kernels/half_space.cu", "SPACE_POINT + i] = 0x8000;", "SPACE_POINT + i] += 0;"),
+        plant("kernels/half_space.cu", "+ SPACE_POINT + i] = 0x8000;", "+ SPACE_POINT + i] += 0;"),
     ),
     (
         "a mean's place by the wrong horizon",
-        plant("kernels/half_space.cu", "state.get(track + 5)", "state.get(track + 2)"),
+        plant("kernels/point.cuh", "state.get(track + 5)", "state.get(track + 2)"),
+    ),
+    (
+        "a node that never forgets",
+        plant(
+            "kernels/season.cu",
+            "state.put(next, positive(state.get(next) * 0.875f));",
+            "state.put(next, positive(state.get(next)));",
+        ),
+    ),
+    (
+        "a season known from its begin",
+        plant(
+            "kernels/season.cu",
+            "slot - state[at + SEASON_FIRST] >= slots;",
+            "slot - state[at + SEASON_FIRST] >= slots / 8;",
+        ),
+    ),
+    (
+        "a season that ends a slot late",
+        plant(
+            "kernels/season.cu",
+            "number + 1 == slots ? 0 : number + 1",
+            "number == slots ? 0 : number + 1",
+        ),
+    ),
+    (
+        "residuals learnt in full",
+        plant("kernels/season.cu", "held(residual, 4.0f *", "held(residual, 4000.0f *"),
+    ),
+    (
+        "all values with one season",
+        plant("kernels/season.cu", "own + i * words;", "own + 0 * i * words;"),
+    ),
+    (
+        "a trend that is not damped",
+        plant("kernels/season.cu", "* moment.decays.short_one + turn", "* 1.0f + turn"),
+    ),
+    (
+        "a season that may speak too soon",
+        plant(
+            "kernels/season.cu",
+            "weight >= 32.0f && error < 0.75f * own",
+            "weight >= 31.0f && error < 0.75f * own",
+        ),
+    ),
+    (
+        "counts that are halved late",
+        plant("kernels/loda.cu", "count + 1 == 2 * window;", "count + 1 == 3 * window;"),
+    ),
+    ("all projections alike", plant("kernels/loda.cu", "hash(j << 8 | i)", "hash(0 * j << 8 | i)")),
+    (
+        "cells twice as wide",
+        plant("kernels/loda.cu", "(0x10000 / p.shape1);", "(0x20000 / p.shape1);"),
+    ),
+    (
+        "a missing value where the last one was cast",
+        plant("kernels/loda.cu", "+ LODA_POINT + i] = 0x8000;", "+ LODA_POINT + i] += 0;"),
     ),
     (
         "a rest that does not end",
@@ -120,6 +194,8 @@ fn judge(device: &Device, order: u64) {
     let setup = Setup { batch: 2048, chunk: 3000, ..Setup::default() };
     same_forests(device, order, &setup, 3000);
     same_half_spaces(device, order, &setup, 3000);
+    same_seasons(device, order, &setup, 3000);
+    same_lodas(device, order, &setup, 3000);
     same(device, order, &setup, 2000);
 }
 

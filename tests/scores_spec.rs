@@ -3,20 +3,17 @@
 mod scores;
 
 use pelton::base::rng::SplitMix;
-use pelton::ops::score::{ALERT, CLAMPED, MISSING, RESTING, RULED_OUT, USUAL, WARMING};
-use pelton::{Detector, Device, HalfSpaces, Inline, Options, Scores, Side, field};
-use scores::spec::{Ask, State};
-use scores::{Reading, Setup, Words, dense, forest, half_spaces, normal, run, stream, unit, wide};
-
-/// The surprise of a score, as the library has it.
-fn surprise(words: &Words) -> f64 {
-    let x = f64::from(f32::from_bits(words[5]));
-    match words[4] {
-        flags if flags & MISSING != 0 => 0.0,
-        flags if flags & USUAL != 0 => x.exp().ln_1p(),
-        _ => x,
-    }
-}
+use pelton::ops::score::{ALERT, CLAMPED, MISSING, WARMING};
+use pelton::ops::season::SLOT_MAX;
+use pelton::{
+    Detector, Device, Forest, HalfSpaces, Inline, Loda, Options, Scores, Season, Side, field,
+};
+use scores::judge::{judge, of_key, surprise};
+use scores::spec::Ask;
+use scores::{
+    Reading, SHORT, Setup, Words, dense, forest, half_spaces, loda, normal, run, seasonal, stream,
+    unit, wide,
+};
 
 /// A level that stays within the deviations of what was before, in a place where nothing was, is what forests find.
 #[test]
@@ -37,7 +34,7 @@ fn forests_find_what_is_rare_within_the_deviations() {
         scored[&0].iter().enumerate().filter(is_alert).map(|(i, _)| i).collect::<Vec<_>>()
     };
     assert!(alerts(Detector::Distances).is_empty());
-    assert_eq!(alerts(Detector::Forest { points: 512 }), [5000]);
+    assert_eq!(alerts(Detector::Forest(Forest::of(512))), [5000]);
 }
 
 /// Two values that are usual, each by itself, in a combination that never was, is what half-space trees find.
@@ -64,6 +61,7 @@ fn half_spaces_find_what_is_unusual_together() {
     };
     assert!(!alerts(Detector::Distances).contains(&5000));
     assert_eq!(alerts(Detector::HalfSpaces(HalfSpaces::default())), [5000]);
+    assert!(alerts(Detector::Loda(Loda::default())).contains(&5000));
 }
 
 /// Nothing is known before the first window is full, and that shows.
@@ -82,46 +80,6 @@ fn half_spaces_warm_up_for_a_window() {
     }
     assert!(rows[600..].iter().filter(|words| words[4] & WARMING != 0).count() < 300);
     assert!(rows[2999][9] > 2500);
-}
-
-/// Compares one key's scores with the definition's; returns how many flags differed where a rounding may decide.
-fn judge(ask: &Ask, events: &[Reading], values: fn(&Reading) -> Vec<f64>, got: &[Words]) -> usize {
-    let mut state = State::new(values(&events[0]).len());
-    assert_eq!(events.len(), got.len(), "a score for each event");
-    let mut doubtful = 0;
-    for (i, (event, got)) in events.iter().zip(got).enumerate() {
-        let want = state.step(ask, event.at, &values(event));
-        let flags = got[4];
-        let is = |flag| flags & flag != 0;
-        let close = |got: u32, want: f64, scale: f64| {
-            (f64::from(f32::from_bits(got)) - want).abs() <= 1e-3 * (want.abs() * 1e-3 + scale)
-        };
-        let context = || format!("event {i} {event:?}: {got:x?}, {want:?}");
-        assert_eq!((is(MISSING), is(CLAMPED)), (want.missing, want.clamped), "{}", context());
-        assert_eq!(u64::from(got[9]), u64::from(state.seen), "{}", context());
-        let tolerance = 1e-4 + 4e-3 * want.surprise;
-        assert!((surprise(got) - want.surprise).abs() <= tolerance, "{}", context());
-        if !want.missing && (flags >> 8) as usize == want.value {
-            let scale = want.variance.sqrt() + 1e-6;
-            assert!(close(got[7], want.expected, scale + want.expected.abs()), "{}", context());
-            assert!(close(got[8], want.variance, 10.0 * (want.variance + 1e-9)), "{}", context());
-        }
-        let decided = [
-            (is(ALERT), want.alert),
-            (is(RESTING), want.resting),
-            (is(WARMING), want.warming),
-            (is(RULED_OUT), want.ruled_out),
-        ];
-        if decided.iter().any(|(got, want)| got != want) {
-            assert!(want.margin < 4e-3, "{}", context());
-            doubtful += 1;
-        }
-    }
-    doubtful
-}
-
-fn of_key(events: &[Reading], key: u32) -> Vec<Reading> {
-    events.iter().filter(|event| event.key == key).copied().collect()
 }
 
 #[test]
@@ -171,6 +129,7 @@ fn several_values_and_rules_are_what_the_definition_says() {
             down,
             least: 3.0,
             least_share: f64::from(1e-3f32),
+            ..Ask::default()
         };
         let (got, _) = run(&Device::cpu(), query, &Setup::default(), &events);
         for key in 0..6 {
@@ -183,7 +142,9 @@ fn several_values_and_rules_are_what_the_definition_says() {
 fn batches_lanes_and_other_keys_do_not_show() {
     let events = stream(3, 20_000, 9);
     let alone = of_key(&events, 5);
-    for query in [wide(), forest(128), half_spaces(HalfSpaces::default())] {
+    let trees = half_spaces(HalfSpaces::default());
+    let seasons = seasonal(SHORT, wide());
+    for query in [wide(), forest(128), trees, seasons, loda(Loda::default())] {
         let (want, _) = run(&Device::cpu(), query.clone(), &Setup::default(), &events);
         for (batch, chunk, lanes, in_flight) in
             [(1, 500, 1, 1), (7, 3000, 3, 4), (1024, 7, 9, 2), (65_536, 9000, 2, 3)]
@@ -222,7 +183,9 @@ fn scale_and_offset_do_not_show() {
         scored[&0].iter().map(row).collect::<Vec<_>>()
     };
     let trees = Detector::HalfSpaces(HalfSpaces::default());
-    for detector in [Detector::Distances, Detector::Forest { points: 256 }, trees] {
+    let (seasons, loda) = (Detector::Season(SHORT), Detector::Loda(Loda::default()));
+    let forest = Detector::Forest(Forest::of(256));
+    for detector in [Detector::Distances, forest, trees, seasons, loda] {
         let want = scores(detector, &|x| x);
         assert!(want.iter().filter(|(flags, _)| flags & ALERT != 0).count() >= 4);
         let maps: [&dyn Fn(f32) -> f32; 3] =
@@ -274,7 +237,10 @@ fn hostile_streams_have_finite_scores() {
         events.push(Reading { at, wide: 0, key, value, other: -value, count: i32::MIN });
     }
     let spaces = Detector::HalfSpaces(HalfSpaces { trees: 4, height: 5, window: 64 });
-    for detector in [Detector::Distances, Detector::Forest { points: 64 }, spaces] {
+    let season = Detector::Season(Season { slot: 3, seasons: [2, 5, 4096, 7] });
+    let loda = Detector::Loda(Loda { projections: 5, cells: 8, window: 16 });
+    let forest = Detector::Forest(Forest::of(64));
+    for detector in [Detector::Distances, forest, spaces, season, loda] {
         let query = Scores { detector, ..dense(4000) };
         let (scored, stats) = run(&Device::cpu(), query, &Setup::default(), &events);
         let rows: usize = scored.values().map(Vec::len).sum();
@@ -336,21 +302,42 @@ fn probabilities_hold_in_control() {
 #[test]
 fn mistakes_are_named() {
     let query = || dense(4);
-    let forest = |points| Scores { detector: Detector::Forest { points }, ..dense(4) };
+    let forest = |points| Scores { detector: Detector::Forest(Forest::of(points)), ..dense(4) };
+    let periodic = |period| {
+        let detector = Detector::Forest(Forest { points: 64, period: Some(period) });
+        Scores { detector, ..dense(4) }
+    };
     let trees = |trees, height, window| {
         let detector = Detector::HalfSpaces(HalfSpaces { trees, height, window });
         Scores { detector, ..dense(4) }
     };
+    let loda = |projections, cells, window| {
+        let detector = Detector::Loda(Loda { projections, cells, window });
+        Scores { detector, ..dense(4) }
+    };
+    let season = |slot, slots| seasonal(Season { slot, seasons: [0, slots, 0, 0] }, dense(4));
     for (query, want) in [
         (Scores { values: Vec::new(), ..query() }, "values: 0; accepted are 1 to 8 fields"),
         (Scores { horizon: f32::NAN, ..query() }, "horizon: NaN"),
         (forest(100), "detector.points: 100; accepted are 64, 128"),
         (forest(2048), "detector.points: 2048"),
+        (periodic(0), "detector.period: 0; accepted are 24 to 2^58 ticks, or None"),
+        (periodic(23), "detector.period: 23"),
+        (periodic((1 << 58) + 1), "detector.period: 288230376151711745"),
         (trees(0, 8, 256), "detector.trees: 0; accepted are 1 to 64"),
         (trees(65, 8, 256), "detector.trees: 65"),
         (trees(1, 0, 256), "detector.height: 0; accepted are 1 to 10"),
         (trees(1, 8, 15), "detector.window: 15; accepted are 16 to 32768"),
         (trees(17, 10, 256), "detector.trees: 17; accepted are fewer trees, or lower ones"),
+        (loda(0, 32, 64), "detector.projections: 0; accepted are 1 to 256"),
+        (loda(1, 24, 64), "detector.cells: 24; accepted are 8, 16, 32"),
+        (loda(1, 512, 64), "detector.cells: 512"),
+        (loda(1, 32, 32_768), "detector.window: 32768; accepted are 16 to 32767"),
+        (season(0, 24), "detector.slot: 0; accepted are 1 to 2^55 ticks"),
+        (season(SLOT_MAX + 1, 24), "detector.slot: 36028797018963969"),
+        (season(1, 1), "detector.seasons: 1; accepted are 2 to 4,096 slots, or 0"),
+        (season(1, 4097), "detector.seasons: 4097"),
+        (season(1, 0), "detector.seasons: none; accepted are at least one"),
         (Scores { spacing: Some(0), ..query() }, "spacing: 0"),
         (Scores { rate: 0.5, ..query() }, "rate: 0.5; accepted are 1e-30 to 0.01"),
         (Scores { rest: -1.0, ..query() }, "rest: -1"),

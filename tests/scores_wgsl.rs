@@ -4,11 +4,12 @@ mod kernels;
 mod scores;
 
 use kernels::bed::software;
-use pelton::{Device, HalfSpaces};
+use pelton::{Device, HalfSpaces, Loda};
 use scores::labels::same_labelled;
 use scores::order::same_by_time;
 use scores::states::{same_forgotten, same_restored};
-use scores::{Setup, forest, half_spaces, same, same_forests, same_half_spaces, wide};
+use scores::{SHORT, Setup, forest, half_spaces, loda, same, same_forests, same_half_spaces};
+use scores::{same_lodas, same_seasons, seasonal, wide};
 
 #[test]
 fn wgsl_scores_are_those_of_the_processor() {
@@ -53,6 +54,9 @@ fn wgsl_states_leave_and_come_back() {
     same_restored((&Device::cpu(), &device), || forest(64), (8, 2000));
     let trees = HalfSpaces { trees: 4, height: 5, window: 20 };
     same_restored((&Device::cpu(), &device), || half_spaces(trees), (9, 900));
+    same_restored((&device, &Device::cpu()), || seasonal(SHORT, wide()), (10, 2000));
+    let small = Loda { projections: 4, cells: 16, window: 20 };
+    same_restored((&Device::cpu(), &device), || loda(small), (11, 900));
 }
 
 #[test]
@@ -80,4 +84,28 @@ fn wgsl_half_spaces_are_those_of_the_processor() {
     }
     let moves = vec![Device::cpu(), device.clone()];
     same_half_spaces(&device, 5, &Setup { batch: 64, moves, ..Setup::default() }, 6000);
+}
+
+#[test]
+fn wgsl_seasons_are_those_of_the_processor() {
+    let Some(device) = software("scores_wgsl::wgsl_seasons_are_those_of_the_processor") else {
+        return;
+    };
+    for (seed, batch, n) in [(1, 64, 8000), (2, 7, 500), (3, 500, 20_000)] {
+        same_seasons(&device, seed, &Setup { batch, in_flight: 3, ..Setup::default() }, n);
+    }
+    let moves = vec![Device::cpu(), device.clone()];
+    same_seasons(&device, 5, &Setup { batch: 64, moves, ..Setup::default() }, 6000);
+}
+
+#[test]
+fn wgsl_projections_are_those_of_the_processor() {
+    let Some(device) = software("scores_wgsl::wgsl_projections_are_those_of_the_processor") else {
+        return;
+    };
+    for (seed, batch, n) in [(1, 64, 8000), (2, 7, 500), (3, 256, 20_000)] {
+        same_lodas(&device, seed, &Setup { batch, in_flight: 3, ..Setup::default() }, n);
+    }
+    let moves = vec![Device::cpu(), device.clone()];
+    same_lodas(&device, 5, &Setup { batch: 64, moves, ..Setup::default() }, 6000);
 }

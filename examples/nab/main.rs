@@ -12,8 +12,8 @@ use args::{Emit, HELP};
 use board::{Board, Judged, PROFILES};
 use corpus::{Corpus, Series};
 use pelton::{
-    Detector, Device, Error, Inline, Key, Options, Pod, Result, Rows, Score, Scores, Zeroable,
-    field,
+    Detector, Device, Error, Forest, Inline, Key, Options, Pod, Result, Rows, Score, Scores,
+    Zeroable, field,
 };
 use std::fmt::Write as _;
 use std::fs;
@@ -27,6 +27,8 @@ const RATE: f64 = 2e-3;
 const T: f64 = 2.7;
 /// Points of the samples that the forests keep.
 const POINTS: u32 = 1024;
+/// What people do repeats after a day, in nanoseconds.
+const DAY: u64 = 86_400_000_000_000;
 
 /// A row of a file.
 #[repr(C)]
@@ -102,7 +104,7 @@ fn score(device: Device, corpus: &Corpus, args: &args::Args) -> Result<Scored> {
     let query = Scores {
         key: Key::dense(field!(Reading.file), files),
         rate: RATE,
-        detector: Detector::Forest { points: POINTS },
+        detector: Detector::Forest(Forest { points: POINTS, period: Some(DAY) }),
         ..Scores::new(field!(Reading.at), field!(Reading.value))
     };
     let mut scores = vec![Vec::new(); corpus.series.len()];

@@ -15,11 +15,11 @@
 //!    logarithm of the probability goes on along its tangent.
 //! 4. **Surprise**: `-ln p`. For a peak `p` is the share of peaks times the tail beyond its excess; for others the
 //!    logistic curve through one half at `u = 0` and the share of peaks at 3.
-//!    With forests a peak's surprise is the mean of this one and of 4.6 `l`. That is about what independent values make
-//!    of a level by chance (4.3 to 5.3 at probabilities from 0.01 to 0.0001, measured), so it speaks where a key's own
-//!    past has few peaks; a mean of surprises is a geometric mean of probabilities (Vovk and Wang 2020). With
-//!    half-space trees it is the same, where chance makes more of most levels (3.9 to 11 times, measured): only what is
-//!    rare by any measure alerts.
+//!    With forests a peak's surprise is the mean of this one and of 4.6 `l`. That is about what independent values
+//!    make of a level by chance (4.5 to 7 at probabilities from 0.01 to 0.0001, measured), so it speaks where a key's
+//!    own past has few peaks; a mean of surprises is a geometric mean of probabilities (Vovk and Wang 2020). With
+//!    half-space trees it is the same, where chance makes more of most levels (3.9 to 11 times, measured): only what
+//!    is rare by any measure alerts.
 //! 5. **Rules**: a peak with `p` below the asked rate is a candidate, unless the key warms up (too few events, or, by
 //!    distances alone, fewer than ten peaks in four times as many), the distance has the unwatched sign, or it is below
 //!    the floors.

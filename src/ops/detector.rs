@@ -6,10 +6,12 @@
 //! arm of each function here.
 
 use super::decide;
-use super::ewma::{Distance, Track};
-use super::forest::{self, FOREST};
+use super::ewma::{Distance, HORIZONS, Track};
+use super::forest::{FOREST, Forest};
 use super::half_space::{HALF_SPACE, HalfSpaces};
+use super::loda::{LODA, Loda};
 use super::score::{LEVEL_FIRST, SCORE, ScoreParams};
+use super::season::{SEASON, Season};
 use crate::base::error::{Error, Result};
 use crate::plan::Kernel;
 use std::fmt;
@@ -20,19 +22,26 @@ pub enum Detector {
     /// Distances from means over three horizons, in deviations, and nothing else (`ops::ewma`).
     #[default]
     Distances,
-    /// A random cut forest over samples of each value and of its means (`ops::forest`). It finds what is unusual
-    /// although it lies within the deviations, takes 12 bytes a point and value for each key, and a microsecond or two
-    /// an event. Mesa's software adapter for WGSL ends a thread after 65,535 turns of its loops, in silence; there
-    /// batches may have 64 events at most (`Options::batch_events`), or rows are wrong.
-    Forest {
-        /// Points of a sample: a power of two from 64 to 1024.
-        points: u32,
-    },
+    /// Random cut forests over samples of each value, of its means and, with a period, of what lasts beside the time of
+    /// the period (`ops::forest`). They find what is unusual although it lies within the deviations, take 12 bytes a
+    /// point and value for each key, 16 with a period, and a microsecond or two an event. Mesa's software adapter for
+    /// WGSL ends a thread after 65,535 turns of its loops, in silence; there batches may have 64 events at most
+    /// (`Options::batch_events`), or rows are wrong.
+    Forest(Forest),
     /// Half-space trees that judge all values of an event together, as one point (`ops::half_space`). They find what
     /// is unusual in combination, each value being usual by itself, and know of the latest one or two windows only.
     /// [`HalfSpaces::default`] takes 20 KB a key, and less than a microsecond an event. On Mesa's software adapter (see
     /// above) batches may have 256 events at most.
     HalfSpaces(HalfSpaces),
+    /// Random projections of all values of an event, each with a histogram (`ops::loda`). They find what half-space
+    /// trees find, from a longer past and with less state: [`Loda::default`] takes 2 KB a key, and less than a
+    /// microsecond an event. The value that explains the event is the one that its rare projections have in common. On
+    /// Mesa's software adapter (see above) batches may have 256 events at most.
+    Loda(Loda),
+    /// Distances from what a value's season makes likely at its time (`ops::season`), for keys that are found to have
+    /// one; from means alone for others. They find what is unusual for its time of the day or week. [`Season::days`]
+    /// takes 5 KB a value for each key, and less than a microsecond an event.
+    Season(Season),
 }
 
 impl Detector {
@@ -40,8 +49,16 @@ impl Detector {
     pub const fn shape(self) -> [u32; 5] {
         match self {
             Self::Distances => [0; 5],
-            Self::Forest { points } => [1, points, 0, 0, 0],
+            Self::Forest(forest) => {
+                let [a, b, c, d] = forest.packed();
+                [1, a, b, c, d]
+            }
             Self::HalfSpaces(spaces) => [2, spaces.packed(), 0, 0, 0],
+            Self::Loda(Loda { projections, cells, window }) => [3, projections, cells, window, 0],
+            Self::Season(season) => {
+                let [a, b, c, d] = season.packed();
+                [4, a, b, c, d]
+            }
         }
     }
 
@@ -49,8 +66,12 @@ impl Detector {
     pub const fn from_shape(shape: [u32; 5]) -> Option<Self> {
         match shape {
             [0, 0, 0, 0, 0] => Some(Self::Distances),
-            [1, points, 0, 0, 0] => Some(Self::Forest { points }),
+            [1, a, b, c, 0] => Some(Self::Forest(Forest::unpacked([a, b, c, 0]))),
             [2, spaces, 0, 0, 0] => Some(Self::HalfSpaces(HalfSpaces::unpacked(spaces))),
+            [3, projections, cells, window, 0] => {
+                Some(Self::Loda(Loda { projections, cells, window }))
+            }
+            [4, a, b, c, d] => Some(Self::Season(Season::unpacked([a, b, c, d]))),
             _ => None,
         }
     }
@@ -60,8 +81,10 @@ impl Detector {
     pub fn check(self) -> Result<()> {
         match self {
             Self::Distances => Ok(()),
-            Self::Forest { points } => forest::check(points),
+            Self::Forest(forest) => forest.check(),
             Self::HalfSpaces(spaces) => spaces.check(),
+            Self::Loda(loda) => loda.check(),
+            Self::Season(season) => season.check(),
         }
     }
 
@@ -69,8 +92,10 @@ impl Detector {
     pub const fn words(self, values: usize) -> usize {
         match self {
             Self::Distances => 0,
-            Self::Forest { points } => forest::words(values, points),
+            Self::Forest(forest) => forest.words(values),
             Self::HalfSpaces(spaces) => spaces.words(),
+            Self::Loda(loda) => loda.words(),
+            Self::Season(season) => season.words(values),
         }
     }
 
@@ -78,8 +103,10 @@ impl Detector {
     pub fn kernel(self) -> &'static Kernel {
         match self {
             Self::Distances => &SCORE,
-            Self::Forest { .. } => &FOREST,
+            Self::Forest(_) => &FOREST,
             Self::HalfSpaces(_) => &HALF_SPACE,
+            Self::Loda(_) => &LODA,
+            Self::Season(_) => &SEASON,
         }
     }
 
@@ -87,8 +114,8 @@ impl Detector {
     /// the key's own past alone decides.
     pub const fn by_chance(self) -> f32 {
         match self {
-            Self::Distances => 0.0,
-            Self::Forest { .. } | Self::HalfSpaces(_) => 4.6,
+            Self::Distances | Self::Loda(_) | Self::Season(_) => 0.0,
+            Self::Forest(_) | Self::HalfSpaces(_) => 4.6,
         }
     }
 
@@ -96,8 +123,10 @@ impl Detector {
     pub fn misfit(self, own: &[u32], values: usize, seen: u32) -> Option<usize> {
         match self {
             Self::Distances => None,
-            Self::Forest { points } => forest::misfit(own, values, points),
+            Self::Forest(forest) => forest.misfit(own, values),
             Self::HalfSpaces(spaces) => spaces.misfit(own, seen),
+            Self::Loda(loda) => loda.misfit(own),
+            Self::Season(season) => season.misfit(own, values),
         }
     }
 }
@@ -106,9 +135,20 @@ impl fmt::Display for Detector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             Self::Distances => write!(f, "distances"),
-            Self::Forest { points } => write!(f, "a forest of {points} points"),
+            Self::Forest(Forest { points, period: None }) => {
+                write!(f, "a forest of {points} points")
+            }
+            Self::Forest(Forest { points, period: Some(period) }) => {
+                write!(f, "a forest of {points} points with a period of {period} ticks")
+            }
             Self::HalfSpaces(HalfSpaces { trees, height, window }) => {
                 write!(f, "{trees} half-space trees of height {height} with windows of {window}")
+            }
+            Self::Loda(Loda { projections, cells, window }) => {
+                write!(f, "{projections} projections on {cells} cells with windows of {window}")
+            }
+            Self::Season(Season { slot, seasons }) => {
+                write!(f, "seasons of {seasons:?} slots of {slot} ticks")
             }
         }
     }
@@ -127,6 +167,18 @@ pub(super) struct Learnt<'a> {
     pub(super) x: f32,
     /// Its track, this number learnt.
     pub(super) track: &'a Track<f32>,
+    /// When it came.
+    pub(super) moment: &'a Moment,
+}
+
+/// When an event came.
+pub(super) struct Moment {
+    /// Its time.
+    pub(super) time: u64,
+    /// Spacings since the one before.
+    pub(super) steps: f32,
+    /// What each horizon keeps of what came before, the shortest first.
+    pub(super) decays: [f32; HORIZONS],
 }
 
 /// How a value stands out.

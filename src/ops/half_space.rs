@@ -291,14 +291,10 @@ impl Judge for Trees {
         &mut self,
         own: &mut [u32],
         p: &ScoreParams,
-        &Learnt { value, x, track }: &Learnt<'_>,
+        learnt: &Learnt<'_>,
         found: &mut Distance<f32>,
     ) -> Apart {
-        let [short, middle, long] = track.horizons.map(|past| past.spread);
-        let place = |off| coordinate(off - long.mean, long.variance);
-        let point = [near_zero(x - track.origin), short.mean, middle.mean].map(place);
-        let some = if p.values == 1 { point.len() } else { 1 };
-        own[POINT + value..][..some].copy_from_slice(&point[..some]);
+        put_point(&mut own[POINT..MASSES], p, learnt);
         Apart { by: found.z2, dense: 0.0 }
     }
 
@@ -314,6 +310,19 @@ impl Judge for Trees {
         let levels = seen.saturating_sub(self.spaces.window + 1);
         Level { known: mass.known, levels, level: mass.level, dense: mass.rarity }
     }
+}
+
+/// Puts down where a value lies.
+pub(super) fn put_point(
+    point: &mut [u32],
+    p: &ScoreParams,
+    &Learnt { value, x, track, .. }: &Learnt<'_>,
+) {
+    let [short, middle, long] = track.horizons.map(|past| past.spread);
+    let place = |off| coordinate(off - long.mean, long.variance);
+    let places = [near_zero(x - track.origin), short.mean, middle.mean].map(place);
+    let some = if p.values == 1 { places.len() } else { 1 };
+    point[value..][..some].copy_from_slice(&places[..some]);
 }
 
 /// Where a distance to the mean lies, by the variance around it.

@@ -37,6 +37,7 @@ pub mod group;
 pub mod half_space;
 pub mod keys;
 pub mod label;
+pub mod loda;
 #[cfg(feature = "model")]
 pub mod low;
 pub mod math;
@@ -47,6 +48,7 @@ pub mod page;
 pub mod pool;
 pub mod row;
 pub mod score;
+pub mod season;
 pub(crate) mod simd;
 pub mod state;
 #[cfg(feature = "model")]
@@ -73,6 +75,8 @@ pub const KERNELS: &[&Kernel] = &[
     &score::SCORE,
     &forest::FOREST,
     &half_space::HALF_SPACE,
+    &loda::LODA,
+    &season::SEASON,
     &ends::ELECT,
     &ends::ENDS,
     &merge::MERGE,

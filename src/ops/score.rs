@@ -19,7 +19,7 @@
 
 use super::batch;
 use super::decide::{self, Judged, PRIOR, RING_PEAKS, SLOPE_FIRST, TRIALS_MAX};
-use super::detector::{Apart, ByDistance, Detector, Judge, Learnt, Level};
+use super::detector::{Apart, ByDistance, Detector, Judge, Learnt, Level, Moment};
 use super::ewma::{self, Distance, Spread, TRACK, Track, VALUE_MAX, held};
 use super::group::{GROUPED, LIST, SEGMENT, SEGMENTS};
 use super::math::{inverse, ticks};
@@ -37,6 +37,7 @@ macro_rules! scores_wgsl {
             include_str!("../../shaders/window.wgsl"),
             include_str!("../../shaders/decide.wgsl"),
             include_str!("../../shaders/scores.wgsl"),
+            include_str!("../../shaders/point.wgsl"),
             include_str!(concat!("../../shaders/", $own))
         )
     };
@@ -325,7 +326,7 @@ pub(super) fn step<const VALUES: usize, J: Judge>(
     let values = if VALUES == 0 { p.values as usize } else { VALUES };
     let (state, own) = state.split_at_mut(state_words(values));
     let steps = clock(state, p, time);
-    let decays = ewma::decays(steps, p.rate);
+    let moment = Moment { time, steps, decays: ewma::decays(steps, p.rate) };
     let mut far = Distance::<f32>::none();
     let (mut flags, mut value, mut most) = (MISSING | USUAL, 0.0, 0);
     let mut apart = Apart { by: -1.0, dense: 0.0 };
@@ -339,9 +340,9 @@ pub(super) fn step<const VALUES: usize, J: Judge>(
         flags |= if clamped == x { 0 } else { CLAMPED };
         let mut track = Track::read(state, track(i), clamped);
         let (mut found, offs) = track.distance(clamped);
-        track.learn(offs, decays);
+        track.learn(offs, moment.decays);
         track.write(state, self::track(i));
-        let learnt = Learnt { value: i, x: clamped, track: &track };
+        let learnt = Learnt { value: i, x: clamped, track: &track, moment: &moment };
         let stands = judge.value(own, p, &learnt, &mut found);
         if stands.by > apart.by {
             (apart, far, value, most) = (stands, found, clamped, i);

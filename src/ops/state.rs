@@ -12,43 +12,48 @@ use super::score::{
 };
 
 /// The layout of states, which changes when they mean something else.
-pub const STATE_VERSION: u32 = 3;
+pub const STATE_VERSION: u32 = 4;
 
 /// Weights count events, and an f32 stops counting here.
-const WEIGHT_MAX: f32 = 16_777_216.0;
+pub(super) const WEIGHT_MAX: f32 = 16_777_216.0;
 
 /// The first word of a state that no stream of so many values leads to, with this detector; `None` when all are as they
 /// can be. `state` has as many words as `score::state_words_with` says.
 pub fn misfit(state: &[u32], values: usize, detector: Detector) -> Option<usize> {
-    let within = |at: usize, least: f32, most: f32| {
-        let x = f32::from_bits(state[at]);
-        (!(least..=most).contains(&x)).then_some(at)
-    };
+    let within = |at, least, most| within(state, at, least, most);
     let up_to = |at: usize, most: u32| (state[at] > most).then_some(at);
-    // A mean and a variance.
-    let spread =
-        |at: usize, off: f32| within(at, -off, off).or_else(|| within(at + 1, 0.0, off * off));
-    let values_misfit = |value| {
-        let at = track(value);
-        let horizon = |h| {
-            let at = at + 1 + 3 * h;
-            within(at, 0.0, WEIGHT_MAX).or_else(|| spread(at + 1, OFF_MAX))
-        };
-        let horizons = (0..HORIZONS).find_map(horizon);
-        within(at, -VALUE_MAX, VALUE_MAX).or(horizons)
-    };
     within(SPACING, 0.0, 1e20)
         .or_else(|| within(REST, 0.0, VALUE_MAX))
         .or_else(|| within(PEAK, 0.0, 1e15))
-        .or_else(|| spread(LEVEL, 1e3))
+        .or_else(|| spread_misfit(state, LEVEL, 1e3))
         .or_else(|| up_to(PEAKS, TRIALS_MAX))
         .or_else(|| [EXCESS, LEAST].into_iter().find_map(|at| within(at, 0.0, 16.0)))
         .or_else(|| within(SLOPE, -100.0, 100.0))
         .or_else(|| (RING..RING + RING_PEAKS as usize).find_map(|at| within(at, 0.0, 16.0)))
         .or_else(|| within(BAR, 0.0, 2e15))
-        .or_else(|| (0..values).find_map(values_misfit))
+        .or_else(|| (0..values).find_map(|value| track_misfit(state, track(value))))
         .or_else(|| {
             let (state, own) = state.split_at(state_words(values));
             detector.misfit(own, values, state[SEEN]).map(|at| state.len() + at)
         })
+}
+
+/// The word at `at`, where it is no number in this range.
+pub(super) fn within(state: &[u32], at: usize, least: f32, most: f32) -> Option<usize> {
+    let x = f32::from_bits(state[at]);
+    (!(least..=most).contains(&x)).then_some(at)
+}
+
+/// A mean and a variance.
+fn spread_misfit(state: &[u32], at: usize, off: f32) -> Option<usize> {
+    within(state, at, -off, off).or_else(|| within(state, at + 1, 0.0, off * off))
+}
+
+/// The first word of a value's track that no stream leads to.
+pub(super) fn track_misfit(state: &[u32], at: usize) -> Option<usize> {
+    let horizon = |h| {
+        let at = at + 1 + 3 * h;
+        within(state, at, 0.0, WEIGHT_MAX).or_else(|| spread_misfit(state, at + 1, OFF_MAX))
+    };
+    within(state, at, -VALUE_MAX, VALUE_MAX).or_else(|| (0..HORIZONS).find_map(horizon))
 }

@@ -25,6 +25,8 @@ constexpr HostKernel KERNELS[] = {
     KERNEL(score),
     KERNEL(forest),
     KERNEL(half_space),
+    KERNEL(loda),
+    KERNEL(season),
     KERNEL(elect),
     KERNEL(ends),
     KERNEL(merge),

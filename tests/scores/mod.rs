@@ -2,6 +2,7 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its own share")]
 
+pub mod judge;
 pub mod labels;
 pub mod order;
 #[path = "../spec/scores.rs"]
@@ -10,8 +11,8 @@ pub mod states;
 
 use pelton::base::rng::SplitMix;
 use pelton::{
-    Detector, Device, HalfSpaces, Inline, Key, LaneOptions, Options, Pod, Rows, Scores, Stats,
-    Zeroable, field,
+    Detector, Device, Forest, HalfSpaces, Inline, Key, LaneOptions, Loda, Options, Pod, Rows,
+    Scores, Season, Stats, Zeroable, field,
 };
 use std::collections::BTreeMap;
 
@@ -89,7 +90,13 @@ pub fn brief(keys: u32) -> Scores<Reading> {
 
 /// As [`wide`], judged by forests, too.
 pub fn forest(points: u32) -> Scores<Reading> {
-    Scores { detector: Detector::Forest { points }, ..wide() }
+    Scores { detector: Detector::Forest(Forest::of(points)), ..wide() }
+}
+
+/// The same with a period.
+pub fn periodic() -> Scores<Reading> {
+    let detector = Detector::Forest(Forest { points: 64, period: Some(100_000) });
+    Scores { detector, ..wide() }
 }
 
 /// Runs a stream to its end; a key's events go through one lane.
@@ -143,7 +150,11 @@ pub fn same(device: &Device, seed: u64, setup: &Setup, n: usize) {
 /// The same for queries with forests.
 pub fn same_forests(device: &Device, seed: u64, setup: &Setup, n: usize) {
     same_of(
-        [forest(64), Scores { detector: Detector::Forest { points: 256 }, ..dense(40) }],
+        [
+            forest(64),
+            Scores { detector: Detector::Forest(Forest::of(256)), ..dense(40) },
+            periodic(),
+        ],
         device,
         seed,
         setup,
@@ -162,6 +173,33 @@ pub fn same_half_spaces(device: &Device, seed: u64, setup: &Setup, n: usize) {
     let fine = HalfSpaces { trees: 8, height: 8, window: 100 };
     let one = Scores { detector: Detector::HalfSpaces(fine), ..dense(40) };
     same_of([half_spaces(small), one], device, seed, setup, n);
+}
+
+/// As `query`, by seasons.
+pub fn seasonal(season: Season, query: Scores<Reading>) -> Scores<Reading> {
+    Scores { detector: Detector::Season(season), ..query }
+}
+
+/// Short seasons, among which that of the keys in [`stream`] whose number is one more than a multiple of four.
+pub const SHORT: Season = Season { slot: 785, seasons: [24, 7, 60, 0] };
+
+/// The same for queries with seasons, of three values and of one.
+pub fn same_seasons(device: &Device, seed: u64, setup: &Setup, n: usize) {
+    let coarse = Season { slot: 1571, seasons: [12, 0, 0, 3] };
+    same_of([seasonal(SHORT, wide()), seasonal(coarse, dense(40))], device, seed, setup, n);
+}
+
+/// As [`wide`], judged by random projections.
+pub fn loda(loda: Loda) -> Scores<Reading> {
+    Scores { detector: Detector::Loda(loda), ..wide() }
+}
+
+/// The same for queries with random projections, of three values and of one.
+pub fn same_lodas(device: &Device, seed: u64, setup: &Setup, n: usize) {
+    let small = Loda { projections: 9, cells: 16, window: 40 };
+    let fine = Loda { projections: 20, cells: 64, window: 100 };
+    let one = Scores { detector: Detector::Loda(fine), ..dense(40) };
+    same_of([loda(small), one], device, seed, setup, n);
 }
 
 fn same_of<const N: usize>(

@@ -1,5 +1,9 @@
 //! Scores as `ops::score` defines them, one event at a time, in f64 and with the machine's own logarithms.
 
+#[path = "season.rs"]
+mod season;
+pub use season::Season;
+
 /// What is asked: the settings of `pelton::Scores`, in the terms of the definition.
 #[derive(Debug, Clone, Copy)]
 pub struct Ask {
@@ -14,6 +18,7 @@ pub struct Ask {
     pub down: bool,
     pub least: f64,
     pub least_share: f64,
+    pub season: Season,
 }
 
 impl Default for Ask {
@@ -28,6 +33,7 @@ impl Default for Ask {
             down: true,
             least: 0.0,
             least_share: 0.0,
+            season: Season::default(),
         }
     }
 }
@@ -48,6 +54,8 @@ pub struct Scored {
     pub clamped: bool,
     /// How far the event is from a decision that a rounding could turn, relative.
     pub margin: f64,
+    /// How far the season that speaks is from another, relative.
+    pub choice: f64,
 }
 
 /// Events with a weight, forgotten at a rate.
@@ -81,6 +89,7 @@ pub struct State {
     rest: f64,
     peak: f64,
     tracks: Vec<Track>,
+    seasons: Vec<Vec<season::Kept>>,
     level: Level,
     pub trials: u32,
     pub peaks: u32,
@@ -114,12 +123,14 @@ struct Most {
 impl State {
     pub fn new(values: usize) -> Self {
         let slope = 39f64.ln() / PEAK;
-        Self { tracks: vec![Track::default(); values], slope, ..Self::default() }
+        let (tracks, seasons) = (vec![Track::default(); values], vec![Vec::new(); values]);
+        Self { tracks, seasons, slope, ..Self::default() }
     }
 
     /// Scores one event and learns it.
     pub fn step(&mut self, ask: &Ask, time: u64, values: &[f64]) -> Scored {
-        let mut out = Scored { margin: f64::INFINITY, ..Scored::default() };
+        let (margin, choice) = (f64::INFINITY, f64::INFINITY);
+        let mut out = Scored { margin, choice, ..Scored::default() };
         if self.seen == 0 {
             self.last = time;
         }
@@ -141,7 +152,13 @@ impl State {
             }
             out.clamped |= x.abs() > VALUE_MAX;
             let x = x.clamp(-VALUE_MAX, VALUE_MAX);
-            let found = Most { value, ..self.tracks[value].step(x, decays) };
+            let far = self.tracks[value].step(x, decays);
+            let own = self.tracks[value].clone();
+            let horizon = ask.horizon;
+            let event = season::Event { time, x, own: &own, far, decays, steps, horizon };
+            let (found, choice) = season::distance(&mut self.seasons[value], &ask.season, &event);
+            out.choice = out.choice.min(choice);
+            let found = Most { value, ..found };
             if most.is_none_or(|most| found.z2 > most.z2) {
                 most = Some(found);
             }

@@ -5,7 +5,9 @@
 //! value and of its means. Rounds take turns; the median of each counts.
 
 use pelton::base::rng::SplitMix;
-use pelton::{Detector, Device, Inline, LaneOptions, Options, Pod, Result, Scores, Zeroable, field};
+use pelton::{
+    Detector, Device, Forest, Inline, LaneOptions, Options, Pod, Result, Scores, Zeroable, field,
+};
 use rcflib::rcf::{RCF, RCFBuilder, RCFOptionsBuilder};
 use std::time::Instant;
 
@@ -52,7 +54,7 @@ fn median(mut all: Vec<f64>) -> f64 {
 fn main() -> Result<()> {
     let readings = readings();
     let query = Scores {
-        detector: Detector::Forest { points: POINTS },
+        detector: Detector::Forest(Forest::of(POINTS)),
         ..Scores::new(field!(Reading.at), field!(Reading.value))
     };
     let lane = LaneOptions { events: 1 << 14, ..LaneOptions::default() };

@@ -1,0 +1,28 @@
+// Where an event lies for detectors that take all of its values for one point.
+//
+// Twin of `coordinate` and `put_point` of src/ops/half_space.rs. Two words read and one written for each value.
+#pragma once
+
+#include "scores.cuh"
+
+namespace pelton::score {
+
+// Where a number `off` the origin of the track at `track` lies, by the track's longest horizon.
+static __device__ __forceinline__ uint32_t place_of(const State& state, uint32_t track, float off) {
+    const float deviation = __fsqrt_rn(state.get(track + 9));
+    const float z = held((off - state.get(track + 8)) * inverse(deviation + 1e-12f), 1e6f);
+    const float size = z < 0.0f ? -z : z;
+    return uint32_t(z * inverse(4.0f + size) * 32767.0f + 32768.0f);
+}
+
+// Puts down, at `point`, where a value lies that its track, at `track`, has learnt.
+static __device__ __forceinline__ void put_point(const State& state, const ScoreParams& p, uint32_t point, uint32_t i,
+                                                 uint32_t track, float x) {
+    state[point + i] = place_of(state, track, near_zero(x - state.get(track)));
+    if (p.values == 1) {
+        state[point + 1] = place_of(state, track, state.get(track + 2));
+        state[point + 2] = place_of(state, track, state.get(track + 5));
+    }
+}
+
+}  // namespace pelton::score
