@@ -6,7 +6,7 @@
 use super::batch::{self, ASIDE, OUT_ASIDE, OUT_FIXED};
 use super::decide::{self, Judged};
 use super::detector::{ByDistance, Judge};
-use super::page::{ALONE, Page, Slot, slot_map};
+use super::page::{ALONE, NO_BLOCK, Page, Slot, in_order, slot_map};
 use super::row::Kind;
 use super::score::{LEVEL_FIRST, OUT_SCORED, ROW, ScoreParams, key, state_words, step};
 use super::simd;
@@ -129,10 +129,16 @@ impl<J: Judge> Walk<'_, J> {
         let (parts, rest) = ids.as_chunks();
         let mut events = events.chunks_exact(simd::TOGETHER * stride);
         let mut done = simd::Done::NOTHING;
+        // Blocks that all lie one after another, as far as there are any: no look at the map for each event.
+        let used = map.iter().rposition(|&block| block != NO_BLOCK).map_or(0, |last| last + 1);
+        let whole = map.len() <= ids.len() / 4 && !map[..used].contains(&NO_BLOCK);
+        let base = if whole { in_order(&map[..used]) } else { None };
+        let near = if base.is_some() { &map[..used] } else { map };
         let mut ahead = [const { Ahead { places: [0; _], found: false } }; PARTS_AHEAD + 1];
         let find = |walk: &Self, ahead: &mut Ahead, part: usize| {
             let ids = parts.get(part);
-            ahead.found = ids.is_some_and(|ids| simd::places(map, ids, keys, &mut ahead.places));
+            ahead.found =
+                ids.is_some_and(|ids| simd::places(near, base, ids, keys, &mut ahead.places));
             for &place in ahead.places.iter().filter(|_| ahead.found) {
                 walk.fetch(place as usize * STATE);
             }

@@ -248,6 +248,7 @@ pub(super) fn score(
 #[cfg(not(target_arch = "x86_64"))]
 pub(super) fn places(
     _map: &[u32],
+    _base: Option<u32>,
     _ids: &[u32; TOGETHER],
     _rows: usize,
     _places: &mut [u32; TOGETHER],

@@ -5,17 +5,19 @@ use crate::base::limits::{BLOCK_IDS, word};
 use crate::ops::batch::ASIDE;
 use std::arch::x86_64::*;
 
-/// Writes down the rows of ids, of which there are `rows`; false when one has no id or no block, or its row does not
+/// Writes down the rows of ids, of which there are `rows`, those of a slot whose first is `base` if its blocks lie one
+/// after another (else a gather finds them, which some processors are slow at); false when one has no id or no block, or its row does not
 /// exist. They are not returned: what is copied in parts and then loaded whole waits for every store before it.
 #[inline]
 pub(in crate::ops) fn places(
     map: &[u32],
+    base: Option<u32>,
     ids: &[u32; TOGETHER],
     rows: usize,
     places: &mut [u32; TOGETHER],
 ) -> bool {
     // SAFETY: callers have asked `available`.
-    unsafe { places_avx512(map, ids, rows, places) }
+    unsafe { places_avx512(map, base, ids, rows, places) }
 }
 
 /// # Safety
@@ -23,11 +25,12 @@ pub(in crate::ops) fn places(
 #[target_feature(enable = "avx512f,avx512dq,avx512vl")]
 unsafe fn places_avx512(
     map: &[u32],
+    base: Option<u32>,
     ids: &[u32; TOGETHER],
     rows: usize,
     places: &mut [u32; TOGETHER],
 ) -> bool {
-    let found = Placing::new(map, None, rows).rows_of(ids);
+    let found = Placing::new(map, base, rows).rows_of(ids);
     if let Some(found) = found {
         // SAFETY: an array of sixteen words.
         unsafe { _mm512_storeu_si512(places.as_mut_ptr().cast(), found) };
