@@ -44,7 +44,9 @@ BENCHES=(
   "A3-ewma-100k | bench score A3-ewma-100k   | the same, 100,000 keys"
   "A3-ewma-1m | bench score A3-ewma-1m       | the same, 1,000,000 keys"
   "A3-forest  | peer forest A3-forest         | a random cut forest on one core, against random-cut-forest-by-aws"
-  "A3-trees   | river A3-trees               | half-space trees on one core, against River's"
+  "A3-trees   | python river A3-trees        | half-space trees on one core, against River's"
+  "A3-profile | python stumpy A3-profile     | a left matrix profile by values on one core, against stumpy's"
+  "A3-profile-shape | python stumpy A3-profile-shape | the same by shape, which is stumpy's default"
   "T3-f32-1x32 | peer encoder T3-f32-1x32  | MiniLM in F32 on one core, one text of 32 tokens, against candle"
   "T3-f32-32x128 | peer encoder T3-f32-32x128 | the same, 32 texts of 128 tokens"
   "T3-int8-1x32 | peer encoder T3-int8-1x32 | MiniLM in INT8, one core, against ONNX Runtime, PyTorch and candle"
@@ -79,17 +81,18 @@ bench() {
   cargo bench -q --bench "$1" -- "$2"
 }
 
-# river ID: the bench score beside River, which gets a Python environment of its own.
-river() {
-  local home=$PWD/target/river
-  if [[ -z ${PELTON_RIVER-} ]]; then
+# python PEER ID: the bench score beside a library for Python, which gets an environment of its own.
+python() {
+  local home=$PWD/target/$1 name=PELTON_${1^^}
+  if [[ -z ${!name-} ]]; then
     [[ -e $home/ready ]] ||
-      { python3 -m venv "$home" && "$home/bin/pip" install -q -r benches/peers/river/requirements.txt &&
+      { python3 -m venv "$home" && "$home/bin/pip" install -q -r "benches/peers/$1/requirements.txt" &&
         touch "$home/ready"; } >&2 ||
-      { echo "python3 with venv fetches River, or set PELTON_RIVER to a Python that has it" >&2; return 2; }
-    export PELTON_RIVER=$home/bin/python
+      { echo "python3 with venv fetches $1, or set $name to a Python that has it" >&2; return 2; }
+    export "$name=$home/bin/python"
   fi
-  bench score "$1"
+  # Rivals that have threads get one.
+  NUMBA_NUM_THREADS=1 bench score "$2"
 }
 
 # first_minutes ID BOUND [FLAG...]: user and system seconds of a clean build and run of the quickstart.
@@ -126,7 +129,7 @@ home() {
   case $1 in
     peer) echo "benches/peers/$2" ;;
     bench) echo "benches/$2.rs" ;;
-    river) echo "benches/peers/river" ;;
+    python) echo "benches/peers/$2" ;;
     first_minutes) echo "examples/quickstart/main.rs" ;;
   esac
 }

@@ -11,16 +11,22 @@
 //! as many trees of the same height and window, one key, one core each. `PELTON_RIVER` names a Python that has River
 //! (`benches/peers/river`); it runs between our rounds.
 //!
+//! A3-profile: events of one value through the whole engine, judged by a left matrix profile, against the streaming one
+//! of stumpy (`stumpi`) over as many points in windows of the same length, the oldest point leaving with each new one
+//! (`egress`), one key, one core each. `PELTON_STUMPY` names a Python that has stumpy (`benches/peers/stumpy`); it
+//! compiles once and measures between our rounds.
+//!
 //! A2: of each of five kinds of streams, ten keys of a million events; the share of events below a probability, by that
 //! probability, warm-up aside. The worst of the five is printed.
 
 use pelton::base::rng::SplitMix;
 use pelton::{
-    Detector, Device, HalfSpaces, Inline, Key, LaneOptions, Options, Pod, Result, Scores, Zeroable,
-    field,
+    Detector, Device, HalfSpaces, Inline, Key, LaneOptions, Options, Pod, Profile, Result, Scores,
+    Zeroable, field,
 };
 use std::hint::black_box;
-use std::process::Command;
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Command, Stdio};
 use std::time::Instant;
 
 #[repr(C)]
@@ -317,6 +323,95 @@ fn print_trees() -> Result<()> {
     Ok(())
 }
 
+/// Events of a round of profiles, how many of them stumpy gets, and the rounds: its compilers take their time.
+const NUMBERS: usize = 1 << 18;
+const STUMPY_NUMBERS: usize = 5000;
+const PROFILES: [(&str, &str, Profile); 2] = [
+    ("A3-profile", "values", Profile { points: 1024, window: 64, shape: false }),
+    ("A3-profile-shape", "shape", Profile { points: 1024, window: 64, shape: true }),
+];
+/// What A3-profile is held to, as a multiple of stumpy's rate.
+const PROFILE_GOAL: f64 = 20.0;
+
+/// Events a second of ours, by rounds, with so many keys; `between` runs between two rounds.
+fn profiles(
+    profile: Profile,
+    keys: u32,
+    mut between: impl FnMut() -> Result<()>,
+) -> Result<Vec<f64>> {
+    let events = &events(keys)[..NUMBERS];
+    let query = Scores { detector: Detector::Profile(profile), ..query(keys) };
+    let mut engine = Inline::new(query, options())?;
+    let mut lane = engine.lane()?;
+    let (mut rates, mut scored) = (Vec::new(), 0);
+    for round in 0..=ROUNDS {
+        let begin = Instant::now();
+        for part in events.chunks(1 << 12) {
+            assert_eq!(lane.push_all(part), part.len(), "the lane has room");
+            engine.settle(|rows| scored += rows.len())?;
+        }
+        if round > 0 {
+            rates.push(NUMBERS as f64 / begin.elapsed().as_secs_f64());
+            between()?;
+        }
+    }
+    assert_eq!(scored, NUMBERS * (ROUNDS + 1));
+    Ok(rates)
+}
+
+/// Asks stumpy for its rate, in a process that has compiled; the answer to nothing is nothing.
+fn stumpy(kind: &str, profile: Profile) -> Result<Option<impl FnMut() -> Result<f64> + use<>>> {
+    let Some(python) = std::env::var_os("PELTON_STUMPY") else { return Ok(None) };
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/peers/stumpy/nearest.py");
+    let failed = move |what: String| pelton::Error::source(script, what);
+    let args = [profile.points, profile.window].map(|n| n.to_string());
+    let child = Command::new(python)
+        .arg(script)
+        .args(args)
+        .arg(STUMPY_NUMBERS.to_string())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn();
+    let mut child = child.map_err(|e| failed(e.to_string()))?;
+    let (Some(mut ask), Some(answers)) = (child.stdin.take(), child.stdout.take()) else {
+        return Err(failed("no pipes".into()));
+    };
+    let (mut answers, kind) = (BufReader::new(answers), kind.to_owned());
+    Ok(Some(move || {
+        let mut line = String::new();
+        writeln!(ask, "{kind}").map_err(|e| failed(e.to_string()))?;
+        answers.read_line(&mut line).map_err(|e| failed(e.to_string()))?;
+        line.trim().parse().map_err(|_| failed(format!("it said {line:?}")))
+    }))
+}
+
+fn print_profile(id: &str, kind: &str, profile: Profile) -> Result<()> {
+    let mut stumpy = stumpy(kind, profile)?;
+    let mut theirs = Vec::new();
+    let ours = median(profiles(profile, 1, || {
+        theirs.extend(stumpy.as_mut().map(|rate| rate()).transpose()?);
+        Ok(())
+    })?);
+    let many = median(profiles(profile, 10_000, || Ok(()))?);
+    let peer = (!theirs.is_empty()).then(|| median(theirs));
+    let or_null = |x: Option<f64>| x.map_or("null".to_owned(), |x| format!("{x:.5}"));
+    let ratio = peer.map(|peer| ours / peer);
+    let state = 4 * profile.words();
+    println!(
+        "{{\"id\":\"{id}\",\"value\":{:.3},\"unit\":\"M events/s\",\"peer\":\"stumpy.stumpi\",\
+         \"version\":\"1.14.1\",\"peer_value\":{},\"ratio\":{},\"bound\":{PROFILE_GOAL},\"ok\":{},\"why\":\
+         \"lane to row on one core, 1,024 points, windows of 64; {state} bytes of state a key, all of \
+         them touched an event; {:.3} with 10,000 keys\",\"rounds\":{ROUNDS},\"machine\":\"{}\"}}",
+        ours / 1e6,
+        or_null(peer.map(|peer| peer / 1e6)),
+        or_null(ratio),
+        ratio.is_some_and(|ratio| ratio >= PROFILE_GOAL),
+        many / 1e6,
+        machine(),
+    );
+    Ok(())
+}
+
 /// `score [ID]`: that row, or all.
 fn main() -> Result<()> {
     let wanted = std::env::args().skip(1).find(|arg| arg.starts_with('A')).unwrap_or_default();
@@ -327,6 +422,11 @@ fn main() -> Result<()> {
     }
     if "A3-trees".starts_with(&wanted) {
         print_trees()?;
+    }
+    for (id, kind, profile) in PROFILES {
+        if id == wanted || wanted.is_empty() {
+            print_profile(id, kind, profile)?;
+        }
     }
     if wanted.is_empty() || wanted.starts_with("A2") {
         print_held(&wanted)?;

@@ -20,9 +20,6 @@ static __device__ __forceinline__ uint32_t hash(uint32_t word) {
     return x ^ x >> 16;
 }
 
-// A whole number as a float, rounded once.
-static __device__ __forceinline__ float real(uint32_t n) { return float(n >> 16) * 65536.0f + float(n & 0xffff); }
-
 // Goes down a tree: the sum over its nodes up to the first light one; adds one to all of them.
 static __device__ __forceinline__ uint32_t walk_tree(const State& state, uint32_t spaces, uint32_t masses,
                                                      uint32_t tree, uint32_t values, uint32_t height,
@@ -83,8 +80,8 @@ struct Trees {
         if (!known) {
             return Level{false, 0, 0.0f, 0.0f};
         }
-        const float level = own_ln(real(trees * window * (nodes - 1)) * inverse(real(sum)));
-        const float rarity = level * inverse(own_ln(real(nodes - 1)));
+        const float level = own_ln(to_float(trees * window * (nodes - 1)) * inverse(to_float(sum)));
+        const float rarity = level * inverse(own_ln(to_float(nodes - 1)));
         return Level{true, seen - min(seen, window + 1), level, rarity > 1.0f ? 1.0f : rarity};
     }
 };

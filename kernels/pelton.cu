@@ -28,6 +28,7 @@
 #include "forest.cu"
 #include "half_space.cu"
 #include "loda.cu"
+#include "profile.cu"
 #include "season.cu"
 #include "score.cu"
 

@@ -160,6 +160,9 @@ static __device__ __forceinline__ float inverse(float x) { return __frcp_rn(x); 
 
 static __device__ __forceinline__ float ticks(u64 t) { return float(high_of(t)) * 4294967296.0f + float(low_of(t)); }
 
+// A whole number as a float, rounded once.
+static __device__ __forceinline__ float to_float(uint32_t n) { return float(n >> 16) * 65536.0f + float(n & 0xffff); }
+
 static __device__ __forceinline__ float positive(float x) { return x < 1e-30f ? 0.0f : x; }
 
 static __device__ __forceinline__ float held(float x, float limit) {
@@ -292,10 +295,24 @@ struct ByDistance {
     }
 };
 
-// Scores one event and learns it; its row begins at `row`.
+// Where the detector's own state begins, in that of a key.
+static __device__ __forceinline__ uint32_t own_state(const ScoreParams& p) {
+    return (TRACKS + (p.values - 1) * TRACK + 15) / 16 * 16;
+}
+
+// What an event's values are by themselves.
+struct Observed {
+    Distance far;
+    Apart apart;
+    // The number of the value that stands out most.
+    uint32_t most;
+    uint32_t flags;
+};
+
+// Looks at an event's values and learns them; its row begins at `row`.
 template <class D>
-static __device__ __forceinline__ void step(const State& state, const ScoreParams& p, Events events, uint32_t index,
-                                            Words out, uint32_t row) {
+static __device__ __forceinline__ Observed observe(const State& state, const ScoreParams& p, Events events,
+                                                   uint32_t index, Words out, uint32_t row) {
     const Event event(events, index, p.stride);
     const u64 time = event.two(p.time_word);
     out[row] = p.key_words == 0 ? 0 : event[p.key_word];
@@ -315,7 +332,7 @@ static __device__ __forceinline__ void step(const State& state, const ScoreParam
     out[row + 7] = 0;
     out[row + 8] = 0;
     uint32_t most = 0;
-    const uint32_t own = (TRACKS + (p.values - 1) * TRACK + 15) / 16 * 16;
+    const uint32_t own = own_state(p);
     Apart apart{-1.0f, 0.0f};
     for (uint32_t i = 0; i < p.values; i++) {
         const Place place = place_of(p, i);
@@ -345,6 +362,15 @@ static __device__ __forceinline__ void step(const State& state, const ScoreParam
         }
         flags &= ~MISSING;
     }
+    return Observed{far, apart, most, flags};
+}
+
+// Scores an event of these values; its row begins at `row`.
+template <class D>
+static __device__ __forceinline__ void judge(const State& state, const ScoreParams& p, const Observed& observed,
+                                             Words out, uint32_t row) {
+    uint32_t flags = observed.flags;
+    const uint32_t most = observed.most;
     float surprise = 0.0f;
     float dense = 0.0f;
     if ((flags & MISSING) == 0) {
@@ -352,13 +378,13 @@ static __device__ __forceinline__ void step(const State& state, const ScoreParam
         const uint32_t seen = state[SEEN] == 0xffffffffu ? 0xfffe0000u : state[SEEN] + 1;
         state[SEEN] = seen;
         const bool few = !D::CHANCE && state[PEAKS] < 10 && seen / 4 <= p.warm;
-        const Level judged = D::level(state, p, own, far, apart, seen);
+        const Level judged = D::level(state, p, own_state(p), observed.far, observed.apart, seen);
         dense = judged.dense;
         if (seen <= p.warm || few || !judged.known || state.get(track(most) + 4) < 16.0f) {
             flags |= WARMING;
         }
         if (judged.known) {
-            surprise = decide<D::CHANCE>(state, p, far, judged, flags);
+            surprise = decide<D::CHANCE>(state, p, observed.far, judged, flags);
         } else {
             flags |= USUAL;
         }
@@ -371,6 +397,40 @@ static __device__ __forceinline__ void step(const State& state, const ScoreParam
     out[row + 9] = state[SEEN];
 }
 
+// Finds where the state of a segment's key begins; whether it is in this page.
+static __device__ __forceinline__ bool find_state(Head head, const ScoreParams& p, ConstWords segments, ConstWords map,
+                                                  uint32_t segment, uint32_t& at) {
+    const uint32_t id = segments[LIST + SEGMENT * segment];
+    const uint32_t slot = head[SPANS_AT] + 2;
+    if (id / BLOCK_IDS >= head[slot + 1]) {
+        return false;
+    }
+    const uint32_t here = map[head[slot] + id / BLOCK_IDS] - p.first_block;
+    at = (here * BLOCK_IDS + id % BLOCK_IDS) * p.state_words;
+    return here < p.blocks;
+}
+
+// Where a segment's events begin in the order, and end.
+struct Span {
+    uint32_t first, end;
+};
+
+static __device__ __forceinline__ Span events_of_segment(ConstWords segments, uint32_t segment) {
+    const uint32_t at = LIST + SEGMENT * segment + 1;
+    return Span{segments[at], segments[at + SEGMENT]};
+}
+
+// Writes what stands before the rows; returns where they begin.
+static __device__ __forceinline__ uint32_t put_front(bool first, ConstWords segments, Words out) {
+    const uint32_t rows = OUT_FIXED + out[OUT_ASIDE];
+    if (first) {
+        out[OUT_SCORED] = segments[GROUPED];
+        out[0] = rows + segments[GROUPED] * ROW;
+    }
+    return rows;
+}
+
+// The whole of the kernels that score with a thread for each key.
 template <class D>
 static __device__ __forceinline__ void body(Block block, Head head, const ScoreParams& p, Events events,
                                             ConstWords order, ConstWords segments, ConstWords map, Words states,
@@ -378,29 +438,19 @@ static __device__ __forceinline__ void body(Block block, Head head, const ScoreP
     if (past_grid(head, block)) {
         return;
     }
-    const uint32_t rows = OUT_FIXED + out[OUT_ASIDE];
     const uint32_t segment = block.index * THREADS + threadIdx.x;
-    if (segment == 0) {
-        out[OUT_SCORED] = segments[GROUPED];
-        out[0] = rows + segments[GROUPED] * ROW;
-    }
+    const uint32_t rows = put_front(segment == 0, segments, out);
     if (segment >= segments[SEGMENTS]) {
         return;
     }
-    const uint32_t at = LIST + SEGMENT * segment;
-    const uint32_t id = segments[at];
-    const uint32_t slot = head[SPANS_AT] + 2;
-    if (id / BLOCK_IDS >= head[slot + 1]) {
+    State state{states, 0};
+    if (!find_state(head, p, segments, map, segment, state.at)) {
         return;
     }
-    const uint32_t here = map[head[slot] + id / BLOCK_IDS] - p.first_block;
-    if (here >= p.blocks) {
-        return;
-    }
-    const State state{states, (here * BLOCK_IDS + id % BLOCK_IDS) * p.state_words};
-    const uint32_t end = segments[at + 1 + SEGMENT];
-    for (uint32_t i = segments[at + 1]; i < end; i++) {
-        step<D>(state, p, events, order[i], out, rows + i * ROW);
+    const Span span = events_of_segment(segments, segment);
+    for (uint32_t i = span.first; i < span.end; i++) {
+        const uint32_t row = rows + i * ROW;
+        judge<D>(state, p, observe<D>(state, p, events, order[i], out, row), out, row);
     }
 }
 

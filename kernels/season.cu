@@ -127,7 +127,7 @@ static __device__ __forceinline__ float share_of(float error, float own, float w
 
 // How far a model's residual lies from those before it, in its own horizons; they and its errors learn it, once
 // they are settled up to a limit.
-static __device__ __forceinline__ Distance judge(const State& state, uint32_t at, uint32_t model, float residual,
+static __device__ __forceinline__ Distance judge_model(const State& state, uint32_t at, uint32_t model, float residual,
                                                  const Moment& moment, bool settled) {
     const uint32_t track = at + SEASON_TRACKS + model * TRACK;
     const float x = near_zero(residual - (state[track + 1] == 0 ? residual : state.get(track)));
@@ -180,7 +180,7 @@ static __device__ __forceinline__ void learn_season(const State& state, const Sc
     for (uint32_t model = p.zero; model < 3; model++) {
         const float expected = model == 0 ? without : (model == 1 ? by_slots : by_level);
         const float share = model == 0 ? 1.0f : share_of(error_of(state, at, model), own, weight);
-        const Distance far = judge(state, at, model, residual_of(x, expected), moment, settled);
+        const Distance far = judge_model(state, at, model, residual_of(x, expected), moment, settled);
         if (share < least) {
             least = share;
             found = far;

@@ -12,11 +12,6 @@ fn hash(word: u32) -> u32 {
     return x ^ (x >> 16u);
 }
 
-// A whole number as a float, rounded once.
-fn real(n: u32) -> f32 {
-    return mul(f32(n >> 16u), 65536.0) + f32(n & 0xffffu);
-}
-
 // A missing value lies in the middle.
 fn missing_value(own: u32, i: u32) {
     states[own + SPACE_POINT + i] = 0x8000u;
@@ -75,8 +70,8 @@ fn level_of(spaces: u32, far: Distance, apart: Apart, seen: u32) -> Level {
         return Level(false, 0u, 0.0, 0.0);
     }
     let most = trees * window * (nodes - 1u);
-    let level = own_ln(mul(real(most), inverse(real(sum))));
-    let rarity = mul(level, inverse(own_ln(real(nodes - 1u))));
+    let level = own_ln(mul(to_float(most), inverse(to_float(sum))));
+    let rarity = mul(level, inverse(own_ln(to_float(nodes - 1u))));
     return Level(true, seen - min(seen, window + 1u), level, select(rarity, 1.0, rarity > 1.0));
 }
 

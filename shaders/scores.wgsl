@@ -146,6 +146,11 @@ fn ticks(t: vec2<u32>) -> f32 {
     return mul(f32(t.y), 4294967296.0) + f32(t.x);
 }
 
+// A whole number as a float, rounded once.
+fn to_float(n: u32) -> f32 {
+    return mul(f32(n >> 16u), 65536.0) + f32(n & 0xffffu);
+}
+
 fn positive(x: f32) -> f32 {
     return select(x, 0.0, x < 1e-30);
 }
@@ -315,8 +320,24 @@ struct Level {
     dense: f32,
 }
 
-// Scores one event and learns it; its row begins at `row`, what it had learnt at `state`.
-fn step_event(state: u32, event: u32, row: u32) {
+// Where the detector's own state begins.
+fn own_state(state: u32) -> u32 {
+    return state + (TRACKS + (p.values - 1u) * TRACK + 15u) / 16u * 16u;
+}
+
+// What an event's values are by themselves.
+struct Observed {
+    time: vec2<u32>,
+    flags: u32,
+    // The number of the value that stands out most, and that value.
+    most: u32,
+    value: f32,
+    far: Distance,
+    apart: Apart,
+}
+
+// Looks at an event's values and learns them; what was learnt before lies at `state`.
+fn observe(state: u32, event: u32) -> Observed {
     let time = vec2<u32>(events[event + p.time_word], events[event + p.time_word + 1u]);
     let steps = advance(state, time);
     let long = own_exp(-min(mul(steps, p.rate), 87.0));
@@ -326,7 +347,7 @@ fn step_event(state: u32, event: u32, row: u32) {
     var flags = MISSING;
     var value = 0.0;
     var most = 0u;
-    let own = state + (TRACKS + (p.values - 1u) * TRACK + 15u) / 16u * 16u;
+    let own = own_state(state);
     var apart = Apart(-1.0, 0.0);
     for (var i = 0u; i < p.values; i += 1u) {
         let number = number_of(i, event);
@@ -345,6 +366,14 @@ fn step_event(state: u32, event: u32, row: u32) {
         }
         flags &= ~MISSING;
     }
+    return Observed(time, flags, most, value, far, apart);
+}
+
+// Scores an event of these values; its row begins at `row`.
+fn judge(state: u32, event: u32, row: u32, seen_as: Observed) {
+    var flags = seen_as.flags;
+    let most = seen_as.most;
+    let far = seen_as.far;
     var surprise = 0.0;
     var dense = 0.0;
     if ((flags & MISSING) == 0u) {
@@ -354,7 +383,7 @@ fn step_event(state: u32, event: u32, row: u32) {
         states[state + SEEN] = seen;
         let weight = state_of(state + track(most) + 4u);
         let few = p.by_chance == 0.0 && states[state + PEAKS] < 10u && seen / 4u <= p.warm;
-        let judged = level_of(own, far, apart, seen);
+        let judged = level_of(own_state(state), far, seen_as.apart, seen);
         dense = judged.dense;
         if (seen <= p.warm || few || !judged.known || weight < 16.0) {
             flags |= WARMING;
@@ -370,34 +399,51 @@ fn step_event(state: u32, event: u32, row: u32) {
         flags |= USUAL;
     }
     flags |= u32(mul(dense, 65535.0)) << 16u;
-    put_row(row, event, time, flags, surprise, value, far);
+    put_row(row, event, seen_as.time, flags, surprise, seen_as.value, far);
     out[row + 9u] = states[state + SEEN];
 }
 
-// The whole of a thread of the kernels that score.
-fn walk(wid: vec3<u32>, groups: vec3<u32>, k: u32) {
-    let g = group_index(wid, groups);
+const NOWHERE: u32 = 0xffffffffu;
+
+// Where the state of a segment's key begins, or `NOWHERE`.
+fn state_of_segment(segment: u32) -> u32 {
+    let id = segments[LIST + SEGMENT * segment];
+    let slot = head[SPANS_AT] + 2u;
+    if (id / BLOCK_IDS >= head[slot + 1u]) {
+        return NOWHERE;
+    }
+    let block = map[head[slot] + id / BLOCK_IDS] - p.first_block;
+    if (block >= p.blocks) {
+        return NOWHERE;
+    }
+    return (block * BLOCK_IDS + id % BLOCK_IDS) * p.state_words;
+}
+
+// Writes what stands before the rows; returns where they begin.
+fn put_front(first: bool) -> u32 {
     let rows = OUT_FIXED + out[OUT_ASIDE];
-    if (g == 0u && k == 0u) {
+    if (first) {
         out[OUT_SCORED] = segments[GROUPED];
         out[0] = rows + segments[GROUPED] * ROW;
     }
+    return rows;
+}
+
+// The whole of a thread of the kernels that score with a thread for each key.
+fn walk(wid: vec3<u32>, groups: vec3<u32>, k: u32) {
+    let g = group_index(wid, groups);
+    let rows = put_front(g == 0u && k == 0u);
     let segment = g * 256u + k;
     if (g >= head[GROUPS] || segment >= segments[SEGMENTS]) {
         return;
     }
-    let at = LIST + SEGMENT * segment;
-    let id = segments[at];
-    let slot = head[SPANS_AT] + 2u;
-    if (id / BLOCK_IDS >= head[slot + 1u]) {
+    let state = state_of_segment(segment);
+    if (state == NOWHERE) {
         return;
     }
-    let block = map[head[slot] + id / BLOCK_IDS] - p.first_block;
-    if (block >= p.blocks) {
-        return;
-    }
-    let state = (block * BLOCK_IDS + id % BLOCK_IDS) * p.state_words;
-    for (var i = segments[at + 1u]; i < segments[at + 1u + SEGMENT]; i += 1u) {
-        step_event(state, order[i] * p.stride, rows + i * ROW);
+    let at = LIST + SEGMENT * segment + 1u;
+    for (var i = segments[at]; i < segments[at + SEGMENT]; i += 1u) {
+        let event = order[i] * p.stride;
+        judge(state, event, rows + i * ROW, observe(state, event));
     }
 }

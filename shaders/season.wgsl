@@ -144,7 +144,7 @@ fn follow(at: u32, level: f32, step: f32, gain: f32, moment: Moment) {
 
 // How far a model's residual lies from those before it, in its own horizons; they and its errors learn it. `weight` is
 // that of the errors before.
-fn judge(at: u32, model: u32, residual: f32, moment: Moment, weight: f32) -> Distance {
+fn judge_model(at: u32, model: u32, residual: f32, moment: Moment, weight: f32) -> Distance {
     let track = at + SEASON_TRACKS + model * TRACK;
     let origin = select(state_of(track), residual, states[track + 1u] == 0u);
     let x = near_zero(rounded(residual - origin));
@@ -204,7 +204,7 @@ fn learn_season(at: u32, slots: u32, place: Place, number: u32, track: u32, valu
     put(at + SEASON_WEIGHT, mul(weight, moment.decays.z) + 1.0);
     var best = found;
     for (var model = 0u; model < 3u; model += 1u) {
-        var far = judge(at, model, residuals[model], moment, weight);
+        var far = judge_model(at, model, residuals[model], moment, weight);
         if (model > 0u && weight >= 32.0 && errors[model] < mul(0.75, errors.x)) {
             let share = mul(errors[model], inverse(errors.x));
             if (share < best.share) {

@@ -52,6 +52,7 @@ pub use ops::forest::Forest;
 pub use ops::half_space::HalfSpaces;
 pub use ops::label::Label;
 pub use ops::loda::Loda;
+pub use ops::profile::Profile;
 pub use ops::season::Season;
 pub use pipeline::{
     Aggregate, Aside, Closed, Feed, Feeds, Inline, Key, Options, Order, Pipeline, Reason, Results,

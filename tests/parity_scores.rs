@@ -13,7 +13,7 @@ use pelton::ops::page::ALONE;
 use pelton::ops::row::Kind;
 use pelton::ops::score::{ROW, ScoreParams, packed, state_words_with};
 use pelton::plan::{BufId, Grid, Memory, Plan, Role};
-use pelton::{Detector, Forest, HalfSpaces, Loda, Pod, Season, Zeroable};
+use pelton::{Detector, Forest, HalfSpaces, Loda, Pod, Profile, Season, Zeroable};
 
 /// Events of a batch.
 const BATCH: usize = 1000;
@@ -159,6 +159,7 @@ fn same_states(devices: impl IntoIterator<Item = Device>) {
     let forest = Forest { points: 64, period: Some(1000) };
     let season = Detector::Season(Season { slot: 31, seasons: [24, 7, 0, 0] });
     let loda = Detector::Loda(Loda { projections: 9, cells: 16, window: 40 });
+    let profile = |shape| Detector::Profile(Profile { points: 256, window: 8, shape });
     let cases = [
         (3, Detector::Distances),
         (1, Detector::Forest(Forest::of(64))),
@@ -169,6 +170,8 @@ fn same_states(devices: impl IntoIterator<Item = Device>) {
         (3, season),
         (1, loda),
         (3, loda),
+        (1, profile(false)),
+        (2, profile(true)),
     ];
     for device in devices {
         for (seed, (values, detector)) in (1..).zip(cases) {

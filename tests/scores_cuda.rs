@@ -5,12 +5,14 @@ mod cuda_host;
 mod scores;
 
 use cuda_host::driver::cuda;
-use pelton::{Device, HalfSpaces, Loda};
+use pelton::{Device, HalfSpaces, Loda, Profile};
 use scores::labels::same_labelled;
 use scores::order::same_by_time;
 use scores::states::{same_forgotten, same_restored};
-use scores::{SHORT, Setup, forest, half_spaces, loda, same, same_forests, same_half_spaces};
-use scores::{same_lodas, same_seasons, seasonal, wide};
+use scores::{
+    SHORT, Setup, forest, half_spaces, loda, profiles, same, same_forests, same_half_spaces,
+    same_lodas, same_profiles, same_seasons, seasonal, wide,
+};
 
 #[test]
 fn cuda_scores_are_those_of_the_processor() {
@@ -51,6 +53,8 @@ fn cuda_states_leave_and_come_back() {
     same_restored((&device, &Device::cpu()), || seasonal(SHORT, wide()), (10, 900));
     let small = Loda { projections: 4, cells: 16, window: 20 };
     same_restored((&Device::cpu(), &device), || loda(small), (11, 900));
+    let profile = Profile { points: 256, window: 8, shape: true };
+    same_restored((&Device::cpu(), &device), || profiles(profile), (10, 1500));
 }
 
 #[test]
@@ -102,6 +106,18 @@ fn cuda_projections_are_those_of_the_processor() {
 }
 
 #[test]
+fn cuda_profiles_are_those_of_the_processor() {
+    let Some(device) = cuda("scores_cuda::cuda_profiles_are_those_of_the_processor") else {
+        return;
+    };
+    for (seed, batch, n) in [(1, 1024, 4000), (2, 7, 400)] {
+        same_profiles(&device, seed, &Setup { batch, in_flight: 3, ..Setup::default() }, n);
+    }
+    let moves = vec![Device::cpu(), device.clone()];
+    same_profiles(&device, 5, &Setup { moves, ..Setup::default() }, 2500);
+}
+
+#[test]
 fn kernels_score_alike_in_all_orders() {
     for order in 0..10 {
         let test = "scores_cuda::kernels_score_alike_in_all_orders";
@@ -113,6 +129,7 @@ fn kernels_score_alike_in_all_orders() {
             same_half_spaces(&device, order, &setup, 3000);
             same_seasons(&device, order, &setup, 3000);
             same_lodas(&device, order, &setup, 3000);
+            same_profiles(&device, order, &setup, 1500);
         }
     }
 }

@@ -9,7 +9,9 @@ mod scores;
 use cuda_host::Plant;
 use cuda_host::planted::{find, plant};
 use pelton::Device;
-use scores::{Setup, same, same_forests, same_half_spaces, same_lodas, same_seasons};
+use scores::{
+    Setup, same, same_forests, same_half_spaces, same_lodas, same_profiles, same_seasons,
+};
 
 /// What is planted; each stands there once.
 const PLANTS: &[(&str, Plant<'_>)] = &[
@@ -189,6 +191,62 @@ const PLANTS: &[(&str, Plant<'_>)] = &[
     ),
 ];
 
+/// The same for `profile`, which a judge of its own finds sooner.
+const PROFILE_PLANTS: &[(&str, Plant<'_>)] = &[
+    (
+        "a stretch compared with itself, nearly",
+        plant(
+            "kernels/profile.cu",
+            "uint32_t lag = p.window + lane()",
+            "uint32_t lag = 1 + lane()",
+        ),
+    ),
+    (
+        "the farthest lag left out",
+        plant(
+            "kernels/profile.cu",
+            "lag < p.points - p.window; lag",
+            "lag + 1 < p.points - p.window; lag",
+        ),
+    ),
+    (
+        "sums that lose nothing",
+        plant(
+            "kernels/profile.cu",
+            "(gained - lost) * (gained + lost)",
+            "gained * gained + 0 * lost",
+        ),
+    ),
+    (
+        "a stretch from before the first number",
+        plant("kernels/profile.cu", "if (lag < end) {", "if (lag <= end) {"),
+    ),
+    (
+        "a ring that does not come round",
+        plant("kernels/profile.cu", "? p.points : count;", "? p.points - 1 : count;"),
+    ),
+    (
+        "flat stretches taken for others",
+        plant("kernels/profile.cu", "return bits_of(1.0f);", "return bits_of(0.0f);"),
+    ),
+    (
+        "a missing value's stretch compared again",
+        plant(
+            "kernels/profile.cu",
+            "state[own + PROFILE_FRESH + i] = 0;",
+            "state[own + PROFILE_FRESH + i] = 1;",
+        ),
+    ),
+    (
+        "levels that are not counted",
+        plant("kernels/profile.cu", "? 0xfffe0000u : levels + 1;", "? 0xfffe0000u : levels;"),
+    ),
+    (
+        "the nearest value taken",
+        plant("kernels/profile.cu", "&& squared > far ?", "&& squared >= 0.0f ?"),
+    ),
+];
+
 /// Scores a stream with forests and without, and holds them to those of the processor.
 fn judge(device: &Device, order: u64) {
     let setup = Setup { batch: 2048, chunk: 3000, ..Setup::default() };
@@ -204,6 +262,15 @@ fn planted_mistakes_in_scores_are_found() {
     // What is no panic is right.
     find("planted_mistakes_in_scores_are_found", PLANTS, 1..2, |device, order| {
         judge(device, order);
+        true
+    });
+}
+
+#[test]
+fn planted_mistakes_in_profiles_are_found() {
+    find("planted_mistakes_in_profiles_are_found", PROFILE_PLANTS, 1..2, |device, order| {
+        let setup = Setup { batch: 2048, chunk: 3000, ..Setup::default() };
+        same_profiles(device, order, &setup, 2100);
         true
     });
 }

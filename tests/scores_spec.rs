@@ -6,14 +6,21 @@ use pelton::base::rng::SplitMix;
 use pelton::ops::score::{ALERT, CLAMPED, MISSING, WARMING};
 use pelton::ops::season::SLOT_MAX;
 use pelton::{
-    Detector, Device, Forest, HalfSpaces, Inline, Loda, Options, Scores, Season, Side, field,
+    Detector, Device, Forest, HalfSpaces, Inline, Loda, Options, Profile, Scores, Season, Side,
+    field,
 };
 use scores::judge::{judge, of_key, surprise};
 use scores::spec::Ask;
 use scores::{
-    Reading, SHORT, Setup, Words, dense, forest, half_spaces, loda, normal, run, seasonal, stream,
-    unit, wide,
+    Reading, SHORT, Setup, Words, dense, forest, half_spaces, loda, normal, profiles, run,
+    seasonal, stream, unit, wide,
 };
+
+/// One by values and one by shape.
+const PROFILES: [Profile; 2] = [
+    Profile { points: 512, window: 16, shape: false },
+    Profile { points: 256, window: 8, shape: true },
+];
 
 /// A level that stays within the deviations of what was before, in a place where nothing was, is what forests find.
 #[test]
@@ -144,7 +151,9 @@ fn batches_lanes_and_other_keys_do_not_show() {
     let alone = of_key(&events, 5);
     let trees = half_spaces(HalfSpaces::default());
     let seasons = seasonal(SHORT, wide());
-    for query in [wide(), forest(128), trees, seasons, loda(Loda::default())] {
+    let lodas = loda(Loda::default());
+    let [by_value, by_shape] = PROFILES.map(profiles);
+    for query in [wide(), forest(128), trees, seasons, lodas, by_value, by_shape] {
         let (want, _) = run(&Device::cpu(), query.clone(), &Setup::default(), &events);
         for (batch, chunk, lanes, in_flight) in
             [(1, 500, 1, 1), (7, 3000, 3, 4), (1024, 7, 9, 2), (65_536, 9000, 2, 3)]
@@ -185,9 +194,19 @@ fn scale_and_offset_do_not_show() {
     let trees = Detector::HalfSpaces(HalfSpaces::default());
     let (seasons, loda) = (Detector::Season(SHORT), Detector::Loda(Loda::default()));
     let forest = Detector::Forest(Forest::of(256));
-    for detector in [Detector::Distances, forest, trees, seasons, loda] {
+    let [by_value, by_shape] = PROFILES.map(Detector::Profile);
+    // A profile holds a jump for common after the first one: each is in as many stretches as one has numbers.
+    for (detector, alerts) in [
+        (Detector::Distances, 4),
+        (forest, 4),
+        (trees, 4),
+        (seasons, 4),
+        (loda, 4),
+        (by_value, 1),
+        (by_shape, 0),
+    ] {
         let want = scores(detector, &|x| x);
-        assert!(want.iter().filter(|(flags, _)| flags & ALERT != 0).count() >= 4);
+        assert!(want.iter().filter(|(flags, _)| flags & ALERT != 0).count() >= alerts);
         let maps: [&dyn Fn(f32) -> f32; 3] =
             [&|x| x * 4096.0, &|x| x + 65_536.0, &|x| 0.25 * x - 512.0];
         for map in maps {
@@ -240,7 +259,8 @@ fn hostile_streams_have_finite_scores() {
     let season = Detector::Season(Season { slot: 3, seasons: [2, 5, 4096, 7] });
     let loda = Detector::Loda(Loda { projections: 5, cells: 8, window: 16 });
     let forest = Detector::Forest(Forest::of(64));
-    for detector in [Detector::Distances, forest, spaces, season, loda] {
+    let [by_value, by_shape] = PROFILES.map(Detector::Profile);
+    for detector in [Detector::Distances, forest, spaces, season, loda, by_value, by_shape] {
         let query = Scores { detector, ..dense(4000) };
         let (scored, stats) = run(&Device::cpu(), query, &Setup::default(), &events);
         let rows: usize = scored.values().map(Vec::len).sum();
@@ -316,6 +336,10 @@ fn mistakes_are_named() {
         Scores { detector, ..dense(4) }
     };
     let season = |slot, slots| seasonal(Season { slot, seasons: [0, slots, 0, 0] }, dense(4));
+    let profile = |points, window| {
+        let detector = Detector::Profile(Profile { points, window, shape: true });
+        Scores { detector, ..dense(4) }
+    };
     for (query, want) in [
         (Scores { values: Vec::new(), ..query() }, "values: 0; accepted are 1 to 8 fields"),
         (Scores { horizon: f32::NAN, ..query() }, "horizon: NaN"),
@@ -338,6 +362,10 @@ fn mistakes_are_named() {
         (season(1, 1), "detector.seasons: 1; accepted are 2 to 4,096 slots, or 0"),
         (season(1, 4097), "detector.seasons: 4097"),
         (season(1, 0), "detector.seasons: none; accepted are at least one"),
+        (profile(128, 8), "detector.points: 128; accepted are powers of two, 256 to 4096"),
+        (profile(300, 8), "detector.points: 300"),
+        (profile(256, 4), "detector.window: 4; accepted are powers of two, 8 to 64"),
+        (profile(256, 24), "detector.window: 24"),
         (Scores { spacing: Some(0), ..query() }, "spacing: 0"),
         (Scores { rate: 0.5, ..query() }, "rate: 0.5; accepted are 1e-30 to 0.01"),
         (Scores { rest: -1.0, ..query() }, "rest: -1"),

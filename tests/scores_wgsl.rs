@@ -4,12 +4,14 @@ mod kernels;
 mod scores;
 
 use kernels::bed::software;
-use pelton::{Device, HalfSpaces, Loda};
+use pelton::{Device, HalfSpaces, Loda, Profile};
 use scores::labels::same_labelled;
 use scores::order::same_by_time;
 use scores::states::{same_forgotten, same_restored};
-use scores::{SHORT, Setup, forest, half_spaces, loda, same, same_forests, same_half_spaces};
-use scores::{same_lodas, same_seasons, seasonal, wide};
+use scores::{
+    SHORT, Setup, forest, half_spaces, loda, profiles, same, same_forests, same_half_spaces,
+    same_lodas, same_profiles, same_seasons, seasonal, wide,
+};
 
 #[test]
 fn wgsl_scores_are_those_of_the_processor() {
@@ -57,6 +59,8 @@ fn wgsl_states_leave_and_come_back() {
     same_restored((&device, &Device::cpu()), || seasonal(SHORT, wide()), (10, 2000));
     let small = Loda { projections: 4, cells: 16, window: 20 };
     same_restored((&Device::cpu(), &device), || loda(small), (11, 900));
+    let profile = Profile { points: 256, window: 8, shape: true };
+    same_restored((&Device::cpu(), &device), || profiles(profile), (10, 2000));
 }
 
 #[test]
@@ -108,4 +112,16 @@ fn wgsl_projections_are_those_of_the_processor() {
     }
     let moves = vec![Device::cpu(), device.clone()];
     same_lodas(&device, 5, &Setup { batch: 64, moves, ..Setup::default() }, 6000);
+}
+
+#[test]
+fn wgsl_profiles_are_those_of_the_processor() {
+    let Some(device) = software("scores_wgsl::wgsl_profiles_are_those_of_the_processor") else {
+        return;
+    };
+    for (seed, batch, n) in [(1, 1024, 9000), (2, 7, 500)] {
+        same_profiles(&device, seed, &Setup { batch, in_flight: 3, ..Setup::default() }, n);
+    }
+    let moves = vec![Device::cpu(), device.clone()];
+    same_profiles(&device, 5, &Setup { moves, ..Setup::default() }, 5000);
 }

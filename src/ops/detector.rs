@@ -10,6 +10,7 @@ use super::ewma::{Distance, HORIZONS, Track};
 use super::forest::{FOREST, Forest};
 use super::half_space::{HALF_SPACE, HalfSpaces};
 use super::loda::{LODA, Loda};
+use super::profile::{PROFILE, Profile};
 use super::score::{LEVEL_FIRST, SCORE, ScoreParams};
 use super::season::{SEASON, Season};
 use crate::base::error::{Error, Result};
@@ -42,6 +43,10 @@ pub enum Detector {
     /// one; from means alone for others. They find what is unusual for its time of the day or week. [`Season::days`]
     /// takes 5 KB a value for each key, and less than a microsecond an event.
     Season(Season),
+    /// Left matrix profiles of each value: how far its latest stretch lies from the nearest one before
+    /// (`ops::profile`). They find what is usual number by number, but not in this order, and rank best of all while an
+    /// anomaly lasts. [`Profile::default`] takes 8 KB a key and value, and less than a microsecond an event.
+    Profile(Profile),
 }
 
 impl Detector {
@@ -59,6 +64,7 @@ impl Detector {
                 let [a, b, c, d] = season.packed();
                 [4, a, b, c, d]
             }
+            Self::Profile(profile) => [5, profile.packed(), 0, 0, 0],
         }
     }
 
@@ -72,6 +78,7 @@ impl Detector {
                 Some(Self::Loda(Loda { projections, cells, window }))
             }
             [4, a, b, c, d] => Some(Self::Season(Season::unpacked([a, b, c, d]))),
+            [5, profile, 0, 0, 0] => Some(Self::Profile(Profile::unpacked(profile))),
             _ => None,
         }
     }
@@ -85,6 +92,7 @@ impl Detector {
             Self::HalfSpaces(spaces) => spaces.check(),
             Self::Loda(loda) => loda.check(),
             Self::Season(season) => season.check(),
+            Self::Profile(profile) => profile.check(),
         }
     }
 
@@ -96,6 +104,7 @@ impl Detector {
             Self::HalfSpaces(spaces) => spaces.words(),
             Self::Loda(loda) => loda.words(),
             Self::Season(season) => season.words(values),
+            Self::Profile(profile) => values * profile.words(),
         }
     }
 
@@ -107,6 +116,7 @@ impl Detector {
             Self::HalfSpaces(_) => &HALF_SPACE,
             Self::Loda(_) => &LODA,
             Self::Season(_) => &SEASON,
+            Self::Profile(_) => &PROFILE,
         }
     }
 
@@ -114,7 +124,7 @@ impl Detector {
     /// the key's own past alone decides.
     pub const fn by_chance(self) -> f32 {
         match self {
-            Self::Distances | Self::Loda(_) | Self::Season(_) => 0.0,
+            Self::Distances | Self::Loda(_) | Self::Season(_) | Self::Profile(_) => 0.0,
             Self::Forest(_) | Self::HalfSpaces(_) => 4.6,
         }
     }
@@ -127,6 +137,7 @@ impl Detector {
             Self::HalfSpaces(spaces) => spaces.misfit(own, seen),
             Self::Loda(loda) => loda.misfit(own),
             Self::Season(season) => season.misfit(own, values),
+            Self::Profile(profile) => profile.misfit(own, values, seen),
         }
     }
 }
@@ -149,6 +160,13 @@ impl fmt::Display for Detector {
             }
             Self::Season(Season { slot, seasons }) => {
                 write!(f, "seasons of {seasons:?} slots of {slot} ticks")
+            }
+            Self::Profile(Profile { points, window, shape }) => {
+                let kind = if shape { "shapes" } else { "values" };
+                write!(
+                    f,
+                    "a matrix profile of {points} points by the {kind} of windows of {window}"
+                )
             }
         }
     }

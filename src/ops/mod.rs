@@ -46,6 +46,7 @@ mod number;
 pub mod page;
 #[cfg(feature = "model")]
 pub mod pool;
+pub mod profile;
 pub mod row;
 pub mod score;
 pub mod season;
@@ -77,6 +78,7 @@ pub const KERNELS: &[&Kernel] = &[
     &half_space::HALF_SPACE,
     &loda::LODA,
     &season::SEASON,
+    &profile::PROFILE,
     &ends::ELECT,
     &ends::ENDS,
     &merge::MERGE,

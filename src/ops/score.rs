@@ -205,7 +205,7 @@ pub const AGAIN: f32 = 1.2;
 /// Spacings that a gap counts for, at most.
 const STEPS_MAX: f32 = 4096.0;
 /// What follows upon the highest number of events seen.
-const SEEN_AGAIN: u32 = u32::MAX - TRIALS_MAX / 2 + 1;
+pub(super) const SEEN_AGAIN: u32 = u32::MAX - TRIALS_MAX / 2 + 1;
 /// Events that a key needs before it has a level.
 pub(super) const LEVEL_FIRST: u32 = 8;
 

@@ -301,7 +301,8 @@ fn learn(
         return None;
     }
     put(state, WEIGHT, weight * moment.decays[2] + 1.0);
-    let distances = [0, 1, 2].map(|model| judge(state, model, residuals[model], moment, weight));
+    let distances =
+        [0, 1, 2].map(|model| judge_model(state, model, residuals[model], moment, weight));
     let mut best = None;
     let mut least = least;
     for model in [1, 2] {
@@ -332,7 +333,7 @@ fn follow(state: &mut [u32], at: usize, level: f32, step: f32, gain: f32, moment
 
 /// How far a model's residual lies from those before it, in its own horizons; they and its errors learn it. `weight` is
 /// that of the errors before.
-fn judge(
+fn judge_model(
     state: &mut [u32],
     model: usize,
     residual: f32,

@@ -326,7 +326,8 @@ impl Score<'_> {
 
     /// The dense score, from 0 to 1. With [`Detector::Forest`] how soon random cuts set the event apart from its key's
     /// past, 1 / (1 + depth), at most a half; with [`Detector::HalfSpaces`] and [`Detector::Loda`] how few events were
-    /// around it, 1 where none was; with [`Detector::Season`] l / (1 + l), l being the level of its distance. 0 with
+    /// around it, 1 where none was; with [`Detector::Season`] l / (1 + l), l being the level of its distance; with
+    /// [`Detector::Profile`] d / (1 + d), d being the distance to the nearest stretch before. 0 with
     /// [`Detector::Distances`], and before there is a past. It varies little from event to event and stays up while an
     /// anomaly lasts: the score to rank events of a key by, where [`Score::score`] is the one to alert by.
     pub fn isolation(&self) -> f64 {

@@ -26,6 +26,7 @@ constexpr HostKernel KERNELS[] = {
     KERNEL(forest),
     KERNEL(half_space),
     KERNEL(loda),
+    KERNEL(profile),
     KERNEL(season),
     KERNEL(elect),
     KERNEL(ends),

@@ -11,8 +11,8 @@ pub mod states;
 
 use pelton::base::rng::SplitMix;
 use pelton::{
-    Detector, Device, Forest, HalfSpaces, Inline, Key, LaneOptions, Loda, Options, Pod, Rows,
-    Scores, Season, Stats, Zeroable, field,
+    Detector, Device, Forest, HalfSpaces, Inline, Key, LaneOptions, Loda, Options, Pod, Profile,
+    Rows, Scores, Season, Stats, Zeroable, field,
 };
 use std::collections::BTreeMap;
 
@@ -144,7 +144,7 @@ pub fn run(
 /// Holds a device's scores to those of the processor, bit for bit, with hashed and with dense keys, a long past and a
 /// short one.
 pub fn same(device: &Device, seed: u64, setup: &Setup, n: usize) {
-    same_of([wide(), dense(40), brief(40)], device, seed, setup, n);
+    same_of([wide(), dense(40), brief(40)], device, &stream(seed, n, 40), setup);
 }
 
 /// The same for queries with forests.
@@ -156,9 +156,8 @@ pub fn same_forests(device: &Device, seed: u64, setup: &Setup, n: usize) {
             periodic(),
         ],
         device,
-        seed,
+        &stream(seed, n, 40),
         setup,
-        n,
     );
 }
 
@@ -172,7 +171,30 @@ pub fn same_half_spaces(device: &Device, seed: u64, setup: &Setup, n: usize) {
     let small = HalfSpaces { trees: 5, height: 5, window: 50 };
     let fine = HalfSpaces { trees: 8, height: 8, window: 100 };
     let one = Scores { detector: Detector::HalfSpaces(fine), ..dense(40) };
-    same_of([half_spaces(small), one], device, seed, setup, n);
+    same_of([half_spaces(small), one], device, &stream(seed, n, 40), setup);
+}
+
+/// As [`wide`], judged by matrix profiles, too.
+pub fn profiles(profile: Profile) -> Scores<Reading> {
+    Scores { detector: Detector::Profile(profile), ..wide() }
+}
+
+/// The same for queries with matrix profiles, of three values and of one, by values and by shape.
+pub fn same_profiles(device: &Device, seed: u64, setup: &Setup, n: usize) {
+    /// Few, so that rings come round.
+    const KEYS: u32 = 7;
+    let short = Profile { points: 256, window: 8, shape: false };
+    let long = Profile { points: 512, window: 16, shape: true };
+    let one = |profile| Scores { detector: Detector::Profile(profile), ..dense(KEYS) };
+    let queries = [profiles(Profile { shape: true, ..short }), one(short), one(long)];
+    let mut events = stream(seed, n, KEYS);
+    // Now and then a key stands still, so that stretches are flat.
+    for (i, event) in events.iter_mut().enumerate() {
+        if i / 400 % 3 == 2 {
+            event.value = [20.0, 1000.0, 0.0, -3.5e5][event.key as usize % 4];
+        }
+    }
+    same_of(queries, device, &events, setup);
 }
 
 /// As `query`, by seasons.
@@ -186,7 +208,12 @@ pub const SHORT: Season = Season { slot: 785, seasons: [24, 7, 60, 0] };
 /// The same for queries with seasons, of three values and of one.
 pub fn same_seasons(device: &Device, seed: u64, setup: &Setup, n: usize) {
     let coarse = Season { slot: 1571, seasons: [12, 0, 0, 3] };
-    same_of([seasonal(SHORT, wide()), seasonal(coarse, dense(40))], device, seed, setup, n);
+    same_of(
+        [seasonal(SHORT, wide()), seasonal(coarse, dense(40))],
+        device,
+        &stream(seed, n, 40),
+        setup,
+    );
 }
 
 /// As [`wide`], judged by random projections.
@@ -199,20 +226,18 @@ pub fn same_lodas(device: &Device, seed: u64, setup: &Setup, n: usize) {
     let small = Loda { projections: 9, cells: 16, window: 40 };
     let fine = Loda { projections: 20, cells: 64, window: 100 };
     let one = Scores { detector: Detector::Loda(fine), ..dense(40) };
-    same_of([loda(small), one], device, seed, setup, n);
+    same_of([loda(small), one], device, &stream(seed, n, 40), setup);
 }
 
 fn same_of<const N: usize>(
     queries: [Scores<Reading>; N],
     device: &Device,
-    seed: u64,
+    events: &[Reading],
     setup: &Setup,
-    n: usize,
 ) {
-    let events = stream(seed, n, 40);
     for query in queries {
-        let (want, _) = run(&Device::cpu(), query.clone(), &Setup::default(), &events);
-        let (got, _) = run(device, query, setup, &events);
+        let (want, _) = run(&Device::cpu(), query.clone(), &Setup::default(), events);
+        let (got, _) = run(device, query, setup, events);
         for (key, want) in &want {
             for (i, (want, got)) in want.iter().zip(&got[key]).enumerate() {
                 assert_eq!(want, got, "key {key}, its event {i}");

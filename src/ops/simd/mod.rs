@@ -34,7 +34,6 @@ mod sixteen;
 mod tier;
 #[cfg(target_arch = "x86_64")]
 mod times;
-#[cfg(feature = "model")]
 mod wide;
 #[cfg(target_arch = "x86_64")]
 mod words;
@@ -44,8 +43,8 @@ pub(super) use {
     gemm::{After, Product, multiply},
     low::{Low, multiply_low},
     tier::{Tier, tier},
-    wide::{Wide, wide},
 };
+pub(super) use wide::{Wide, wide};
 
 #[cfg(target_arch = "x86_64")]
 pub(crate) use times::times;

@@ -39,10 +39,7 @@ impl Tier {
         match self {
             Self::Plain => true,
             #[cfg(target_arch = "x86_64")]
-            Self::Avx2 => {
-                std::arch::is_x86_feature_detected!("avx2")
-                    && std::arch::is_x86_feature_detected!("fma")
-            }
+            Self::Avx2 => super::wide::avx2_is_there(),
             #[cfg(target_arch = "x86_64")]
             Self::Avx512 => {
                 super::available()
@@ -90,32 +87,10 @@ pub(in crate::ops) fn tier() -> Result<Tier> {
     chosen.clone()
 }
 
-/// Vectors of the processor.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Vectors {
-    Plain,
-    #[cfg(target_arch = "x86_64")]
-    Avx2,
-    #[cfg(target_arch = "x86_64")]
-    Avx512,
-}
-
-/// The widest vectors that there are, and where AVX2 is asked for no wider ones.
-pub(super) fn vectors() -> Vectors {
-    static VECTORS: OnceLock<Vectors> = OnceLock::new();
-    *VECTORS.get_or_init(|| {
-        #[cfg(target_arch = "x86_64")]
-        {
-            let narrow = std::env::var_os(VARIABLE).is_some() && tier() == Ok(Tier::Avx2);
-            if super::available() && !narrow {
-                return Vectors::Avx512;
-            }
-            if Tier::Avx2.is_there() {
-                return Vectors::Avx2;
-            }
-        }
-        Vectors::Plain
-    })
+/// Whether the environment asks for this tier, and it is there.
+#[cfg(target_arch = "x86_64")]
+pub(super) fn is_asked(of: Tier) -> bool {
+    std::env::var_os(VARIABLE).is_some() && tier() == Ok(of)
 }
 
 #[cfg(test)]

@@ -4,7 +4,44 @@
 //! by side. What is generic over [`Wide`] must be inlined to be compiled for the width: `#[inline(always)]` all the
 //! way. Iterators of slices are; `map` of arrays and their own iterators may not be.
 
-use super::tier::{Vectors, vectors};
+use std::sync::OnceLock;
+
+/// Vectors of the processor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Vectors {
+    Plain,
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+}
+
+/// The widest vectors that there are, and where the tier of AVX2 is asked for no wider ones.
+pub(super) fn vectors() -> Vectors {
+    static VECTORS: OnceLock<Vectors> = OnceLock::new();
+    *VECTORS.get_or_init(|| {
+        #[cfg(target_arch = "x86_64")]
+        {
+            #[cfg(feature = "model")]
+            let narrow = super::tier::is_asked(super::tier::Tier::Avx2);
+            #[cfg(not(feature = "model"))]
+            let narrow = false;
+            if super::available() && !narrow {
+                return Vectors::Avx512;
+            }
+            if avx2_is_there() {
+                return Vectors::Avx2;
+            }
+        }
+        Vectors::Plain
+    })
+}
+
+/// Whether the processor has AVX2, and FMA with it.
+#[cfg(target_arch = "x86_64")]
+pub(super) fn avx2_is_there() -> bool {
+    std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma")
+}
 
 /// Work to be run at the widest.
 pub(in crate::ops) trait Wide: Sized {
