@@ -5,9 +5,9 @@ use crate::base::limits::{BLOCK_IDS, word};
 use crate::ops::batch::ASIDE;
 use std::arch::x86_64::*;
 
-/// Writes down the rows of ids, of which there are `rows`, those of a slot whose first is `base` if its blocks lie one
-/// after another (else a gather finds them, which some processors are slow at); false when one has no id or no block, or its row does not
-/// exist. They are not returned: what is copied in parts and then loaded whole waits for every store before it.
+/// Writes down the rows of ids, of which there are `rows`; false when one has no id or no block, or its row does not
+/// exist. `base` is the row of id 0 if the blocks lie one after another; else rows are gathered, which is slow on some
+/// processors. They are not returned: what is copied in parts and then loaded whole waits for every store before it.
 #[inline]
 pub(in crate::ops) fn places(
     map: &[u32],
