@@ -143,8 +143,8 @@ impl<J: Judge> Walk<'_, J> {
                 walk.fetch(place as usize * STATE);
             }
         };
-        for part in 0..PARTS_AHEAD {
-            find(self, &mut ahead[part], part);
+        for (part, ahead) in ahead.iter_mut().enumerate().take(PARTS_AHEAD) {
+            find(self, ahead, part);
         }
         for (i, ids) in parts.iter().enumerate() {
             let events = events.next().expect("an event for each id");
