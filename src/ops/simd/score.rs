@@ -5,9 +5,9 @@
 //! arithmetic is the scalar one (`ops::number`). What is rare is left to scalar code: of a peak the decision, and all
 //! of a key's first event, of missing values, and of events of a key that has an earlier one among them.
 //!
-//! What bounds this is how many operations there are, some nine hundred for sixteen events, more than how long they wait
-//! for each other: shorter chains of as many operations gained a hundredth, and two registers side by side, which have
-//! more to spill, lost a quarter. About half of the time is arithmetic; most of the rest turns states and rows.
+//! What bounds this is how many operations there are, some nine hundred for sixteen events, more than how long they
+//! wait for each other: shorter chains of as many operations gained a hundredth, and two registers side by side, which
+//! have more to spill, lost a quarter. About half of the time is arithmetic; most of the rest turns states and rows.
 
 use super::sixteen::{Sixteen, Words};
 use super::words::strided;
