@@ -26,8 +26,8 @@ constexpr HostKernel KERNELS[] = {
     KERNEL(forest),
     KERNEL(half_space),
     KERNEL(loda),
-    KERNEL(profile),
     KERNEL(season),
+    KERNEL(profile),
     KERNEL(elect),
     KERNEL(ends),
     KERNEL(merge),
@@ -42,6 +42,8 @@ constexpr HostKernel KERNELS[] = {
     // The device's own: the first kernel of every replay and the last.
     KERNEL(gather),
     KERNEL(finish),
+    // In place of gemm on compute capability 9.0.
+    HOST_KERNEL_IN(pelton::gemm_wgmma::Room, "gemm_wgmma", pelton::gemm_wgmma::gemm_wgmma),
     // The latency mode, which runs bodies of the others.
     KERNEL(resident),
 };
