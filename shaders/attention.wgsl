@@ -1,9 +1,10 @@
 // Attention over packed sequences: sixteen queries of one head a workgroup, sixteen keys at a time. Twin of
 // src/ops/attention.rs.
 //
-// Thread k has query k / 16; of a tile of scores it has key k % 16, of the result every sixteenth value from k % 16 on.
-// The largest score so far is kept; when it changes, what was added up is scaled. A bias by distance is a table for
-// each head, of twice as many values as it reaches back.
+// Eight threads side by side have the same four queries; of a tile of scores each has two keys, of the result every
+// eighth quad, up to four. Queries, keys and values come straight from memory: six quads for 32 products of scores, and
+// for the result eight, half of them shares, for 64. The largest score so far is kept; when it changes, what was added
+// up is scaled. A bias by distance is a table for each head, of twice as many values as it reaches back.
 
 struct AttentionParams {
     heads: u32,
@@ -14,25 +15,38 @@ struct AttentionParams {
 
 @group(0) @binding(0) var<storage, read> head: array<u32>;
 @group(0) @binding(1) var<uniform> p: AttentionParams;
-@group(0) @binding(3) var<storage, read> qkv: array<f32>;
+@group(0) @binding(3) var<storage, read> qkv: array<vec4<f32>>;
 @group(0) @binding(4) var<storage, read> w: array<f32>;
-@group(0) @binding(5) var<storage, read_write> out: array<f32>;
+@group(0) @binding(5) var<storage, read_write> out: array<vec4<f32>>;
 
 const LEAST: f32 = -3.0e38;
 const BIAS_REACH: u32 = 128u;
 
-// Sixteen keys or values, a word apart from each other's bank.
-var<workgroup> tile: array<f32, 2064>;
-var<workgroup> scores: array<f32, 256>;
+// Queries and keys of a tile.
+const TILE: u32 = 16u;
 
-// Loads the keys (1) or values (2) of sixteen tokens.
-fn load(k: u32, which: u32, start: u32, end: u32, h: u32) {
-    for (var i = k; i < 16u * p.head_size; i += 256u) {
-        let j = i / p.head_size;
-        let token = min(start + j, end - 1u);
-        let d = i % p.head_size;
-        tile[j * (p.head_size + 1u) + d] = qkv[((3u * token + which) * p.heads + h) * p.head_size + d];
-    }
+// Of each tile's key, the scores or the shares of four queries: sixteen keys for the first four, then the next.
+var<workgroup> scores: array<vec4<f32>, 64>;
+
+// Where the queries (0), keys (1) or values (2) of a token begin, in quads.
+fn place(token: u32, which: u32, h: u32) -> u32 {
+    return ((3u * token + which) * p.heads + h) * (p.head_size / 4u);
+}
+
+fn four(at: vec4<u32>, quad: u32) -> mat4x4<f32> {
+    return mat4x4<f32>(qkv[at.x + quad], qkv[at.y + quad], qkv[at.z + quad], qkv[at.w + quad]);
+}
+
+// Where the queries, keys or values of four tokens begin; those beyond the sequence are its last.
+fn places(first: u32, end: u32, which: u32, h: u32) -> vec4<u32> {
+    return vec4<u32>(
+        place(min(first, end - 1u), which, h), place(min(first + 1u, end - 1u), which, h),
+        place(min(first + 2u, end - 1u), which, h), place(min(first + 3u, end - 1u), which, h),
+    );
+}
+
+fn exps(x: vec4<f32>) -> vec4<f32> {
+    return vec4<f32>(exp_neg(x.x), exp_neg(x.y), exp_neg(x.z), exp_neg(x.w));
 }
 
 // What is added to the score of a key, this far behind or before the query.
@@ -45,7 +59,45 @@ fn bias_of(h: u32, query: u32, key: u32) -> f32 {
     return w[p.bias_at + 2u * BIAS_REACH * h + place];
 }
 
-@compute @workgroup_size(256)
+// The scores of a key for four queries, whose values begin at `own`.
+fn scores_of(own: vec4<u32>, query: u32, key: u32, end: u32, h: u32) -> vec4<f32> {
+    if (key >= end) {
+        return vec4<f32>(LEAST);
+    }
+    let at = place(key, 1u, h);
+    var sum = vec4<f32>(0.0);
+    for (var quad = 0u; quad < p.head_size / 4u; quad += 1u) {
+        sum = row_products(sum, qkv[at + quad], transpose(four(own, quad)));
+    }
+    return sum * p.scale + vec4<f32>(
+        bias_of(h, query, key), bias_of(h, query + 1u, key), bias_of(h, query + 2u, key), bias_of(h, query + 3u, key),
+    );
+}
+
+// What a tile's values add to a quad of four results; `shares` is where the queries' shares begin.
+fn added(sum: mat4x4<f32>, kept: vec4<f32>, shares: u32, start: u32, end: u32, h: u32, quad: u32) -> mat4x4<f32> {
+    if (quad >= p.head_size / 4u) {
+        return sum;
+    }
+    var sums = mat4x4<f32>(sum[0] * kept.x, sum[1] * kept.y, sum[2] * kept.z, sum[3] * kept.w);
+    for (var i = 0u; i < min(TILE, end - start); i += 4u) {
+        let at = shares + i;
+        let x = mat4x4<f32>(scores[at], scores[at + 1u], scores[at + 2u], scores[at + 3u]);
+        sums = products(sums, transpose(x), four(places(start + i, end, 2u, h), quad));
+    }
+    return sums;
+}
+
+fn write(sum: mat4x4<f32>, weight: vec4<f32>, query: u32, end: u32, h: u32, quad: u32) {
+    var sums = sum;
+    for (var i = 0u; i < 4u; i += 1u) {
+        if (quad < p.head_size / 4u && query + i < end) {
+            out[((query + i) * p.heads + h) * (p.head_size / 4u) + quad] = sums[i] / weight[i];
+        }
+    }
+}
+
+@compute @workgroup_size(32)
 fn attention(
     @builtin(workgroup_id) wid: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
@@ -58,52 +110,50 @@ fn attention(
     }
     let h = group % p.heads;
     let sequence = head[head[TILES_AT] + 2u * number];
-    let query = head[head[TILES_AT] + 2u * number + 1u] + k / 16u;
+    let query = head[head[TILES_AT] + 2u * number + 1u] + k / 8u * 4u;
     let begin = head[head[STARTS_AT] + sequence];
     let end = head[head[STARTS_AT] + sequence + 1u];
-    let own = (3u * min(query, end - 1u) * p.heads + h) * p.head_size;
-    let of_query = k / 16u * 16u;
-    let j = k % 16u;
-    var most = LEAST;
-    var weight = 0.0;
-    var sums: array<f32, 8>;
-    for (var start = begin; start < end; start += 16u) {
+    let own = places(query, end, 0u, h);
+    let shares = k / 8u * TILE;
+    let j = k % 8u;
+    // Threads whose queries are beyond the sequence only keep step.
+    let known = select(begin, end, query < end);
+    var most = vec4<f32>(LEAST);
+    var weight = vec4<f32>(0.0);
+    var one: mat4x4<f32>;
+    var two: mat4x4<f32>;
+    var three: mat4x4<f32>;
+    var last: mat4x4<f32>;
+    for (var start = begin; start < end; start += TILE) {
+        let near = scores_of(own, query, start + j, known, h);
+        let far = scores_of(own, query, start + j + 8u, known, h);
         workgroupBarrier();
-        load(k, 1u, start, end, h);
-        workgroupBarrier();
-        var score = 0.0;
-        for (var d = 0u; d < p.head_size; d += 1u) {
-            score += qkv[own + d] * tile[j * (p.head_size + 1u) + d];
-        }
-        score = score * p.scale + bias_of(h, query, start + j);
-        scores[k] = select(LEAST, score, start + j < end);
+        scores[shares + j] = near;
+        scores[shares + j + 8u] = far;
         workgroupBarrier();
         var top = most;
-        for (var i = 0u; i < 16u; i += 1u) {
-            top = max(top, scores[of_query + i]);
+        for (var i = 0u; i < TILE; i += 1u) {
+            top = max(top, scores[shares + i]);
         }
-        let share = select(0.0, exp_neg(scores[k] - top), start + j < end);
-        load(k, 2u, start, end, h);
         workgroupBarrier();
-        scores[k] = share;
+        scores[shares + j] = select(vec4<f32>(0.0), exps(near - top), start + j < end);
+        scores[shares + j + 8u] = select(vec4<f32>(0.0), exps(far - top), start + j + 8u < end);
         workgroupBarrier();
-        let kept = exp_neg(most - top);
+        let kept = exps(most - top);
         most = top;
         weight *= kept;
-        for (var i = 0u; i < 16u; i += 1u) {
-            weight += scores[of_query + i];
+        for (var i = 0u; i < TILE; i += 1u) {
+            weight += scores[shares + i];
         }
-        for (var r = 0u; r < p.head_size / 16u; r += 1u) {
-            var sum = sums[r] * kept;
-            for (var i = 0u; i < 16u; i += 1u) {
-                sum += scores[of_query + i] * tile[i * (p.head_size + 1u) + 16u * r + j];
-            }
-            sums[r] = sum;
-        }
-    }
-    if (query < end) {
-        for (var r = 0u; r < p.head_size / 16u; r += 1u) {
-            out[(query * p.heads + h) * p.head_size + 16u * r + j] = sums[r] / weight;
+        if (query < end) {
+            one = added(one, kept, shares, start, end, h, j);
+            two = added(two, kept, shares, start, end, h, j + 8u);
+            three = added(three, kept, shares, start, end, h, j + 16u);
+            last = added(last, kept, shares, start, end, h, j + 24u);
         }
     }
+    write(one, weight, query, end, h, j);
+    write(two, weight, query, end, h, j + 8u);
+    write(three, weight, query, end, h, j + 16u);
+    write(last, weight, query, end, h, j + 24u);
 }

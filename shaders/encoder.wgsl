@@ -57,6 +57,19 @@ fn tanh_of(x: f32) -> f32 {
     return x + x * z * (-0.33333334 + z * (0.13333334 + z * near));
 }
 
+// A row of four values times four rows of columns, added to the row's sums in that order.
+fn row_products(sum: vec4<f32>, x: vec4<f32>, v: mat4x4<f32>) -> vec4<f32> {
+    return (((sum + x.x * v[0]) + x.y * v[1]) + x.z * v[2]) + x.w * v[3];
+}
+
+// The same for four rows.
+fn products(sum: mat4x4<f32>, x: mat4x4<f32>, v: mat4x4<f32>) -> mat4x4<f32> {
+    return mat4x4<f32>(
+        row_products(sum[0], x[0], v), row_products(sum[1], x[1], v),
+        row_products(sum[2], x[2], v), row_products(sum[3], x[3], v),
+    );
+}
+
 var<workgroup> part: array<f32, 256>;
 
 // The sum of what `width` threads bring, a power of two, for each of them; the order is that of a tree.

@@ -220,7 +220,10 @@ fn low_sums(first: u32, count: u32, last: u32, row: u32, left: u32, right: u32, 
     if (p.dtype == INT8) {
         scale_rows(first, count, last, k);
     }
-    for (var start = 0u; start < row_words(); start += STEPS) {
+    let from_left = column_at(left) / 4u;
+    let from_right = column_at(right) / 4u;
+    let filled = row_words();
+    for (var start = 0u; start < filled; start += STEPS) {
         workgroupBarrier();
         for (var i = k; i < count * QUADS; i += THREADS) {
             rows[i] = packed(min(first + i / QUADS, last), i / QUADS, start / 4u + i % QUADS);
@@ -231,8 +234,9 @@ fn low_sums(first: u32, count: u32, last: u32, row: u32, left: u32, right: u32, 
         for (var i = 0u; i < quads; i += 1u) {
             let at = row * QUADS + i;
             let x = Words(rows[at], rows[at + QUADS], rows[at + 2u * QUADS], rows[at + 3u * QUADS]);
-            let by_left = words((column_at(left) + (start + i * 4u) * PANEL) / 4u);
-            let by_right = words((column_at(right) + (start + i * 4u) * PANEL) / 4u);
+            let step = (start / 4u + i) * PANEL;
+            let by_left = words(from_left + step);
+            let by_right = words(from_right + step);
             if (p.dtype == INT8) {
                 codes_left = all_dots(codes_left, x, by_left);
                 codes_right = all_dots(codes_right, x, by_right);
@@ -248,17 +252,9 @@ fn low_sums(first: u32, count: u32, last: u32, row: u32, left: u32, right: u32, 
     return sums;
 }
 
-fn row_products(sum: vec4<f32>, x: vec4<f32>, v: mat4x4<f32>) -> vec4<f32> {
-    return (((sum + x.x * v[0]) + x.y * v[1]) + x.z * v[2]) + x.w * v[3];
-}
-
-fn all_products(sum: mat4x4<f32>, x: mat4x4<f32>, v: Words) -> mat4x4<f32> {
-    let by = mat4x4<f32>(
-        bitcast<vec4<f32>>(v.x), bitcast<vec4<f32>>(v.y), bitcast<vec4<f32>>(v.z), bitcast<vec4<f32>>(v.w),
-    );
+fn numbers(v: Words) -> mat4x4<f32> {
     return mat4x4<f32>(
-        row_products(sum[0], x[0], by), row_products(sum[1], x[1], by),
-        row_products(sum[2], x[2], by), row_products(sum[3], x[3], by),
+        bitcast<vec4<f32>>(v.x), bitcast<vec4<f32>>(v.y), bitcast<vec4<f32>>(v.z), bitcast<vec4<f32>>(v.w),
     );
 }
 
@@ -269,12 +265,14 @@ fn sums_of(first: u32, count: u32, last: u32, row: u32, left: u32, right: u32, k
     }
     let own = min(vec4<u32>(first + row) + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(last)) * (p.depth / 4u);
     let quads = select(0u, p.depth / 4u, row < count && first + row <= last);
+    let from_left = column_at(left) / 4u;
+    let from_right = column_at(right) / 4u;
     var sums: Sums;
     for (var i = 0u; i < quads; i += 1u) {
         let x = mat4x4<f32>(a[own.x + i], a[own.y + i], a[own.z + i], a[own.w + i]);
         let step = i * PANEL;
-        sums.left = all_products(sums.left, x, words(column_at(left) / 4u + step));
-        sums.right = all_products(sums.right, x, words(column_at(right) / 4u + step));
+        sums.left = products(sums.left, x, numbers(words(from_left + step)));
+        sums.right = products(sums.right, x, numbers(words(from_right + step)));
     }
     return sums;
 }

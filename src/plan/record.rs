@@ -81,7 +81,8 @@ impl Memory {
     }
 }
 
-/// How many workgroups of 256 threads a step runs. The CPU twin runs once, whatever this says.
+/// How many workgroups a step runs, each of 256 threads or of as many as its shader says. The CPU twin runs once,
+/// whatever this says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Grid {
     /// As many as this word of the header says.
