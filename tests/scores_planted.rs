@@ -86,7 +86,11 @@ const PLANTS: &[(&str, Plant<'_>)] = &[
     ),
     (
         "the surprise by chance left out",
-        plant("kernels/decide.cuh", "0.5f * (surprise + p.by_chance * judged.level)", "surprise"),
+        plant(
+            "kernels/decide.cuh",
+            "+ p.chance * by_chance(p, judged.level)",
+            "+ p.chance * surprise",
+        ),
     ),
     (
         "the least unusual value taken",

@@ -23,6 +23,7 @@ constexpr HostKernel KERNELS[] = {
     KERNEL(expire),
     KERNEL(fold),
     KERNEL(score),
+    KERNEL(ensemble),
     KERNEL(forest),
     KERNEL(half_space),
     KERNEL(loda),

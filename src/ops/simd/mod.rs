@@ -38,13 +38,13 @@ mod wide;
 #[cfg(target_arch = "x86_64")]
 mod words;
 
+pub(super) use wide::{Wide, wide};
 #[cfg(feature = "model")]
 pub(super) use {
     gemm::{After, Product, multiply},
     low::{Low, multiply_low},
     tier::{Tier, tier},
 };
-pub(super) use wide::{Wide, wide};
 
 #[cfg(target_arch = "x86_64")]
 pub(crate) use times::times;
