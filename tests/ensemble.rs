@@ -126,7 +126,7 @@ fn ensembles_say_what_their_members_say() {
         }
     }
     println!("events that each member had, and alerts: {had:?}");
-    assert!(had.iter().all(|&count| count >= 10), "{had:?}");
+    assert!(had.iter().all(|&count| count >= 5), "{had:?}");
 }
 
 #[test]
