@@ -53,6 +53,13 @@ BENCHES=(
   "T3-int8-32x128 | peer encoder T3-int8-32x128 | the same, 32 texts of 128 tokens"
   "T3-bf16-1x32 | peer encoder T3-bf16-1x32 | the same in BF16, one text of 32 tokens"
   "T3-bf16-32x128 | peer encoder T3-bf16-32x128 | the same, 32 texts of 128 tokens"
+  "T5-gemm-4096 | python torch T5-gemm-4096 | on a CUDA card: a product in BF16, 4,096 on each side, against cuBLAS"
+  "T5-gemm-8192 | python torch T5-gemm-8192 | the same, 8,192 on each side"
+  "T5-inner   | python torch T5-inner       | an encoder's inner layer with GELU, against cuBLASLt and a GELU"
+  "T5-attention | python torch T5-attention | attention over 32 texts of 128 tokens, 12 heads of 32, against PyTorch's"
+  "T5-1x32-p50 | python torch T5-1x32-p50   | MiniLM in F16, one text of 32 tokens, ids to vector, against PyTorch"
+  "T5-1x32-p99 | python torch T5-1x32-p99   | the same, of a hundred the slowest but one"
+  "T5-32x128  | python torch T5-32x128      | texts a second, 32 of 128 tokens at a time"
   "T6-load    | bench text_load T6-load    | ten minutes of texts in bursts at 90 % of capacity: deadlines, memory"
   "T6-brief   | bench text_load T6-brief   | the same for one minute"
   "S7-default | first_minutes S7-default 250 | CPU seconds of a clean build and run of the quickstart"
@@ -75,13 +82,14 @@ peer() {
 
 # bench FILE ID: a bench of this package.
 bench() {
-  if [[ $1 == text_load && -z ${PELTON_MINILM-} ]] && PELTON_MINILM=$(tests/encoder/fetch.sh --folder); then
+  if [[ $1 == t* && -z ${PELTON_MINILM-} ]] && PELTON_MINILM=$(tests/encoder/fetch.sh --folder); then
     export PELTON_MINILM
   fi
   cargo bench -q --bench "$1" -- "$2"
 }
 
-# python PEER ID: the bench score beside a library for Python, which gets an environment of its own.
+# python PEER ID: a bench beside a library for Python, which gets an environment of its own: tensor beside torch, which
+# takes some gigabytes, score beside all others.
 python() {
   local home=$PWD/target/$1 name=PELTON_${1^^}
   if [[ -z ${!name-} ]]; then
@@ -92,7 +100,9 @@ python() {
     export "$name=$home/bin/python"
   fi
   # Rivals that have threads get one.
-  NUMBA_NUM_THREADS=1 bench score "$2"
+  local bench=score
+  [[ $1 != torch ]] || bench=tensor
+  NUMBA_NUM_THREADS=1 bench "$bench" "$2"
 }
 
 # first_minutes ID BOUND [FLAG...]: user and system seconds of a clean build and run of the quickstart.

@@ -9,10 +9,11 @@
 #
 # The compiler lies in $PELTON_TOOLKIT, or in target/toolkit. Exit code 77: it is not there.
 #
-# The sources are compiled once, to PTX for compute_80 at the lowest version that assembles; from it ptxas makes the
-# machine code of each architecture. The assembler is the one of CUDA 12.8, the first that knows all of them: drivers of
-# CUDA 12 load what another 12 has made, but are not promised to load that of CUDA 13, whose ABI is another. So nothing
-# may use what only a newer architecture has; a kernel that needs sm_90a gets PTX of its own here.
+# The sources are compiled to PTX for compute_80 at the lowest version that assembles; from it ptxas makes the machine
+# code of each architecture but sm_90a, for which they are compiled once more: there, kernels may use what no other has,
+# and the code runs on compute capability 9.0 alone. The assembler is the one of CUDA 12.8, the first that knows all of
+# them: drivers of CUDA 12 load what another 12 has made, but are not promised to load that of CUDA 13, whose ABI is
+# another.
 #
 # The same sources give the same bytes, wherever and whenever they are built.
 set -euo pipefail
@@ -22,7 +23,7 @@ toolkit=${PELTON_TOOLKIT:-${CARGO_TARGET_DIR:-${here%/*}/target}/toolkit}
 [[ $toolkit == /* ]] || toolkit=$PWD/$toolkit
 CUDA=$toolkit/nvidia/cu13/bin
 ASSEMBLER=$toolkit/nvidia/cuda_nvcc/bin/ptxas
-ARCHITECTURES="80 86 89 90 100 120"
+ARCHITECTURES="80 86 89 90a 100 120"
 # The first that has compute_80, and every version between it and what the assembler knows.
 PTX_VERSIONS="7.0 7.1 7.2 7.3 7.4 7.5 7.6 7.7 7.8 8.0 8.1 8.2 8.3 8.4 8.5 8.6 8.7"
 # Multiplications and additions stay apart, as on every other device.
@@ -67,16 +68,16 @@ source_hash() {
   cd "$here" && ls -- *.cu *.cuh build.sh | xargs sha256sum | sha256sum | cut -d ' ' -f 1
 }
 
-# Compiles pelton.cu to pelton.ptx at the lowest version that assembles; prints that version.
+# Compiles pelton.cu for compute_$2 to $2.ptx, in folder $1, at the lowest version that assembles; prints that version.
 ptx() {
   local version
-  (cd "$here" && PATH=$CUDA:$PATH nvcc --ptx -arch=compute_80 "${FLAGS[@]}" -Werror all-warnings \
+  (cd "$here" && PATH=$CUDA:$PATH nvcc --ptx -arch="compute_$2" "${FLAGS[@]}" -Werror all-warnings \
     -o "$1/full.ptx" pelton.cu)
   for version in $PTX_VERSIONS; do
     # Names that are local to the file hold a hash of where it lies, eight digits.
     sed -E -e "s/^\.version .*/.version $version/" -e 's/_(INTERNAL|GLOBAL__N)_(_?)[0-9a-f]{8}_/_\1_\200000000_/g' \
-      "$1/full.ptx" >"$1/pelton.ptx"
-    if "$ASSEMBLER" -arch=sm_80 "${ASSEMBLER_FLAGS[@]}" "$1/pelton.ptx" -o "$1/try.cubin" 2>"$1/why"; then
+      "$1/full.ptx" >"$1/$2.ptx"
+    if "$ASSEMBLER" -arch="sm_$2" "${ASSEMBLER_FLAGS[@]}" "$1/$2.ptx" -o "$1/try.cubin" 2>"$1/why"; then
       echo "$version"
       return
     fi
@@ -97,29 +98,33 @@ resources() {
       for (i = 2; i <= NF; i++) {
         if ($i ~ /^registers/) registers = $(i - 1)
         if ($i == "bytes" && $(i + 1) ~ /^smem/) shared = $(i - 1) }
-      printf "%-16s %5d %10d %6d %6d %7d\n", name, arch, registers, stack, spill, shared
+      printf "%-16s %5s %10d %6d %6d %7d\n", name, arch, registers, stack, spill, shared
       spill = 0 }' "$2" | sort
 }
 
 build() {
-  local into=$1 arch ptx_version images=()
+  local into=$1 arch ptx_version ptx_version_90a images=()
   need
   mkdir -p "$into"
   into=$(cd "$into" && pwd)
   temporary=$(mktemp -d)
-  ptx_version=$(ptx "$temporary")
+  ptx_version=$(ptx "$temporary" 80)
+  ptx_version_90a=$(ptx "$temporary" 90a)
   cd "$temporary"
   export ASSEMBLER
   # The architectures do not need each other; two at a time is what a small machine bears.
   printf '%s\n' $ARCHITECTURES | xargs -P 2 -I ARCH sh -c \
-    '"$ASSEMBLER" -v -arch=sm_ARCH "$@" pelton.ptx -o ARCH.cubin 2>ARCH.log || { cat ARCH.log >&2; exit 1; }' \
+    '[ -e ARCH.ptx ] && from=ARCH || from=80
+     "$ASSEMBLER" -v -arch=sm_ARCH "$@" $from.ptx -o ARCH.cubin 2>ARCH.log || { cat ARCH.log >&2; exit 1; }' \
     assemble "${ASSEMBLER_FLAGS[@]}"
+  # Products in shared memory that wait for each other where they need not.
+  if grep -h "Performance Loss" ./*.log >&2; then return 1; fi
   for arch in $ARCHITECTURES; do
     images+=("--image3=kind=elf,sm=$arch,file=$arch.cubin")
   done
   # Compression that every driver since CUDA 11 undoes.
   "$CUDA/fatbinary" --create=pelton.fatbin -64 --compress-all --compress-mode=speed \
-    "${images[@]}" --image3=kind=ptx,sm=80,file=pelton.ptx
+    "${images[@]}" --image3=kind=ptx,sm=80,file=80.ptx
   {
     echo "# What is in pelton.fatbin; kernels/build.sh writes both, tests/cuda_image.rs holds them to it."
     echo "source $(source_hash)"
@@ -127,6 +132,7 @@ build() {
     echo "compiler nvcc $(version "$CUDA/nvcc") ${FLAGS[*]}"
     echo "assembler ptxas $(version "$ASSEMBLER") ${ASSEMBLER_FLAGS[*]}"
     echo "ptx compute_80 version $ptx_version"
+    echo "ptx compute_90a version $ptx_version_90a"
     printf '# %-14s %5s %10s %6s %6s %7s\n' kernel sm registers stack spills shared
     for arch in $ARCHITECTURES; do resources "$arch" "$arch.log"; done | sort -k 1,1 -k 2,2n
   } >manifest.txt
@@ -138,6 +144,6 @@ case ${1-} in
   --into) build "${2:?a folder}" ;;
   --install) install ;;
   --probe) probe ;;
-  --sass) need && PATH=$CUDA:$PATH cuobjdump -sass -arch "${2:?an architecture, such as sm_90}" "${3:?a fatbin}" ;;
+  --sass) need && PATH=$CUDA:$PATH cuobjdump -sass -arch "${2:?an architecture, such as sm_90a}" "${3:?a fatbin}" ;;
   *) sed -n '2,10s/^# \{0,1\}//p' "$0" ; exit 2 ;;
 esac

@@ -4,20 +4,9 @@
 // of shared memory for eight products. At low precision a step is a word of several values, and a warp multiplies rows
 // by columns with its units for matrices (mma.cuh) while the next step's weights are on their way. A column's sum runs
 // over the depth in order, in tiles of either height alike.
-#include "low.cuh"
+#include "gemm.cuh"
 
 namespace pelton::gemm {
-
-struct GemmParams {
-    uint32_t depth;
-    uint32_t columns;
-    uint32_t panels_at;
-    uint32_t bias_at;
-    uint32_t activation;
-    uint32_t dtype;
-    uint32_t scales_at;
-    uint32_t smooth_at;
-};
 
 constexpr uint32_t ROWS = 32;
 constexpr uint32_t COLUMNS = 64;
@@ -33,21 +22,6 @@ struct Room {
     uint32_t rows[2][TALL_ROWS * ROW];
     uint4 weights[2][STEPS * WEIGHTS / 4];
 };
-
-static __device__ __forceinline__ float activated(const GemmParams& p, float x) {
-    switch (p.activation) {
-        case 1: return gelu_erf(x);
-        case 2: return gelu_tanh(x);
-        case 3: return x < 0.0f ? 0.0f : x;
-        case 4: return tanh_of(x);
-        default: return x;
-    }
-}
-
-static __device__ __forceinline__ void finish(const GemmParams& p, Quad x, const Quad& bias, uint4& to) {
-    x.add(bias);
-    to = words_of({activated(p, x.x), activated(p, x.y), activated(p, x.z), activated(p, x.w)});
-}
 
 // The part of a block's tile that is a warp's, and how it is multiplied: a warp has TILES of 16 rows each, of as many
 // columns as ACROSS of them leave. Of the block's, `first` is the row, `column` the column that it begins at.

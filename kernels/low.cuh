@@ -11,7 +11,6 @@ namespace pelton {
 
 // The bits of 2^-100, below which a row counts as zeros.
 constexpr uint32_t LEAST = 0x0d800000;
-constexpr uint32_t INFINITE = 0x7f800000;
 // Rows of a block, at most.
 constexpr uint32_t ROUNDED_MAX = 128;
 // Words from one rounded row to the next, so that the lanes of a warp read from banks of their own.
@@ -91,6 +90,10 @@ static __device__ __forceinline__ uint32_t f16(float x) {
     return half | (bits(x) >> 16 & 0x8000);
 }
 
+template <uint32_t KIND> static __device__ __forceinline__ uint32_t half_word(float x, float y) {
+    return KIND == F16 ? f16(x) | f16(y) << 16 : bf16(x) | bf16(y) << 16;
+}
+
 // A word of token t, whose row has this inverse.
 template <uint32_t KIND, class P>
 static __device__ __forceinline__ uint32_t word_of(const P& p, ConstWords a, ConstWords w, uint32_t t, float inverse,
@@ -104,8 +107,7 @@ static __device__ __forceinline__ uint32_t word_of(const P& p, ConstWords a, Con
         return code(x.x, inverse) | code(x.y, inverse) << 8 | code(x.z, inverse) << 16 | code(x.w, inverse) << 24;
     }
     const u64 two = a.two(t * p.depth + k);
-    const float x = real(low_of(two)), y = real(high_of(two));
-    return KIND == F16 ? f16(x) | f16(y) << 16 : bf16(x) | bf16(y) << 16;
+    return half_word<KIND>(real(low_of(two)), real(high_of(two)));
 }
 
 // Rounds `count` rows from `first` on, sixteen words from `at` on.

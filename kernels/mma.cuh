@@ -1,5 +1,6 @@
-// Products of small matrices by the units that a warp has for them, and copies that do not wait: the one file of
-// inline PTX, for sm_80 and up. Each has a twin for the host, so that what a kernel does with fragments is tested.
+// Products of small matrices by the units that a warp has for them, and copies that do not wait: the inline
+// PTX for sm_80 and up (wgmma.cuh has that for sm_90a). Each has a twin for the host, so that what a kernel does with
+// fragments is tested.
 //
 // PTX ISA, "Matrix fragments for mma.m16n8k16" and "for mma.m16n8k32": of 16 rows of `a`, by 8 columns of `b`, a word
 // holds two numbers of 16 bits or four codes next to each other in depth, and both kinds have 8 words of depth. With
@@ -17,6 +18,8 @@ namespace pelton {
 constexpr uint32_t F16 = 1;
 constexpr uint32_t BF16 = 2;
 constexpr uint32_t INT8 = 3;
+// The bits of an infinity.
+constexpr uint32_t INFINITE = 0x7f800000;
 
 // What a sum of a kind is.
 template <uint32_t KIND> struct SumOf {
@@ -27,11 +30,13 @@ template <> struct SumOf<INT8> {
 };
 template <uint32_t KIND> using Sum = typename SumOf<KIND>::Type;
 
-// Before a loop over sums, which lie in registers only where their places are known.
+// Before a loop over sums, which lie in registers only where their places are known; and before one whose code is long.
 #ifdef CUDA_HOST
 #define UNROLLED
+#define ROLLED
 #else
 #define UNROLLED _Pragma("unroll")
+#define ROLLED _Pragma("unroll 1")
 #endif
 
 #ifdef CUDA_HOST
@@ -52,9 +57,11 @@ static __device__ __forceinline__ void add_word(int32_t& sum, uint32_t, uint32_t
     }
 }
 static __device__ __forceinline__ float half_at(uint32_t kind, uint32_t word, int at) {
-    const uint32_t half = word >> at & 0xffff;
+    const uint32_t half = word >> at & 0xffff, sign = (half & 0x8000) << 16, size = (half & 0x7fff) << 13;
     const float up = real(uint32_t(127 + 112) << 23);
-    return kind == BF16 ? real(half << 16) : real((half & 0x8000) << 16 | (half & 0x7fff) << 13) * up;
+    return kind == BF16               ? real(half << 16)
+           : (half & 0x7c00) == 0x7c00 ? real(sign | INFINITE | size)
+                                       : real(sign | size) * up;
 }
 static __device__ __forceinline__ void add_word(float& sum, uint32_t kind, uint32_t a, uint32_t b) {
     for (int i = 0; i < 32; i += 16) {

@@ -42,6 +42,9 @@
 #include "embed.cu"
 #include "gemm.cu"
 #include "gemm_norm.cu"
+#if defined(__CUDA_ARCH_FEAT_SM90_ALL) || defined(CUDA_HOST)
+#include "gemm_wgmma.cu"
+#endif
 #include "pool.cu"
 
 #include "resident.cu"

@@ -13,7 +13,21 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-const ARCHITECTURES: [u32; 6] = [80, 86, 89, 90, 100, 120];
+const ARCHITECTURES: [&str; 6] = ["80", "86", "89", "90a", "100", "120"];
+/// The kernel that compute capability 9.0 has beyond the others', and its instructions: products of F16, BF16 and INT8
+/// in shared memory, of 64 rows by 64 columns and by 128, and a fence before them.
+const WGMMA: &str = "gemm_wgmma";
+const WGMMA_CODE: [&str; 7] = [
+    "HGMMA.64x64x16.F32",
+    "HGMMA.64x128x16.F32",
+    "HGMMA.64x64x16.F32.BF16",
+    "HGMMA.64x128x16.F32.BF16",
+    "IGMMA.64x64x32.S8.S8",
+    "IGMMA.64x128x32.S8.S8",
+    "FENCE.VIEW.ASYNC.S",
+];
+/// Its registers: one block, which has half of a multiprocessor's shared memory and more.
+const WGMMA_REGISTERS_MAX: u32 = 255;
 /// Registers of a thread: four blocks of 256 threads find room on every multiprocessor, which has 65,536.
 const REGISTERS_MAX: u32 = 64;
 /// Those of the kernels that score with forests or half-space trees: two blocks, because their walks over samples and
@@ -54,7 +68,7 @@ fn sha256(bytes: &[u8]) -> String {
 #[derive(Debug)]
 struct Row {
     kernel: String,
-    sm: u32,
+    sm: String,
     registers: u32,
     stack: u32,
     spills: u32,
@@ -76,9 +90,9 @@ fn manifest() -> Manifest {
     };
     let row = |line: &str| {
         let mut words = line.split_whitespace();
-        let kernel = words.next()?.to_owned();
+        let (kernel, sm) = (words.next()?.to_owned(), words.next()?.to_owned());
         let numbers: Option<Vec<u32>> = words.map(|word| word.parse().ok()).collect();
-        let [sm, registers, stack, spills, shared] = numbers?[..] else { return None };
+        let [registers, stack, spills, shared] = numbers?[..] else { return None };
         Some(Row { kernel, sm, registers, stack, spills, shared })
     };
     Manifest {
@@ -124,8 +138,12 @@ fn every_kernel_is_there_for_every_architecture() {
     }
     // The device has kernels of its own; the unit that includes all others is none.
     let names = names.iter().filter(|name| *name != "pelton");
-    let want: Vec<_> = names.flat_map(|name| ARCHITECTURES.map(|sm| (name.as_str(), sm))).collect();
-    let there: Vec<_> = rows.iter().map(|row| (row.kernel.as_str(), row.sm)).collect();
+    let of = |name: &String| {
+        let only = (name == WGMMA).then_some("90a");
+        ARCHITECTURES.into_iter().filter(move |sm| only.is_none_or(|only| only == *sm))
+    };
+    let want: Vec<_> = names.flat_map(|name| of(name).map(|sm| (name.as_str(), sm))).collect();
+    let there: Vec<_> = rows.iter().map(|row| (row.kernel.as_str(), row.sm.as_str())).collect();
     assert_eq!(there, want, "{REBUILD}");
 }
 
@@ -136,6 +154,7 @@ fn kernels_stay_within_their_budgets() {
         let most = match row.kernel.as_str() {
             "resident" => RESIDENT_REGISTERS_MAX,
             "forest" | "half_space" | "loda" | "profile" | "season" => WALKING_REGISTERS_MAX,
+            WGMMA => WGMMA_REGISTERS_MAX,
             name if PRODUCTS.contains(&name) => PRODUCT_REGISTERS_MAX,
             _ => REGISTERS_MAX,
         };
@@ -200,21 +219,26 @@ fn is(instruction: &str, kind: &str) -> bool {
 #[test]
 fn machine_code_loads_wide_and_never_locally() {
     let image = kernels().join("image/pelton.fatbin");
-    let args = ["--sass", "sm_90", image.to_str().expect("a plain name")];
+    let args = ["--sass", "sm_90a", image.to_str().expect("a plain name")];
     let Some(out) = build("machine_code_loads_wide_and_never_locally", &args) else { return };
     let listing = String::from_utf8(out.stdout).expect("a listing is text");
     let functions = functions(&listing);
-    for kernel in KERNELS {
-        assert!(functions.iter().any(|(name, _)| *name == kernel.name), "no {}", kernel.name);
+    for name in KERNELS.iter().map(|kernel| kernel.name).chain([WGMMA]) {
+        assert!(functions.iter().any(|(found, _)| *found == name), "no {name}");
     }
     for (name, code) in functions {
         assert!(code.iter().any(|line| is(line, "EXIT")), "{name}: the listing was misread");
         for local in ["LDL", "STL"] {
             assert!(!code.iter().any(|line| is(line, local)), "{name} has {local}");
         }
-        for matrices in MATRICES.iter().filter(|_| PRODUCTS.contains(&name)) {
-            let multiplies = |line: &&str| line.split_whitespace().any(|word| word == *matrices);
-            assert!(code.iter().any(&multiplies), "{name} has no {matrices}");
+        let wanted = match name {
+            WGMMA => &WGMMA_CODE[..],
+            name if PRODUCTS.contains(&name) => &MATRICES,
+            _ => &[],
+        };
+        for wanted in wanted {
+            let is_it = |line: &&str| line.split_whitespace().any(|word| word == *wanted);
+            assert!(code.iter().any(&is_it), "{name} has no {wanted}");
         }
         let streams = KERNELS.iter().any(|kernel| kernel.name == name && kernel.events);
         let is_wide = |line: &&str| is(line, "LDG") && line.contains(".128");

@@ -35,7 +35,9 @@ fn the_table_of_kernels_is_that_of_the_operators() {
     let (operators, device) = table.split_at(ops::KERNELS.len());
     assert_eq!(operators, ops::KERNELS.iter().map(of).collect::<Vec<_>>());
     let own: Vec<&str> = device.iter().map(|(name, _)| name.as_str()).collect();
-    assert_eq!(own, ["gather", "finish", "resident"], "the device's own");
+    assert_eq!(own, ["gather", "finish", "gemm_wgmma", "resident"], "the device's own");
+    let arguments = |wanted: &str| table.iter().find(|(name, _)| name == wanted).map(|(_, of)| of);
+    assert_eq!(arguments("gemm_wgmma"), arguments("gemm"), "launched in its place");
 }
 
 /// The text of a CUDA source, comments aside.
@@ -81,7 +83,7 @@ fn fields(block: &str, text: &str) -> Vec<(String, String)> {
 fn sources_declare_what_their_records_say() {
     for kernel in ops::KERNELS {
         let own = format!("{}.cu", kernel.name);
-        let text = ["group.cuh", "window.cuh", "scores.cuh", &own].map(source).concat();
+        let text = ["group.cuh", "window.cuh", "scores.cuh", "gemm.cuh", &own].map(source).concat();
         let mut found = arguments(kernel.name, &text).into_iter();
         let mut expect = |ty: &str, name: &str| {
             let (found_ty, found_name) = found.next().unwrap_or_default();

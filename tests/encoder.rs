@@ -13,6 +13,8 @@ mod model;
 mod real;
 #[path = "encoder/spec.rs"]
 mod spec;
+#[path = "encoder/wgmma.rs"]
+mod wgmma;
 
 use model::{SHAPES, SMALL, Shape, TOKENS_MAX, files, sequences, tensors};
 use pelton::Error;

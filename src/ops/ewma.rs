@@ -83,12 +83,14 @@ impl<N: Number> Distance<N> {
     }
 }
 
-/// A number to the power of eight.
+/// A share to the power of eight. What is below 10^-4 counts as that: of a weight nothing is left either way, and no
+/// number is subnormal.
 #[inline(always)]
 fn eighth<N: Number>(x: N) -> N {
+    let x = x.no_less(N::from(1e-4));
     let x = x * x;
     let x = x * x;
-    positive(x * x)
+    x * x
 }
 
 /// What remains of the past of the three horizons after so many spacings.
@@ -175,18 +177,22 @@ impl<N: Number> Track<N> {
         let k = N::from;
         let x = near_zero(x - self.origin);
         let (mut far, mut offs) = (Distance::none(), [x; HORIZONS]);
-        for (past, learnt) in self.horizons.iter().zip(&mut offs) {
+        for (i, (past, learnt)) in self.horizons.iter().zip(&mut offs).enumerate() {
             let Past { weight, spread: Spread { mean, variance } } = *past;
             let off = near_zero(x - mean);
             let (square, floor) = (off * off, variance + k(VARIANCE_MIN));
             let most = square.at_least(k(Z2_MAX) * floor);
             let z2 = N::pick(most, k(Z2_MAX), square * inverse(floor));
             let z2 = N::pick(weight.at_least(k(READY)), z2, k(0.0));
-            let further = z2.above(far.z2);
-            far.z2 = N::pick(further, z2, far.z2);
-            far.off = N::pick(further, off, far.off);
-            far.expected = N::pick(further, self.origin + mean, far.expected);
-            far.variance = N::pick(further, variance, far.variance);
+            if i == 0 {
+                far = Distance { z2, off, expected: mean, variance };
+            } else {
+                let further = z2.above(far.z2);
+                far.z2 = N::pick(further, z2, far.z2);
+                far.off = N::pick(further, off, far.off);
+                far.expected = N::pick(further, mean, far.expected);
+                far.variance = N::pick(further, variance, far.variance);
+            }
             let unusual =
                 z2.above(k(HUBER * HUBER)) & variance.above(k(0.0)) & weight.at_least(k(SETTLED));
             *learnt = off;
@@ -194,6 +200,7 @@ impl<N: Number> Track<N> {
                 *learnt = N::pick(unusual, held(off, k(HUBER) * variance.sqrt()), off);
             }
         }
+        far.expected = self.origin + far.expected;
         (far, offs)
     }
 

@@ -9,12 +9,12 @@
 //! Cost per event: 4 bytes of value, 4 of id, one row of 32 bytes read and written for sum, min and max.
 
 use super::batch::{self, ASIDE, Chunk, SPAN};
-use super::page::{ALONE, NO_BLOCK, NO_SLOT, Page, Slot, row_at, slot_map};
+use super::page::{ALONE, NO_SLOT, Page, Slot, in_order, row_at, slot_map};
 use super::row::{
     self, ANY, EXTREMES, FIRST, FIXED, Kind, LAST, Layout, Place, USUAL, USUAL_SQUARES, with_parts,
 };
 use super::simd::{self, Source};
-use crate::base::limits::{BLOCK_IDS, word};
+use crate::base::limits::BLOCK_IDS;
 use crate::params;
 use crate::plan::{Access, Args, Bind, Kernel};
 
@@ -166,13 +166,6 @@ fn find<const PARTS: u32>(map: &[u32], id: u32, row_words: usize, p: &RowParams)
     } else {
         Some(row_at(map, id, row_words))
     }
-}
-
-/// The row of id 0 when a slot's blocks lie one after another.
-fn in_order(map: &[u32]) -> Option<u32> {
-    let first = *map.first()?;
-    let follows = |(i, &block): (u32, &u32)| block == first.wrapping_add(i) || block == NO_BLOCK;
-    (first != NO_BLOCK && (0..).zip(map).all(follows)).then(|| first * word(BLOCK_IDS))
 }
 
 #[inline(always)]

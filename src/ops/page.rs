@@ -8,7 +8,7 @@
 //! alone what is not in it; with several pages there is a step for each. All blocks of one id lie in one page, so
 //! kernels that combine the rows of an id never need two.
 
-use crate::base::limits::BLOCK_IDS;
+use crate::base::limits::{BLOCK_IDS, word};
 
 /// An entry of the block map that has no block.
 pub const NO_BLOCK: u32 = u32::MAX;
@@ -31,6 +31,13 @@ pub fn slot_map(map: &[u32], [at, blocks]: Slot) -> &[u32] {
 pub fn row_at(map: &[u32], id: u32, row_words: usize) -> usize {
     let (block, within) = (id as usize / BLOCK_IDS, id as usize % BLOCK_IDS);
     (map[block] as usize * BLOCK_IDS + within) * row_words
+}
+
+/// The row of id 0 when a slot's blocks lie one after another.
+pub(super) fn in_order(map: &[u32]) -> Option<u32> {
+    let first = *map.first()?;
+    let follows = |(i, &block): (u32, &u32)| block == first.wrapping_add(i) || block == NO_BLOCK;
+    (first != NO_BLOCK && (0..).zip(map).all(follows)).then(|| first * word(BLOCK_IDS))
 }
 
 /// The page that a kernel binds.
@@ -62,7 +69,6 @@ impl Page {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::limits::word;
 
     #[test]
     fn a_row_is_in_one_page_or_in_none() {

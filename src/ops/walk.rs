@@ -6,7 +6,7 @@
 use super::batch::{self, ASIDE, OUT_ASIDE, OUT_FIXED};
 use super::decide::{self, Judged};
 use super::detector::{ByDistance, Judge};
-use super::page::{ALONE, Page, Slot, slot_map};
+use super::page::{ALONE, NO_BLOCK, Page, Slot, in_order, slot_map};
 use super::row::Kind;
 use super::score::{
     LEVEL_FIRST, OUT_SCORED, ROW, ScoreParams, key, state_words, state_words_with, step,
@@ -17,6 +17,16 @@ use crate::plan::Args;
 
 /// Events ahead of the one being scored whose states are fetched.
 const AHEAD: usize = 12;
+
+/// The same where events go sixteen at a time, in sixteens.
+const PARTS_AHEAD: usize = 3;
+
+/// Where the states of sixteen events lie, if each has one. Its alignment is that of a vector.
+#[repr(align(64))]
+struct Ahead {
+    places: [u32; simd::TOGETHER],
+    found: bool,
+}
 
 /// The slot that all events of the batch go to.
 fn slot(head: &[u32]) -> Slot {
@@ -131,22 +141,34 @@ impl<J: Judge> Walk<'_, J> {
         let (parts, rest) = ids.as_chunks();
         let mut events = events.chunks_exact(simd::TOGETHER * stride);
         let mut done = simd::Done::NOTHING;
-        let find = |part: usize| simd::places(map, parts.get(part)?, keys);
-        let mut ahead = [find(0), find(1)];
+        // Blocks that all lie one after another, as far as there are any: no look at the map for each event.
+        let used = map.iter().rposition(|&block| block != NO_BLOCK).map_or(0, |last| last + 1);
+        let whole = map.len() <= ids.len() / 4 && !map[..used].contains(&NO_BLOCK);
+        let base = if whole { in_order(&map[..used]) } else { None };
+        let near = if base.is_some() { &map[..used] } else { map };
+        let mut ahead = [const { Ahead { places: [0; _], found: false } }; PARTS_AHEAD + 1];
+        let find = |walk: &Self, ahead: &mut Ahead, part: usize| {
+            let ids = parts.get(part);
+            ahead.found =
+                ids.is_some_and(|ids| simd::places(near, base, ids, keys, &mut ahead.places));
+            for &place in ahead.places.iter().filter(|_| ahead.found) {
+                walk.fetch(place as usize * STATE);
+            }
+        };
+        for (part, ahead) in ahead.iter_mut().enumerate().take(PARTS_AHEAD) {
+            find(self, ahead, part);
+        }
         for (i, ids) in parts.iter().enumerate() {
             let events = events.next().expect("an event for each id");
-            let now = ahead[0];
-            ahead = [ahead[1], find(i + 2)];
-            for &place in ahead[1].iter().flatten() {
-                self.fetch(place as usize * STATE);
-            }
-            let Some(places) = now else {
+            find(self, &mut ahead[(i + PARTS_AHEAD) % (PARTS_AHEAD + 1)], i + PARTS_AHEAD);
+            let Ahead { places, found } = &ahead[i % (PARTS_AHEAD + 1)];
+            if !found {
                 rows = self.events::<1>(map, events, ids, rows);
                 continue;
-            };
+            }
             let (row, behind) = rows.split_first_chunk_mut().expect("room for every event");
             rows = behind;
-            simd::score(p, events, &places, self.states, row, &mut done);
+            simd::score(p, events, places, self.states, row, &mut done);
             // These come first: what is left may be later events of their keys.
             for lane in simd::ones(done.judged) {
                 let state = &mut self.states[places[lane] as usize * STATE..][..STATE];

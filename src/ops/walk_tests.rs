@@ -84,7 +84,13 @@ fn side_by_side_is_one_by_one() {
         let keys = [1, 3, 30, 200, 5000][round % 5];
         let (stride, key_words) = [(4, 1), (4, 0), (5, 2), (7, 1)][round % 4];
         let p = params(&mut rng, stride, key_words);
-        let map: Vec<u32> = (0..5000 / word(BLOCK_IDS) + 1).rev().collect();
+        // Blocks in no order, one after another, and with gaps, where some keys have no state.
+        let mut map: Vec<u32> = (0..5000 / word(BLOCK_IDS) + 1).collect();
+        match round % 3 {
+            0 => map.reverse(),
+            1 if keys < 5000 => map[1..].iter_mut().step_by(2).for_each(|block| *block = NO_BLOCK),
+            _ => map.extend([NO_BLOCK; 3]),
+        }
         let page = Page { first: 0, blocks: ALONE };
         let mut one = vec![0; map.len() * BLOCK_IDS * state_words(1)];
         let mut other = one.clone();

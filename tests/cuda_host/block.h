@@ -54,7 +54,7 @@ struct Block {
     unsigned at_barrier, first_at_barrier, yes, yes_result;
     Site barrier;
     unsigned order[THREADS_MAX], next;
-    uint64_t random, atomics;
+    uint64_t random, atomics, waits;
     char why[512];
     // The launch whose blocks are there at the same time; null when they come one after the other.
     Together* together;
@@ -71,6 +71,9 @@ extern Block* block;
 Thread* next_thread();
 // Leaves the running fiber for a thread; comes back when it is its turn again, unless it is over.
 void go_on_with(Thread& to, Fiber& from, bool last);
+// Rubbish for the dynamic shared memory of the block's kernel; whether a block may have so much.
+void poison_room();
+bool is_room(size_t bytes);
 // The turn of a block, for the thread of the system that asks.
 void take_turn(Block& of, const HostLaunch& launch);
 void give_turn();

@@ -3,8 +3,9 @@
 // Included before any kernel. A block's threads run one at a time on one thread of the system and change places where
 // CUDA lets them see each other: at barriers, at warp operations and, under a seed, at atomics. What CUDA leaves
 // undefined is an error with the kernel's name: a barrier or a warp operation that some of its threads do not reach, an
-// index outside its buffer. Shared memory is filled with rubbish before each block. Not here: dynamic shared memory
-// and shared memory in templates or inline functions (GCC keeps their statics apart), `__activemask`, textures.
+// index outside its buffer. Shared memory is filled with rubbish before each block. Not here: shared memory in
+// templates or inline functions (GCC keeps their statics apart), dynamic shared memory of cooperative launches,
+// `__activemask`, textures.
 #pragma once
 
 #include "host.h"
@@ -67,6 +68,11 @@ unsigned block_count(bool yes, Site site);
 uint64_t warp_operation(Warp what, unsigned mask, uint64_t value, unsigned lane, int width, Site site);
 // An atomic is a place where others may come first.
 void before_atomic();
+// Where a thread waits for what others of its block are to do: all others come first.
+void let_threads();
+// Dynamic shared memory: from its beginning on, that many bytes, and bytes at an offset.
+unsigned char* launched_room(size_t bytes);
+unsigned char* launched_at(size_t offset, size_t bytes);
 // Where a kernel waits for what another block, or the host, is to do: all others come first.
 void let_others();
 // The calling thread's block has come to a barrier of all blocks, the one of this number.
@@ -121,8 +127,8 @@ template <class... Args> struct Entry {
     template <void (*kernel)(Args...)> static void thread(void* const* args) {
         call<kernel>(args, std::index_sequence_for<Args...>{});
     }
-    template <void (*kernel)(Args...)> static constexpr HostKernel of(const char* name) {
-        return {name, sizeof...(Args), bytes, thread<kernel>};
+    template <void (*kernel)(Args...)> static constexpr HostKernel of(const char* name, uint32_t shared_bytes = 0) {
+        return {name, sizeof...(Args), shared_bytes, bytes, thread<kernel>};
     }
 };
 template <class... Args> Entry<Args...> entry_of(void (*)(Args...));
@@ -130,6 +136,8 @@ template <class... Args> Entry<Args...> entry_of(void (*)(Args...));
 }  // namespace cuda_host
 
 #define HOST_KERNEL(name, kernel) decltype(cuda_host::entry_of(&kernel))::of<&kernel>(name)
+// One whose launch gives it shared memory.
+#define HOST_KERNEL_IN(Room, name, kernel) decltype(cuda_host::entry_of(&kernel))::of<&kernel>(name, sizeof(Room))
 
 #define threadIdx (cuda_host::current.thread)
 #define blockIdx (cuda_host::current.block)

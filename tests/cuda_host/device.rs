@@ -25,20 +25,42 @@ pub fn open(test: &str, seed: u64) -> Option<Device> {
     device
 }
 
+/// As `open`, one that runs products at low precision as a card of compute capability 9.0 does.
+pub fn open_wgmma(test: &str, seed: u64) -> Option<Device> {
+    let device = of_wgmma(&KERNELS, seed);
+    if device.is_none() {
+        skip(test, "no C++ compiler");
+    }
+    device
+}
+
 /// The device over another library of the same kernels; `None` without a compiler.
 pub fn of(library: &Library<'_>, seed: u64) -> Option<Device> {
+    make(library, seed, false)
+}
+
+/// As `of`, a card of compute capability 9.0.
+pub fn of_wgmma(library: &Library<'_>, seed: u64) -> Option<Device> {
+    make(library, seed, true)
+}
+
+fn make(library: &Library<'_>, seed: u64, wgmma: bool) -> Option<Device> {
     let shim = Shim::open(library)?;
     let mut caps = Device::cpu().caps().clone();
     caps.name = format!("cuda-host:{seed}");
     (caps.in_place, caps.serial) = (false, false);
-    let backend = Arc::new(CudaHost { caps, shim, seed });
+    let backend = Arc::new(CudaHost { caps, shim, seed, wgmma });
     Some(Device::new(backend, "the CUDA kernels were asked for"))
 }
+
+/// Of a card of compute capability 9.0 whose blocks have more than a tile each.
+const MULTIPROCESSORS: u32 = 2;
 
 struct CudaHost {
     caps: Caps,
     shim: Shim,
     seed: u64,
+    wgmma: bool,
 }
 
 impl Backend for CudaHost {
@@ -50,8 +72,8 @@ impl Backend for CudaHost {
     }
     fn queue(&self, options: QueueOptions) -> Result<Box<dyn Queue>> {
         let inner = Device::cpu().queue(options)?;
-        let (shim, seed) = (self.shim.clone(), self.seed);
-        Ok(Box::new(HostQueue { inner, shim, seed, programs: Vec::new() }))
+        let (shim, seed, wgmma) = (self.shim.clone(), self.seed, self.wgmma);
+        Ok(Box::new(HostQueue { inner, shim, seed, wgmma, programs: Vec::new() }))
     }
 }
 
@@ -59,6 +81,7 @@ impl Backend for CudaHost {
 struct Replay {
     shim: Shim,
     seed: u64,
+    wgmma: bool,
     grids: Vec<Grid>,
     events: Vec<Quad>,
     words: usize,
@@ -78,6 +101,7 @@ struct HostQueue {
     inner: Box<dyn Queue>,
     shim: Shim,
     seed: u64,
+    wgmma: bool,
     programs: Vec<Vec<Grid>>,
 }
 
@@ -141,7 +165,16 @@ fn launch<const N: usize>(kernel: &Kernel, args: Args<'_>) {
         // Each step an order of its own, unless it is by number.
         let seed = replay.seed.wrapping_mul(0x9E37_79B9).wrapping_add(replay.step as u64);
         let seed = if replay.seed == 0 { 0 } else { seed.max(1) };
-        if let Err(why) = replay.shim.launch(kernel.name, Launch::of(grid, seed), &mut all) {
+        // As device/cuda/wgmma.rs chooses.
+        let dtype = kernel.params.iter().position(|field| field.name == "dtype");
+        let low = kernel.name == "gemm" && dtype.is_some_and(|at| params[at] != 0);
+        let (name, grid) = match replay.wgmma && low {
+            true => ("gemm_wgmma", grid.min(MULTIPROCESSORS)),
+            false => (kernel.name, grid),
+        };
+        let shared_bytes = replay.shim.shared_bytes(name);
+        let launch = Launch { shared_bytes, ..Launch::of(grid, seed) };
+        if let Err(why) = replay.shim.launch(name, launch, &mut all) {
             panic!("{why}");
         }
     });
@@ -186,6 +219,7 @@ impl Queue for HostQueue {
         REPLAY.set(Some(Replay {
             shim: self.shim.clone(),
             seed: self.seed,
+            wgmma: self.wgmma,
             grids: self.programs[program.0 as usize].clone(),
             events,
             words,

@@ -5,6 +5,7 @@
 
 #include "driver.h"
 
+#include <algorithm>
 #include <cstring>
 
 using namespace stand_in;
@@ -18,6 +19,9 @@ constexpr uint32_t FAT_BINARY = 0xBA55ED50;
 // How many blocks are there at the same time: so many on each of so many multiprocessors.
 constexpr unsigned MULTIPROCESSORS = 10;
 constexpr unsigned OCCUPANCY = 2;
+// Bytes of dynamic shared memory that a launch may ask for, and may where the kernel's attribute says so.
+constexpr unsigned SHARED_PLAIN = 48 << 10;
+constexpr int SHARED_MOST = 227 << 10;
 
 thread_local void* current = nullptr;
 thread_local int capturing = 0;
@@ -86,6 +90,9 @@ int start_kernel(Call& call, const HostKernel* kernel, const unsigned* sizes, un
         return call.code != SUCCESS ? call.code : INVALID_HANDLE;
     }
     if (sizes[0] == 0 || sizes[1] * sizes[2] * sizes[4] * sizes[5] != 1) {
+        return INVALID_VALUE;
+    }
+    if (shared > std::max(SHARED_PLAIN, call.d.shared_bytes[kernel])) {
         return INVALID_VALUE;
     }
     if (cooperative && sizes[0] > MULTIPROCESSORS * OCCUPANCY) {
@@ -278,6 +285,19 @@ DRIVER int cuFuncGetAttribute(int* value, int attribute, const HostKernel* funct
         return INVALID_VALUE;
     }
     *value = 1024;
+    return SUCCESS;
+}
+
+DRIVER int cuFuncSetAttribute(const HostKernel* function, int attribute, int value) {
+    Call call("cuFuncSetAttribute");
+    if (call.code != SUCCESS || function == nullptr) {
+        return call.code != SUCCESS ? call.code : INVALID_HANDLE;
+    }
+    if (attribute != 8 || value < 0 || value > SHARED_MOST) {
+        complain("cuFuncSetAttribute: dynamic shared memory is all that can be set, 227 KiB at most");
+        return INVALID_VALUE;
+    }
+    call.d.shared_bytes[function] = static_cast<unsigned>(value);
     return SUCCESS;
 }
 

@@ -116,6 +116,8 @@ struct Driver {
     std::map<void*, std::shared_ptr<Graph>> graphs, execs;
     // The one entry point of a module that was compiled from text; empty for the image.
     std::map<void*, std::string> modules;
+    // Dynamic shared memory that kernels may be given, where it is more than all may.
+    std::map<const HostKernel*, unsigned> shared_bytes;
     uint64_t handles = 0, random = 0, seed = 0;
     // Why no call succeeds any more.
     int dead = SUCCESS;

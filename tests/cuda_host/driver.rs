@@ -14,6 +14,7 @@ pub const DRIVER: Library<'_> = Library {
     name: "libcuda_stand_in.so",
     sources: &[
         "runtime.cpp",
+        "room.cpp",
         "warp.cpp",
         "together.cpp",
         "kernels.cpp",

@@ -12,10 +12,11 @@
 extern "C" {
 #endif
 
-// A kernel: its name, the sizes of its arguments, and one CUDA thread's run over pointers to them.
+// A kernel: its name, the sizes of its arguments, the bytes of dynamic shared memory that a launch has to give it, and
+// one CUDA thread's run over pointers to its arguments.
 typedef struct HostKernel {
     const char* name;
-    uint32_t args;
+    uint32_t args, shared_bytes;
     const uint32_t* arg_bytes;
     void (*thread)(void* const* args);
 } HostKernel;

@@ -23,12 +23,12 @@ constexpr HostKernel KERNELS[] = {
     KERNEL(expire),
     KERNEL(fold),
     KERNEL(score),
-    KERNEL(ensemble),
     KERNEL(forest),
     KERNEL(half_space),
     KERNEL(loda),
-    KERNEL(profile),
     KERNEL(season),
+    KERNEL(profile),
+    KERNEL(ensemble),
     KERNEL(elect),
     KERNEL(ends),
     KERNEL(merge),
@@ -43,6 +43,8 @@ constexpr HostKernel KERNELS[] = {
     // The device's own: the first kernel of every replay and the last.
     KERNEL(gather),
     KERNEL(finish),
+    // In place of gemm on compute capability 9.0.
+    HOST_KERNEL_IN(pelton::gemm_wgmma::Room, "gemm_wgmma", pelton::gemm_wgmma::gemm_wgmma),
     // The latency mode, which runs bodies of the others.
     KERNEL(resident),
 };

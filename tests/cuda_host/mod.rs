@@ -69,7 +69,7 @@ pub struct Plant<'a> {
 /// The crate's kernels.
 pub const KERNELS: Library<'_> = Library {
     name: "libpelton_kernels.so",
-    sources: &["runtime.cpp", "warp.cpp", "together.cpp", "kernels.cpp"],
+    sources: &["runtime.cpp", "room.cpp", "warp.cpp", "together.cpp", "kernels.cpp"],
     flags: &[],
     plant: None,
 };
@@ -77,7 +77,7 @@ pub const KERNELS: Library<'_> = Library {
 /// Kernels that show what the shim finds.
 pub const CHECKS: Library<'_> = Library {
     name: "libpelton_checks.so",
-    sources: &["runtime.cpp", "warp.cpp", "together.cpp", "checks.cpp"],
+    sources: &["runtime.cpp", "room.cpp", "warp.cpp", "together.cpp", "checks.cpp"],
     flags: &[],
     plant: None,
 };

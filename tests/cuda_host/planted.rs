@@ -22,11 +22,28 @@ pub fn find(
     orders: Range<u64>,
     is_right: impl Fn(&Device, u64) -> bool + Sync,
 ) {
+    find_on(device::of, test, plants, orders, is_right);
+}
+
+/// What makes a device of a library of kernels and an order of threads.
+pub type Open = fn(&Library<'_>, u64) -> Option<Device>;
+
+/// As `find`, on another device than the plain one.
+///
+/// # Panics
+/// When one is not found.
+pub fn find_on(
+    open: Open,
+    test: &str,
+    plants: &[(&str, Plant<'_>)],
+    orders: Range<u64>,
+    is_right: impl Fn(&Device, u64) -> bool + Sync,
+) {
     if compiler().is_none() {
         return skip(test, "no C++ compiler");
     }
     let sound = Library { flags: HURRY, ..KERNELS };
-    let sound = device::of(&sound, 1).expect("the compiler is there");
+    let sound = open(&sound, 1).expect("the compiler is there");
     assert!(is_right(&sound, 1), "nothing is planted yet");
     // Most of the time is the compiler's, which takes one core.
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -35,7 +52,8 @@ pub fn find(
         for _ in 0..cores.min(4) {
             scope.spawn(|| {
                 while let Some((what, plant)) = plants.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let found = orders.clone().find_map(|order| found(plant, order, &is_right));
+                    let found =
+                        orders.clone().find_map(|order| found(open, plant, order, &is_right));
                     println!("{what}\n  {}", found.as_deref().unwrap_or("NOT FOUND"));
                     assert!(found.is_some(), "{what} is not found: {plant:?}");
                 }
@@ -45,9 +63,14 @@ pub fn find(
 }
 
 /// What shows a planted mistake in this order, if anything does.
-fn found(plant: &Plant<'_>, order: u64, is_right: impl Fn(&Device, u64) -> bool) -> Option<String> {
+fn found(
+    open: Open,
+    plant: &Plant<'_>,
+    order: u64,
+    is_right: impl Fn(&Device, u64) -> bool,
+) -> Option<String> {
     let library = Library { plant: Some(*plant), ..KERNELS };
-    let device = device::of(&library, order).expect("the compiler is there");
+    let device = open(&library, order).expect("the compiler is there");
     match catch_unwind(AssertUnwindSafe(|| is_right(&device, order))) {
         Ok(right) => (!right).then(|| format!("other results in order {order}")),
         Err(panic) => {

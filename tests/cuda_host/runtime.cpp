@@ -244,10 +244,11 @@ void prepare(Block& fresh, unsigned number) {
 
 void run_slice() {
     current.block = {block->number, 0, 0};
-    block->atomics = 0;
+    block->atomics = block->waits = 0;
     if (block->stand == Stand::fresh) {
         block->stand = Stand::on;
         poison_shared();
+        poison_room();
         if (current.seeded) {
             shuffle(block->order, block->count);
         }
@@ -475,8 +476,8 @@ int host_launch(const HostKernel* kernel, const HostLaunch* launch, void* const*
         wrong = "a grid has 1 to 2^31 - 1 blocks";
     } else if (launch->cooperative && launch->grid > TOGETHER_MAX) {
         wrong = "more blocks than are there at the same time";
-    } else if (launch->shared_bytes != 0) {
-        wrong = "dynamic shared memory is not emulated";
+    } else if (launch->shared_bytes != kernel->shared_bytes || !is_room(launch->shared_bytes)) {
+        wrong = "not the dynamic shared memory that it has, or more than a block may have";
     }
     if (wrong != nullptr) {
         std::snprintf(why, why_len, "%s: %s", kernel->name, wrong);

@@ -10,6 +10,7 @@ use std::sync::Arc;
 struct RawKernel {
     name: *const c_char,
     args: u32,
+    shared_bytes: u32,
     arg_bytes: *const u32,
     thread: *const c_void,
 }
@@ -90,6 +91,14 @@ impl Shim {
             let sizes = (0..kernel.args as usize).map(|i| *kernel.arg_bytes.add(i)).collect();
             (name, sizes)
         }
+    }
+
+    /// Bytes of dynamic shared memory that a kernel's launch gives it.
+    ///
+    /// # Panics
+    /// When there is no such kernel.
+    pub fn shared_bytes(&self, name: &str) -> u32 {
+        self.find(name).shared_bytes
     }
 
     /// Runs a kernel to its end.

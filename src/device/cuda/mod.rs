@@ -16,12 +16,13 @@ mod queue;
 mod resident;
 mod stream;
 mod trial;
+mod wgmma;
 
 pub(super) use memory::Pinned;
 
 use super::{Backend, Caps, Queue, QueueOptions, Weights};
 use crate::base::error::{Error, Result};
-use crate::plan::Kernel;
+use crate::plan::{Kernel, Step};
 use crate::ring::slab::Slab;
 use context::Context;
 use cudarc::driver::sys::{self, CUresult};
@@ -44,6 +45,8 @@ struct Gpu {
     /// The first and the last kernel of every replay.
     gather: Function,
     finish: Function,
+    /// What runs products at low precision here, where it is not their own kernel.
+    wgmma: Option<Function>,
     /// Kernels that users brought, with their records, and the crate's own.
     custom: Mutex<BTreeMap<&'static str, (&'static Kernel, Module)>>,
     module: Module,
@@ -148,6 +151,7 @@ impl Gpu {
         let major = attribute(A::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?;
         let minor = attribute(A::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?;
         let multiprocessors = attribute(A::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)?;
+        let multiprocessors = u32::try_from(multiprocessors).unwrap_or(0);
         let latency_mode = attribute(A::CU_DEVICE_ATTRIBUTE_COOPERATIVE_LAUNCH)? != 0;
         if attribute(A::CU_DEVICE_ATTRIBUTE_CAN_MAP_HOST_MEMORY)? == 0 {
             return Err(Error::unsupported(&name, "it cannot map memory of the host"));
@@ -175,11 +179,12 @@ impl Gpu {
         Ok(Self {
             gather: module.function("gather")?,
             finish: module.function("finish")?,
+            wgmma: wgmma::find(&module, (major, minor), multiprocessors)?,
             custom: Mutex::new(BTreeMap::new()),
             module,
             gather_words: AtomicUsize::new(usize::MAX),
             caps,
-            multiprocessors: u32::try_from(multiprocessors).unwrap_or(0),
+            multiprocessors,
             #[cfg(feature = "nvrtc")]
             capability: format!("{major}{minor}"),
             context,
@@ -188,8 +193,12 @@ impl Gpu {
 }
 
 impl Gpu {
-    /// The kernel of this record: a user's, or the crate's own.
-    fn function(&self, kernel: &Kernel) -> Result<Function> {
+    /// The kernel of this step: a user's, or the crate's own.
+    fn function(&self, step: &Step) -> Result<Function> {
+        if let Some(wgmma) = self.wgmma.filter(|_| wgmma::runs(step)) {
+            return Ok(wgmma);
+        }
+        let kernel = step.kernel;
         let custom = self.custom.lock().unwrap_or_else(PoisonError::into_inner);
         let module = match custom.get(kernel.name) {
             Some((record, module)) => {

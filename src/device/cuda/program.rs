@@ -64,7 +64,7 @@ impl Program {
     pub(super) fn new(gpu: &Gpu, plan: &Plan) -> Result<Self> {
         let step = |step: &PlanStep| {
             Ok(Step {
-                function: gpu.function(step.kernel)?,
+                function: gpu.function(step)?,
                 grid: step.grid,
                 events: step.kernel.events,
                 params: step.params.clone(),

@@ -135,13 +135,13 @@ impl Stream {
         let code = unsafe {
             sys::cuLaunchKernel(
                 function.raw,
-                blocks,
+                blocks.min(function.blocks_max),
                 1,
                 1,
                 THREADS,
                 1,
                 1,
-                0,
+                function.shared_bytes,
                 self.raw,
                 pointers.as_mut_ptr(),
                 std::ptr::null_mut(),
@@ -314,6 +314,17 @@ unsafe impl Sync for Module {}
 #[derive(Clone, Copy)]
 pub(super) struct Function {
     raw: sys::CUfunction,
+    /// What a launch gives each block beyond the shared memory that the kernel declares.
+    shared_bytes: u32,
+    /// Blocks of a launch, at most; those there are take the work of more.
+    blocks_max: u32,
+}
+
+impl Function {
+    /// The same, launched with no more blocks than this, and one at least.
+    pub(super) fn of_blocks(self, most: u32) -> Self {
+        Self { blocks_max: most.max(1), ..self }
+    }
 }
 
 // SAFETY: as for `Module`.
@@ -376,7 +387,18 @@ impl Module {
                 format!("kernel {name} runs {threads} threads a block here, {THREADS} are needed"),
             ));
         }
-        Ok(Function { raw })
+        Ok(Function { raw, shared_bytes: 0, blocks_max: u32::MAX })
+    }
+
+    /// The kernel of this name, whose blocks are given so much shared memory.
+    pub(super) fn function_in(&self, name: &str, shared_bytes: u32) -> Result<Function> {
+        let function = self.function(name)?;
+        let most = sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
+        // SAFETY: the function was found just now; takes no pointer.
+        let code =
+            unsafe { sys::cuFuncSetAttribute(function.raw, most, shared_bytes.cast_signed()) };
+        self.context.check("cuFuncSetAttribute", code)?;
+        Ok(Function { shared_bytes, ..function })
     }
 }
 

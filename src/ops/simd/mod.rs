@@ -247,10 +247,12 @@ pub(super) fn score(
 #[cfg(not(target_arch = "x86_64"))]
 pub(super) fn places(
     _map: &[u32],
+    _base: Option<u32>,
     _ids: &[u32; TOGETHER],
     _rows: usize,
-) -> Option<[u32; TOGETHER]> {
-    None
+    _places: &mut [u32; TOGETHER],
+) -> bool {
+    false
 }
 
 /// Never called: [`available`] says no.

@@ -5,15 +5,19 @@ use crate::base::limits::{BLOCK_IDS, word};
 use crate::ops::batch::ASIDE;
 use std::arch::x86_64::*;
 
-/// The rows of ids, of which there are `rows`; `None` when one has no id or no block, or its row does not exist.
+/// Writes down the rows of ids, of which there are `rows`; false when one has no id or no block, or its row does not
+/// exist. `base` is the row of id 0 if the blocks lie one after another; else rows are gathered, which is slow on some
+/// processors. They are not returned: what is copied in parts and then loaded whole waits for every store before it.
 #[inline]
 pub(in crate::ops) fn places(
     map: &[u32],
+    base: Option<u32>,
     ids: &[u32; TOGETHER],
     rows: usize,
-) -> Option<[u32; TOGETHER]> {
+    places: &mut [u32; TOGETHER],
+) -> bool {
     // SAFETY: callers have asked `available`.
-    unsafe { places_avx512(map, ids, rows) }
+    unsafe { places_avx512(map, base, ids, rows, places) }
 }
 
 /// # Safety
@@ -21,14 +25,17 @@ pub(in crate::ops) fn places(
 #[target_feature(enable = "avx512f,avx512dq,avx512vl")]
 unsafe fn places_avx512(
     map: &[u32],
+    base: Option<u32>,
     ids: &[u32; TOGETHER],
     rows: usize,
-) -> Option<[u32; TOGETHER]> {
-    let found = Placing::new(map, None, rows).rows_of(ids)?;
-    let mut places = [0; TOGETHER];
-    // SAFETY: an array of sixteen words.
-    unsafe { _mm512_storeu_si512(places.as_mut_ptr().cast(), found) };
-    Some(places)
+    places: &mut [u32; TOGETHER],
+) -> bool {
+    let found = Placing::new(map, base, rows).rows_of(ids);
+    if let Some(found) = found {
+        // SAFETY: an array of sixteen words.
+        unsafe { _mm512_storeu_si512(places.as_mut_ptr().cast(), found) };
+    }
+    found.is_some()
 }
 
 /// How rows are found.

@@ -7,10 +7,8 @@ use std::arch::x86_64::*;
 /// Has the line of a word fetched into the nearest cache, while something else is done.
 #[inline(always)]
 pub(in crate::ops) fn prefetch(words: &[u32], at: usize) {
-    if at < words.len() {
-        // SAFETY: the address lies inside the slice, and all that happens to it is that it comes nearer.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(words.as_ptr().add(at).cast()) };
-    }
+    // SAFETY: all that happens to what lies there is that it comes nearer; where nothing does, nothing happens.
+    unsafe { _mm_prefetch::<_MM_HINT_T0>(words.as_ptr().wrapping_add(at).cast()) };
 }
 
 /// The numbers `first + i * step` for i in 0..16.
