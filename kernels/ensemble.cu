@@ -48,7 +48,7 @@ static __device__ __forceinline__ void take(const State& state, const ScoreParam
 }
 
 extern "C" __global__ void __launch_bounds__(256)
-    ensemble(Head head, ScoreParams p, ConstWords order, ConstWords segments, ConstWords map, Words states,
+    ensemble(Head head, ScoreParams p, ConstWords, ConstWords segments, ConstWords map, Words states,
              ConstWords rows, Words out) {
     const Block block = this_block();
     if (past_grid(head, block)) {
