@@ -128,7 +128,7 @@ fn cuda_ensembles_are_those_of_the_processor() {
     }
     let moves = vec![Device::cpu(), device.clone()];
     same_ensembles(&device, 5, &Setup { moves, ..Setup::default() }, 2000);
-    same_labelled(&device, || ensemble(wide()), (3, 1500));
+    same_labelled(&device, || ensemble(wide()), (3, 2000));
 }
 
 #[test]
