@@ -98,7 +98,7 @@ static __device__ __forceinline__ bool is_dismissed(const State& state, const Sc
 
 // What chance makes of a level of independent values.
 static __device__ __forceinline__ float by_chance(const ScoreParams& p, float level) {
-    const float beyond = level - 1.5f;
+    const float beyond = level - 1.3f;
     return 4.6f * level + p.chance_steep * (beyond > 0.0f ? beyond : 0.0f);
 }
 
@@ -131,7 +131,8 @@ static __device__ __forceinline__ float decide(const State& state, const ScorePa
     if (excess > 0.0f) {
         surprise = tail(state, excess, trials_of(judged.levels));
         if constexpr (CHANCE) {
-            surprise = (1.0f - p.chance) * surprise + p.chance * by_chance(p, judged.level);
+            const float share = p.chance * (400.0f * inverse(400.0f + float(state[PEAKS])));
+            surprise = (1.0f - share) * surprise + share * by_chance(p, judged.level);
         }
         const float distance = far.off < 0.0f ? -far.off : far.off;
         const float expected = far.expected < 0.0f ? -far.expected : far.expected;

@@ -95,7 +95,8 @@ fn decide(state: u32, far: Distance, level: f32, levels: u32, given: u32) -> Dec
     if (excess > 0.0) {
         surprise = tail(state, excess, trials_of(levels));
         if (p.chance > 0.0) {
-            surprise = mul(1.0 - p.chance, rounded(surprise)) + mul(p.chance, by_chance(level));
+            let share = mul(p.chance, mul(400.0, inverse(400.0 + f32(states[state + PEAKS]))));
+            surprise = mul(1.0 - share, rounded(surprise)) + mul(share, by_chance(level));
         }
         let distance = select(far.off, -far.off, far.off < 0.0);
         let expected = select(far.expected, -far.expected, far.expected < 0.0);
@@ -113,6 +114,6 @@ fn decide(state: u32, far: Distance, level: f32, levels: u32, given: u32) -> Dec
 
 // What chance makes of a level of independent values.
 fn by_chance(level: f32) -> f32 {
-    let beyond = rounded(level - 1.5);
+    let beyond = rounded(level - 1.3);
     return mul(4.6, level) + mul(p.chance_steep, select(0.0, beyond, beyond > 0.0));
 }

@@ -88,8 +88,8 @@ const PLANTS: &[(&str, Plant<'_>)] = &[
         "the surprise by chance left out",
         plant(
             "kernels/decide.cuh",
-            "+ p.chance * by_chance(p, judged.level)",
-            "+ p.chance * surprise",
+            "+ share * by_chance(p, judged.level)",
+            "+ share * surprise",
         ),
     ),
     (

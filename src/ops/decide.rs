@@ -15,12 +15,12 @@
 //!    logarithm of the probability goes on along its tangent.
 //! 4. **Surprise**: `-ln p`. For a peak `p` is the share of peaks times the tail beyond its excess; for others the
 //!    logistic curve through one half at `u = 0` and the share of peaks at 3.
-//!    With forests a peak's surprise is a quarter of this one and three quarters of what chance makes of the level,
-//!    `4.6 l + 10 max(0, l - 1.5)`: about what it is for independent values (4.5 `l` to 7 `l` at probabilities from
-//!    0.01 to 0.0001, measured). So it speaks where a key's own past has few peaks, and where that past is long it
-//!    still holds levels of one key to those of another. A mean of surprises is a geometric mean of probabilities
-//!    (Vovk and Wang 2020). With half-space trees it is one half and a half of `4.6 l`, where chance makes more of most
-//!    levels (3.9 to 11 times, measured): only what is rare by any measure alerts.
+//!    With forests a peak's surprise is a mean of this one and of what chance makes of the level,
+//!    `4.6 l + 10 max(0, l - 1.3)`: about what it is for independent values (4.5 `l` to 7 `l` at probabilities from
+//!    0.01 to 0.0001, measured). After `n` peaks chance has a share of `0.75 * 400 / (400 + n)`: it speaks where a
+//!    key's own past has little to say, and falls silent as that grows. A mean of surprises is a geometric mean of
+//!    probabilities (Vovk and Wang 2020). With half-space trees, where chance makes more of most levels (3.9 to 11
+//!    times, measured), it is `4.6 l` with a share that begins at a half.
 //! 5. **Rules**: a peak with `p` below the asked rate is a candidate, unless the key warms up (too few events, or, by
 //!    distances alone, fewer than ten peaks in four times as many), the distance has the unwatched sign, or it is below
 //!    the floors.
@@ -79,7 +79,9 @@ fn share(peaks: u32, trials: u32) -> f32 {
 /// What chance makes of a level of one.
 const BY_CHANCE: f32 = 4.6;
 /// The level beyond which chance makes more of it.
-const BEYOND_CHANCE: f32 = 1.5;
+const BEYOND_CHANCE: f32 = 1.3;
+/// Peaks after which chance has half the share that it begins with.
+const CHANCE_PEAKS: f32 = 400.0;
 
 /// The slope of the logistic curve before there was a peak: ln(39) / 3.
 pub const SLOPE_FIRST: f32 = 1.221_187_2;
@@ -134,8 +136,9 @@ pub(super) fn decide(
     if excess > 0.0 {
         surprise = tail(state, excess, trials(levels));
         if p.chance > 0.0 {
-            let by_chance = by_chance(event.level, p.chance_steep);
-            surprise = (1.0 - p.chance) * surprise + p.chance * by_chance;
+            let known = state[PEAKS] as f32;
+            let share = p.chance * (CHANCE_PEAKS * inverse(CHANCE_PEAKS + known));
+            surprise = (1.0 - share) * surprise + share * by_chance(event.level, p.chance_steep);
         }
         let (distance, expected) = (event.off.abs(), event.expected.abs());
         let watched = p.sides & if event.off > 0.0 { 1 } else { 2 };

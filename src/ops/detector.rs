@@ -120,8 +120,8 @@ impl Detector {
         }
     }
 
-    /// The share of chance in the surprise of a peak, and what it makes of a level of one more beyond 1.5
-    /// (`ops::decide`); 0 where the key's own past alone decides.
+    /// The share of chance in the surprise of a peak, to begin with, and what it makes of a level of one more beyond
+    /// 1.3 (`ops::decide`); 0 where the key's own past alone decides.
     pub const fn chance(self) -> [f32; 2] {
         match self {
             Self::Distances | Self::Loda(_) | Self::Season(_) | Self::Profile(_) => [0.0; 2],

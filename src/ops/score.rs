@@ -92,7 +92,7 @@ params! {
         least_share: f32,
         /// Zero, which a compiler must not know: it keeps products from being fused with sums.
         zero: u32,
-        /// The share of chance in the surprise of a peak; 0 where the key's own past alone decides.
+        /// The share of chance in the surprise of a peak, to begin with; 0 where the key's own past alone decides.
         chance: f32,
         /// What chance makes of a level of one more, beyond those that it makes much of.
         chance_steep: f32,
