@@ -41,7 +41,7 @@ impl fmt::Display for Kind {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Fault {
     pub(crate) kind: Kind,
-    pub(crate) sensor: u32,
+    pub(crate) sensor: u64,
     /// The first faulty reading, in its producer's count, and its event time.
     pub(crate) reading: u64,
     pub(crate) from: u64,
@@ -53,8 +53,7 @@ impl Fault {
         let mut rng = SplitMix::new(SEED);
         std::array::from_fn(|i| {
             // One fault in each hundredth of the sensors but the first: no sensor has two.
-            let sensor =
-                (i as u32 + 1) * SENSORS / 100 + rng.below(u64::from(SENSORS) / 100) as u32;
+            let sensor = (i as u64 + 1) * (SENSORS / 100) + rng.below(SENSORS / 100);
             let reading = readings / 2 + rng.below(readings * 2 / 5 + 1);
             Self { kind: KINDS[i % KINDS.len()], sensor, reading, from: time(reading) }
         })
@@ -62,13 +61,13 @@ impl Fault {
 
     /// Whether it is this producer's to make.
     pub(crate) fn is_of(&self, producer: u64) -> bool {
-        u64::from(self.sensor) % PRODUCERS == producer
+        self.sensor % PRODUCERS == producer
     }
 
     /// Whether it is in a reading of this sensor at this time.
     pub(crate) fn hits(&self, sensor: u64, at: u64) -> bool {
         let lasts = self.kind != Kind::Spike;
-        u64::from(self.sensor) == sensor && (at == self.from || lasts && at > self.from)
+        self.sensor == sensor && (at == self.from || lasts && at > self.from)
     }
 
     /// What is read instead, `slides` slides of the windows after it began.

@@ -15,7 +15,7 @@ pub(crate) const PRODUCERS: u64 = 2;
 /// Events a second, of all producers together.
 pub(crate) const RATE: u64 = 1_000_000;
 /// Sensors that are read.
-pub(crate) const SENSORS: u32 = 1_000;
+pub(crate) const SENSORS: u64 = 1_000;
 /// How far a reading may lie from what is expected and be nobody's business, in degrees: five deviations of the
 /// noise.
 pub(crate) const HARMLESS: f32 = 5.0;
@@ -106,8 +106,8 @@ impl Plan {
         };
         // Few sensors are read often.
         let u = rng.unit();
-        let skewed = (u * u * u * f64::from(SENSORS) / PRODUCERS as f64) as u64;
-        let mut key = (skewed * PRODUCERS + producer) as u32;
+        let skewed = (u * u * u * (SENSORS / PRODUCERS) as f64) as u64;
+        let mut key = skewed * PRODUCERS + producer;
         let mut at = time(self.origin, self.slide, i, behind);
         if let Some(fault) = self.faults.iter().find(|f| f.reading == i && f.is_of(producer)) {
             (key, at) = (fault.sensor, fault.from);
@@ -115,11 +115,11 @@ impl Plan {
         // Normal noise around the sensor's level, then what a fault makes of it.
         let (a, b) = (1.0 - rng.unit(), rng.unit());
         let noise = (-2.0 * a.ln()).sqrt() * (std::f64::consts::TAU * b).cos();
-        let mut value = 20.0 + f64::from(key % 50) + noise;
-        if let Some(fault) = self.faults.iter().find(|f| f.hits(key.into(), at)) {
+        let mut value = 20.0 + (key % 50) as f64 + noise;
+        if let Some(fault) = self.faults.iter().find(|f| f.hits(key, at)) {
             value = fault.reads(value, (at - fault.from) as f64 / self.slide as f64);
         }
-        Event { at, key, value: value as f32 }
+        Event { at, key: key as u32, value: value as f32 }
     }
 }
 

@@ -101,7 +101,7 @@ impl Show {
             "stream   {} readings a second of {} sensors from {PRODUCERS} threads; \
              event time runs {} times as fast as the clock",
             Grouped(RATE),
-            Grouped(SENSORS.into()),
+            Grouped(SENSORS),
             plan.speed()
         ))?;
         self.judge = Some(Judge::new(plan.faults));
