@@ -26,7 +26,7 @@ const ORIGIN: u64 = 1_767_225_600_000_000_000;
 /// Events in one commit, at most.
 const RUN: u64 = 256;
 /// How long a producer with nothing due sleeps.
-const NAP: Duration = Duration::from_micros(100);
+const NAP: Duration = Duration::from_micros(500);
 pub(crate) const SECOND: u64 = 1_000_000_000;
 
 /// What each producer makes.
