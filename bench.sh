@@ -40,6 +40,10 @@ BENCHES=(
   "C6-bus-back | bench cuda_bus C6-bus-back  | the same, from the card to the host"
   "A2-1e-4    | bench score A2-1e-4          | scores below a probability of 1e-4 in control, by that probability"
   "A2-1e-5    | bench score A2-1e-5          | the same, 1e-5"
+  "A2-forest-1e-4 | bench score A2-forest-1e-4 | the same by forests, 1e-4"
+  "A2-forest-1e-5 | bench score A2-forest-1e-5 | the same by forests, 1e-5"
+  "A2-ensemble-1e-4 | bench score A2-ensemble-1e-4 | the same by an ensemble of forest, profile and seasons, 1e-4"
+  "A2-ensemble-1e-5 | bench score A2-ensemble-1e-5 | the same by an ensemble of forest, profile and seasons, 1e-5"
   "A3-ewma-1k | bench score A3-ewma-1k       | keyed scores and decision on one core, against a plain EWMA loop"
   "A3-ewma-100k | bench score A3-ewma-100k   | the same, 100,000 keys"
   "A3-ewma-1m | bench score A3-ewma-1m       | the same, 1,000,000 keys"
@@ -53,6 +57,17 @@ BENCHES=(
   "T3-int8-32x128 | peer encoder T3-int8-32x128 | the same, 32 texts of 128 tokens"
   "T3-bf16-1x32 | peer encoder T3-bf16-1x32 | the same in BF16, one text of 32 tokens"
   "T3-bf16-32x128 | peer encoder T3-bf16-32x128 | the same, 32 texts of 128 tokens"
+  "T3-f16-1x32 | peer encoder T3-f16-1x32 | the same in F16, one text of 32 tokens"
+  "T3-f16-32x128 | peer encoder T3-f16-32x128 | the same, 32 texts of 128 tokens"
+  "T3-avx2-f32-1x32 | avx2 peer encoder T3-avx2-f32-1x32 | F32 with our instructions held down to AVX2, not the peers'"
+  "T3-avx2-f32-32x128 | avx2 peer encoder T3-avx2-f32-32x128 | the same, 32 texts of 128 tokens"
+  "T3-avx2-f16-1x32 | avx2 peer encoder T3-avx2-f16-1x32 | the same in F16, one text of 32 tokens"
+  "T3-avx2-f16-32x128 | avx2 peer encoder T3-avx2-f16-32x128 | the same, 32 texts of 128 tokens"
+  "T3-avx2-bf16-1x32 | avx2 peer encoder T3-avx2-bf16-1x32 | the same in BF16, one text of 32 tokens"
+  "T3-avx2-bf16-32x128 | avx2 peer encoder T3-avx2-bf16-32x128 | the same, 32 texts of 128 tokens"
+  "T3-avx2-int8-1x32 | avx2 peer encoder T3-avx2-int8-1x32 | the same in INT8, one text of 32 tokens"
+  "T3-avx2-int8-32x128 | avx2 peer encoder T3-avx2-int8-32x128 | the same, 32 texts of 128 tokens"
+  "T4         | peer burn T4               | MiniLM on the software adapter, one text of 32 tokens, against burn"
   "T5-gemm-4096 | python torch T5-gemm-4096 | on a CUDA card: a product in BF16, 4,096 on each side, against cuBLAS"
   "T5-gemm-8192 | python torch T5-gemm-8192 | the same, 8,192 on each side"
   "T5-inner   | python torch T5-inner       | an encoder's inner layer with GELU, against cuBLASLt and a GELU"
@@ -70,7 +85,7 @@ BENCHES=(
 
 # peer PACKAGE ID: a package of its own, so that rivals never enter pelton's dependencies.
 peer() {
-  if [[ $1 == encoder && -z ${PELTON_MINILM-} ]]; then
+  if [[ $1 == @(encoder|burn) && -z ${PELTON_MINILM-} ]]; then
     PELTON_MINILM=$(tests/encoder/fetch.sh --folder) ||
       { echo "tests/encoder/fetch.sh --install fetches the model, or set PELTON_MINILM" >&2; return 2; }
     export PELTON_MINILM
@@ -78,6 +93,11 @@ peer() {
   # Rivals that have threads get one.
   export RAYON_NUM_THREADS=${RAYON_NUM_THREADS-1}
   cargo run --release -q --manifest-path "benches/peers/$1/Cargo.toml" -- "$2"
+}
+
+# avx2 COMMAND...: the processor's products by AVX2 alone.
+avx2() {
+  PELTON_CPU_TIER=avx2 "$@"
 }
 
 # bench FILE ID: a bench of this package.
@@ -137,6 +157,7 @@ machine() {
 # Where a command of the table lives; a row whose bench is not there does not exist.
 home() {
   case $1 in
+    avx2) home "${@:2}" ;;
     peer) echo "benches/peers/$2" ;;
     bench) echo "benches/$2.rs" ;;
     python) echo "benches/peers/$2" ;;

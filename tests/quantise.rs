@@ -2,20 +2,32 @@
 
 #![allow(clippy::cast_possible_truncation, reason = "small numbers")]
 
+#[path = "encoder/family.rs"]
+mod family;
+#[path = "encoder/folder.rs"]
+mod folder;
 #[path = "encoder/model.rs"]
 mod model;
 #[path = "support/program.rs"]
 #[allow(dead_code, reason = "shared with other tests")]
 mod program;
 
+use folder::Folder;
 use model::{SHAPES, SMALL, files, safetensors, tensors};
 use pelton::Device;
-use pelton::model::{Encoder, EncoderOptions, Model, Precision, quantise};
+use pelton::base::rng::SplitMix;
+use pelton::model::{
+    Embeddings, Encoder, EncoderOptions, Model, Precision, QuantiseOptions, Quantised, quantise,
+};
+use program::Temporary;
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 
 const TEXTS: [&str; 10] =
     ["a", "water", "turning wheel", "a b c", "é", "water, turn.", "", "w", "x y z z", "turn turn"];
+
+/// What most of the tests ask for.
+const JUDGED: QuantiseOptions<'static> =
+    QuantiseOptions { budget: None, texts: Some(&TEXTS), classes: None };
 
 fn load(files: BTreeMap<String, Vec<u8>>) -> pelton::Result<Model> {
     Model::from_files(files)
@@ -37,7 +49,7 @@ fn embed(model: &Model, precision: Option<Precision>) -> pelton::Result<Vec<f32>
 fn what_is_written_runs_as_it_was_judged() {
     let model = load(files(&SMALL, 5)).expect("a good folder");
     for precision in [Precision::F16, Precision::Bf16, Precision::Int8] {
-        let made = quantise(&model, precision, None, Some(&TEXTS)).expect("it can be done");
+        let made = quantise(&model, precision, &JUDGED).expect("it can be done");
         assert_eq!((made.products.len(), made.judged), (8, 5));
         assert!(
             made.products
@@ -65,8 +77,9 @@ fn what_is_written_runs_as_it_was_judged() {
         assert!(off < 0.05, "{off}");
         let error = embed(&again, Some(Precision::Int8)).expect_err("it says itself").to_string();
         assert!(error.contains("precision: the folder is quantised"), "{error}");
-        let error =
-            quantise(&again, precision, None, None).expect_err("once is enough").to_string();
+        let error = quantise(&again, precision, &QuantiseOptions::default())
+            .expect_err("once is enough")
+            .to_string();
         assert!(error.contains("quantised already"), "{error}");
     }
 }
@@ -74,7 +87,7 @@ fn what_is_written_runs_as_it_was_judged() {
 #[test]
 fn a_folder_of_f16_is_read_as_it_is() {
     let model = load(files(&SMALL, 5)).expect("a good folder");
-    let made = quantise(&model, Precision::F16, None, Some(&TEXTS)).expect("it can be done");
+    let made = quantise(&model, Precision::F16, &JUDGED).expect("it can be done");
     let ours = load(with(made.safetensors.clone())).expect("it loads");
     // The same tensors, but not as a file of ours: F32 unless asked for.
     let plain = changed(&made.safetensors, "\"pelton-quantised\"", "\"pelton-quantisee\"");
@@ -94,7 +107,7 @@ fn weights_that_f16_cannot_hold_are_refused_by_name() {
     let says =
         format!("tensor {name}: -65520 is more than F16 holds, 65504; bf16 and int8 hold it");
     assert!(error.ends_with(&says), "{error}");
-    let error = quantise(&model, Precision::F16, None, Some(&TEXTS)).expect_err("refused");
+    let error = quantise(&model, Precision::F16, &JUDGED).expect_err("refused");
     assert!(error.to_string().ends_with(&says), "{error}");
     assert!(embed(&model, Some(Precision::Bf16)).is_ok());
 }
@@ -102,10 +115,12 @@ fn weights_that_f16_cannot_hold_are_refused_by_name() {
 #[test]
 fn budgets_are_kept_with_as_few_wide_layers_as_that_takes() {
     let model = load(files(&SHAPES[3], 5)).expect("a good folder");
-    let make =
-        |budget| quantise(&model, Precision::Int8, budget, Some(&TEXTS)).expect("it can be done");
+    let make = |budget| {
+        let options = QuantiseOptions { budget, ..JUDGED };
+        quantise(&model, Precision::Int8, &options).expect("it can be done")
+    };
     let narrow = make(None);
-    let count = |made: &pelton::model::Quantised, precision| {
+    let count = |made: &Quantised, precision| {
         made.products.iter().filter(|product| product.precision == precision).count()
     };
     let (wide, some) = (make(Some(1e-30)), make(Some(narrow.gap.0 / 2.0)));
@@ -127,12 +142,24 @@ fn budgets_are_kept_with_as_few_wide_layers_as_that_takes() {
 #[test]
 fn what_cannot_be_done_is_named() {
     let model = load(files(&SMALL, 5)).expect("a good folder");
+    let refused = |model: &Model, options: QuantiseOptions<'_>| {
+        quantise(model, Precision::Int8, &options).expect_err("refused").to_string()
+    };
     let says = |budget, texts: &[&str]| {
-        quantise(&model, Precision::Int8, budget, Some(texts)).expect_err("refused").to_string()
+        refused(&model, QuantiseOptions { budget, texts: Some(texts), classes: None })
     };
     assert_eq!(says(None, &["a"; 7]), "invalid: 7 texts; half of them judge, so 8 are needed");
     assert_eq!(says(Some(f64::NAN), &TEXTS), "invalid: budget: NaN is no number above 0");
     assert_eq!(says(Some(-1.0), &TEXTS), "invalid: budget: -1 is no number above 0");
+    let classes = |model, texts, classes| {
+        refused(model, QuantiseOptions { budget: None, texts, classes: Some(classes) })
+    };
+    let nine = classes(&model, Some(&TEXTS[..]), &[0; 9]);
+    assert_eq!(nine, "invalid: classes: 9 for 10 texts, not one for each");
+    let alone = classes(&model, None, &[0; 24]);
+    assert_eq!(alone, "invalid: classes: give the texts that they are of, too");
+    let wrong = classes(&classifier(), Some(&TEXTS[..]), &[0, 2, 3, 0, 0, 0, 0, 0, 0, usize::MAX]);
+    assert_eq!(wrong, "invalid: classes: 3 of text 2; the model has 0 to 2");
 }
 
 /// Changes a quantised file's header; what is replaced has the same length.
@@ -147,7 +174,9 @@ fn changed(weights: &[u8], from: &str, to: &str) -> Vec<u8> {
 #[test]
 fn hostile_files_are_refused_by_name() {
     let model = load(files(&SMALL, 5)).expect("a good folder");
-    let made = quantise(&model, Precision::Int8, None, None).expect("it can be done").safetensors;
+    let made = quantise(&model, Precision::Int8, &QuantiseOptions::default())
+        .expect("it can be done")
+        .safetensors;
     let key = "encoder.layer.1.attention.self.key.weight";
     for (bytes, says) in [
         (
@@ -178,7 +207,7 @@ fn hostile_files_are_refused_by_name() {
         assert!(error.contains(says), "{says}: {error}");
     }
     // Seeded mutations of the header: an error or a model, never a panic.
-    let mut rng = pelton::base::rng::SplitMix::new(7);
+    let mut rng = SplitMix::new(7);
     for _ in 0..2000 {
         let mut bytes = made.clone();
         for _ in 0..1 + rng.below(3) {
@@ -200,32 +229,14 @@ fn a_float_file_says_nothing_of_layers() {
     assert!(error.contains("not known"), "{error}");
 }
 
-/// A folder on disk that is gone when the test is over.
-struct Folder(PathBuf);
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
 fn run(args: &[&str]) -> program::Ran {
     program::run("quantise", args)
 }
 
 #[test]
 fn the_program_makes_a_folder_that_loads() {
-    let home = Folder(std::env::temp_dir().join(format!("pelton-{}-quantise", std::process::id())));
-    let (from, to) = (home.0.join("from"), home.0.join("to"));
-    for (name, bytes) in files(&SMALL, 5) {
-        let path = from.join(name);
-        std::fs::create_dir_all(path.parent().expect("in the folder")).expect("it can be made");
-        std::fs::write(path, bytes).expect("it can be written");
-    }
-    fn text(path: &Path) -> &str {
-        path.to_str().expect("plain names")
-    }
-    let (source, target) = (text(&from), text(&to));
+    let (from, to) = (Folder::new("from", &files(&SMALL, 5)), gone("to"));
+    let (source, target) = (from.arg(), to.arg());
     for (args, says) in [
         (&[][..], "two folders are needed"),
         (&[source, target], "--dtype TYPE is missing: f16, bf16 or int8"),
@@ -236,21 +247,184 @@ fn the_program_makes_a_folder_that_loads() {
         ),
         (&[source, target, "--dtype", "int8", "--text", "/nowhere"], "/nowhere: "),
         (&["/nowhere", target, "--dtype", "int8"], "/nowhere: not a folder"),
+        (&[source, target, "--dtype", "int8", "--labels", "/nowhere"], "give that, too"),
         (&[source, source, "--dtype", "bf16"], "it is there already"),
     ] {
         let ran = run(args);
         assert!(ran.code == Some(2) && ran.err.contains(says), "{args:?}: {ran:?}");
     }
-    let lines = home.0.join("lines.txt");
-    std::fs::write(&lines, TEXTS.join("\n")).expect("it can be written");
-    let ran =
-        run(&[source, target, "--dtype", "int8", "--budget", "0.001", "--text", text(&lines)]);
+    let lines = Temporary::new("lines", TEXTS.join("\n").as_bytes());
+    let ran = run(&[source, target, "--dtype", "int8", "--budget", "0.001", "--text", lines.arg()]);
     assert_eq!(ran.code, Some(0), "{ran:?}");
     assert!(
         ran.out.contains("1      output            int8 ") && ran.out.contains("judged 5 texts"),
         "{ran:?}"
     );
-    assert_eq!(std::fs::read_to_string(to.join("report.txt")).expect("it is there"), ran.out);
-    let model = Model::load(&to).expect("it loads");
+    assert_eq!(std::fs::read_to_string(to.0.join("report.txt")).expect("it is there"), ran.out);
+    let model = Model::load(&to.0).expect("it loads");
     assert!(embed(&model, None).is_ok() && run(&["--help"]).out.contains("--budget GAP"));
+}
+
+/// A folder that the program is to make; gone when the test is over.
+fn gone(name: &str) -> Folder {
+    let none = BTreeMap::new();
+    Folder::new(&format!("quantised-{name}"), &none)
+}
+
+/// The files of a small classifier of three classes.
+fn classes_files() -> BTreeMap<String, Vec<u8>> {
+    let all = family::recorded();
+    let found = all.iter().find(|found| found.name == "BertForSequenceClassification");
+    found.expect("it is recorded").files.clone()
+}
+
+fn classifier() -> Model {
+    load(classes_files()).expect("a good folder")
+}
+
+/// Texts of a few letters, some of them twice.
+fn made(count: usize, seed: u64) -> Vec<String> {
+    let mut rng = SplitMix::new(seed);
+    let mut letter = || char::from(b'a' + rng.below(3) as u8);
+    (0..count).map(|i| (0..1 + i % 4).flat_map(|_| [letter(), ' ']).collect()).collect()
+}
+
+/// Whether each judging text gets its class: what is said of it is the largest of these, the first of equals.
+fn right(rows: &[&[f32]], classes: &[usize], labelled: bool) -> Vec<bool> {
+    let first = |values: Vec<f64>| {
+        let most = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        values.iter().position(|value| *value == most).expect("there is one")
+    };
+    let dot = |a: &[f32], b: &[f32]| -> f64 {
+        a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
+    };
+    let near = |i: usize, j: usize| {
+        let (a, b) = (rows[i], rows[j]);
+        if i == j { f64::NEG_INFINITY } else { dot(a, b) / (dot(a, a) * dot(b, b)).sqrt() }
+    };
+    let said = |i: usize| {
+        if labelled {
+            return first(rows[i].iter().map(|x| f64::from(*x)).collect());
+        }
+        classes[first((0..rows.len()).map(|j| near(i, j)).collect())]
+    };
+    (0..rows.len()).map(|i| said(i) == classes[i]).collect()
+}
+
+/// How many of the texts' classes are found by the folder's own weights and by those written, and lost: every other one
+/// of the first 512 texts is asked.
+fn counted(
+    folder: &BTreeMap<String, Vec<u8>>,
+    made: &Quantised,
+    texts: &[&str],
+    classes: &[usize],
+) -> [usize; 3] {
+    let mut written = folder.clone();
+    written.insert("model.safetensors".into(), made.safetensors.clone());
+    let judging = |i: &usize| i % 2 == 1 && *i < 512;
+    let classes: Vec<usize> = (0..texts.len()).filter(judging).map(|i| classes[i]).collect();
+    let judges: Vec<&str> = (0..texts.len()).filter(judging).map(|i| texts[i]).collect();
+    let [before, now] = [folder, &written].map(|files| {
+        let model = load(files.clone()).expect("it loads");
+        let labelled = model.labels().is_some();
+        let encoder = Encoder::new(&model, &Device::cpu(), EncoderOptions::default());
+        let mut encoder = encoder.expect("it fits");
+        let found: Embeddings =
+            if labelled { encoder.classify(&judges) } else { encoder.embed(&judges) }
+                .expect("texts");
+        right(&found.rows().collect::<Vec<_>>(), &classes, labelled)
+    });
+    let both = || before.iter().zip(&now);
+    [
+        both().filter(|(before, _)| **before).count(),
+        both().filter(|(_, now)| **now).count(),
+        both().filter(|(before, now)| **before && !**now).count(),
+    ]
+}
+
+#[test]
+fn labels_are_counted_as_a_naive_program_counts_them() {
+    let (mut seen, mut lost) = (0, 0);
+    for (folder, seed) in [(classes_files(), 1), (files(&SMALL, 5), 2), (files(&SHAPES[3], 3), 3)] {
+        let model = load(folder.clone()).expect("a good folder");
+        for count in [8, 9, 64, 515] {
+            let texts = made(count, seed);
+            let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+            let mut rng = SplitMix::new(seed);
+            let classes: Vec<usize> = (0..count).map(|_| rng.below(3) as usize).collect();
+            let options = QuantiseOptions {
+                texts: Some(&texts),
+                classes: Some(&classes),
+                ..QuantiseOptions::default()
+            };
+            let made = quantise(&model, Precision::Int8, &options).expect("it can be done");
+            let accuracy = made.accuracy.expect("there are classes");
+            let expected = counted(&folder, &made, &texts, &classes);
+            assert_eq!([accuracy.exact, accuracy.found, accuracy.lost], expected, "{count} texts");
+            assert_eq!(made.judged, count.min(512) / 2);
+            seen += accuracy.exact;
+            lost += accuracy.lost;
+        }
+    }
+    assert!(seen > 100 && lost > 0, "{seen} are right, {lost} are lost: too few to tell");
+    let model = load(files(&SMALL, 5)).expect("a good folder");
+    assert_eq!(quantise(&model, Precision::F16, &JUDGED).expect("it can be done").accuracy, None);
+}
+
+#[test]
+fn the_program_says_how_many_labels_it_still_finds() {
+    let from = Folder::new("labelled", &classes_files());
+    let text = Temporary::new("labelled-text", TEXTS.join("\n").as_bytes());
+    let asked = |labels: &str, name: &str| {
+        let (file, to) = (Temporary::new(name, labels.as_bytes()), gone(name));
+        let args =
+            [from.arg(), to.arg(), "--dtype", "f16", "--text", text.arg(), "--labels", file.arg()];
+        (run(&args), file.arg().to_owned())
+    };
+    // What the model itself says, by name and by number: all are right.
+    let model = classifier();
+    let names = model.labels().expect("it is a classifier").to_vec();
+    let mut encoder =
+        Encoder::new(&model, &Device::cpu(), EncoderOptions::default()).expect("fits");
+    let scores = encoder.classify(&TEXTS).expect("texts");
+    let classes: Vec<usize> = scores
+        .rows()
+        .map(|row| (0..3).max_by(|a, b| row[*a].total_cmp(&row[*b])).expect("three"))
+        .collect();
+    let lines = |name: &dyn Fn(usize, usize) -> String| -> String {
+        let lines = classes.iter().enumerate().map(|(i, class)| name(i, *class) + "\n");
+        lines.collect()
+    };
+    let all = lines(&|i, class| if i % 4 < 2 { class.to_string() } else { names[class].clone() });
+    let says = "right  100.0 % of 5 labels in F32, 100.0 % as written: nothing is lost\n       \
+                0 of them in F32 alone, 0 as written alone\n";
+    let (ran, _) = asked(&all, "right");
+    assert!(ran.code == Some(0) && ran.out.contains(says), "{ran:?}");
+    // One of those that judge is wrong, one of those that calibrate does not count.
+    let other =
+        |i, class: usize| names[if i == 3 || i == 4 { (class + 1) % 3 } else { class }].clone();
+    let (ran, _) = asked(&lines(&other), "other");
+    assert!(ran.out.contains("right  80.0 % of 5 labels in F32, 80.0 % as written"), "{ran:?}");
+    for (labels, says) in [
+        ("calm\n".repeat(9), ": 9 lines for 10 texts; write a label for each".to_owned()),
+        ("calm\n".repeat(4) + " \n" + &"calm\n".repeat(5), ", line 5: no label".to_owned()),
+        (
+            "calm\n".repeat(9) + "3",
+            ", line 10: \"3\" is no label of the model: calm, angry, sad, or 0 to 2".to_owned(),
+        ),
+    ] {
+        let (ran, path) = asked(&labels, "wrong");
+        assert!(ran.code == Some(2) && ran.err.contains(&(path + &says)), "{says}: {ran:?}");
+    }
+    // Embeddings have no labels of their own: any words do.
+    let (from, to) = (Folder::new("unlabelled", &files(&SMALL, 5)), gone("any"));
+    let labels = Temporary::new("any-labels", "x\ny\n".repeat(5).as_bytes());
+    let bad = Temporary::new("bad-text", b"a\nb\n\xff\nc");
+    let mut args =
+        [from.arg(), to.arg(), "--dtype", "bf16", "--text", text.arg(), "--labels", labels.arg()];
+    let ran = run(&args);
+    assert!(ran.out.contains("right  100.0 % of 5 labels in F32, 100.0 %"), "{ran:?}");
+    args[5] = bad.arg();
+    let ran = run(&args);
+    assert!(ran.code == Some(2) && ran.err.contains(", line 3: not UTF-8"), "{ran:?}");
 }

@@ -3,8 +3,12 @@
 //! The new folder loads like the old one, and every product of every layer runs in the type it was given. Half of the
 //! texts calibrate, the others judge.
 
+mod lines;
+
 use lexopt::prelude::{Long, Short, Value, ValueExt};
-use pelton::model::{Model, Precision, Quantised, quantise};
+use lines::{classes, lines};
+use pelton::model::{Accuracy, Model, Precision, QuantiseOptions, Quantised, quantise};
+use std::cmp::Ordering;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -18,6 +22,8 @@ usage: quantise DIR OUT --dtype TYPE [options]
   --dtype TYPE             f16, bf16 or int8: the narrowest type that a layer may get
   --budget GAP             widen as few layers as keep every judging text's 1 - cosine within this [none: widen none]
   --text FILE              lines of text like those to come, eight at least: every other one judges [texts of ours]
+  --labels FILE            a line for each of those texts, what is right for it: a classifier's label by name or number,
+                           else any word that texts of a kind share; the report says how many are still found
   --help                   this text";
 
 /// Everything the command line says.
@@ -27,6 +33,7 @@ struct Args {
     precision: Precision,
     budget: Option<f64>,
     text: Option<PathBuf>,
+    labels: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
@@ -42,7 +49,8 @@ fn main() -> ExitCode {
 
 /// What was asked for; nothing when that was help.
 fn parse() -> Result<Option<Args>, String> {
-    let (mut folders, mut precision, mut budget, mut text) = (Vec::new(), None, None, None);
+    let (mut folders, mut precision, mut budget) = (Vec::new(), None, None);
+    let (mut text, mut labels) = (None, None);
     let mut parser = lexopt::Parser::from_env();
     let said = |error: lexopt::Error| error.to_string();
     while let Some(arg) = parser.next().map_err(said)? {
@@ -63,6 +71,7 @@ fn parse() -> Result<Option<Args>, String> {
                     Some(found.ok_or_else(|| format!("--budget: {text:?} is no number above 0"))?);
             }
             Long("text") => text = Some(parser.value().map_err(said)?.into()),
+            Long("labels") => labels = Some(parser.value().map_err(said)?.into()),
             Long("help") | Short('h') => {
                 println!("{HELP}");
                 return Ok(None);
@@ -76,20 +85,28 @@ fn parse() -> Result<Option<Args>, String> {
         );
     };
     let precision = precision.ok_or("--dtype TYPE is missing: f16, bf16 or int8")?;
-    Ok(Some(Args { from, to, precision, budget, text }))
+    if labels.is_some() && text.is_none() {
+        return Err(
+            "--labels FILE says what is right for the lines of --text FILE; give that, too".into(),
+        );
+    }
+    Ok(Some(Args { from, to, precision, budget, text, labels }))
 }
 
 fn run(args: &Args) -> Result<(), String> {
     let at = |path: &Path, error: std::io::Error| format!("{}: {error}", path.display());
     let model = Model::load(&args.from).map_err(|error| error.to_string())?;
-    let text = args
-        .text
-        .as_ref()
-        .map(|path| std::fs::read_to_string(path).map_err(|error| at(path, error)));
-    let text = text.transpose()?;
-    let texts: Option<Vec<&str>> = text.as_ref().map(|text| text.lines().collect());
-    let made = quantise(&model, args.precision, args.budget, texts.as_deref())
-        .map_err(|error| error.to_string())?;
+    let text = args.text.as_ref().map(|path| lines(path)).transpose()?;
+    let texts: Option<Vec<&str>> = text.as_ref().map(|lines| lines.iter().map(|x| &**x).collect());
+    let count = texts.as_ref().map_or(0, Vec::len);
+    let classes = args.labels.as_ref().map(|path| classes(path, model.labels(), count));
+    let classes = classes.transpose()?;
+    let options = QuantiseOptions {
+        budget: args.budget,
+        texts: texts.as_deref(),
+        classes: classes.as_deref(),
+    };
+    let made = quantise(&model, args.precision, &options).map_err(|error| error.to_string())?;
     // Made under another name first, so that no half of a folder is left behind.
     if args.to.exists() {
         return Err(format!(
@@ -147,6 +164,28 @@ fn report(made: &Quantised) -> String {
         "same   {:.1} % of nearest texts, or most likely classes\n",
         made.agreement * 100.0
     );
+    if let Some(accuracy) = made.accuracy {
+        text += &judgement(accuracy, made.judged);
+    }
     text += &format!("bytes  {}\n", made.safetensors.len());
     text
+}
+
+/// What the labels say, and what that comes to.
+#[allow(clippy::cast_precision_loss, reason = "few texts")]
+fn judgement(Accuracy { exact, found, lost }: Accuracy, judged: usize) -> String {
+    let share = |count: usize| 100.0 * count as f64 / judged as f64;
+    let points = share(exact.abs_diff(found));
+    let says = match found.cmp(&exact) {
+        Ordering::Less => format!("{points:.1} points are lost"),
+        Ordering::Equal => "nothing is lost".into(),
+        Ordering::Greater => format!("{points:.1} points are gained"),
+    };
+    let gained = lost + found - exact;
+    format!(
+        "right  {:.1} % of {judged} labels in F32, {:.1} % as written: {says}\n       \
+         {lost} of them in F32 alone, {gained} as written alone\n",
+        share(exact),
+        share(found),
+    )
 }

@@ -40,6 +40,6 @@ pub use config::Pooling;
 pub use encoder::{Embeddings, Encoder, EncoderOptions};
 pub(crate) use files::Misfit;
 pub use files::Model;
-pub use quantise::{Product, Quantised, quantise};
+pub use quantise::{Accuracy, Product, QuantiseOptions, Quantised, quantise};
 
 pub use crate::ops::low::Precision;

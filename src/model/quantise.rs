@@ -4,6 +4,10 @@
 //! Half of the texts calibrate, the others judge. Without a budget all products get the type that was asked for. With
 //! one, those whose results suffer most get a wider type, as few as keep the gap of every judging text within it:
 //! instead of INT8 first BF16, and F32 where 16 bits do not do.
+//!
+//! Where the texts' classes are known, judging texts are classified in F32 and in the types that were chosen. A
+//! classifier says the class whose output is largest, the first of equals. Embeddings say that of the nearest other
+//! judging text by cosine, the first of equals.
 
 use super::encoder::{Embeddings, Encoder, EncoderOptions};
 use super::files::Model;
@@ -23,6 +27,18 @@ const TEXTS_MAX: usize = 512;
 /// Nearest texts that are compared.
 const NEIGHBOURS: usize = 3;
 
+/// What a quantised model has to keep to, and what it is measured with.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct QuantiseOptions<'a> {
+    /// Largest `1 - cosine` of any judging text, above 0; `None`: as it comes.
+    pub budget: Option<f64>,
+    /// Texts like those to come, eight at least, of which the first 512 are used; `None`: ours.
+    pub texts: Option<&'a [&'a str]>,
+    /// The class of each text: its place in [`Model::labels`], or, for a model of embeddings, any number that texts of
+    /// a kind share.
+    pub classes: Option<&'a [usize]>,
+}
+
 /// What [`quantise`] made.
 #[derive(Debug, Clone)]
 pub struct Quantised {
@@ -37,6 +53,19 @@ pub struct Quantised {
     pub agreement: f64,
     /// Texts that judged.
     pub judged: usize,
+    /// How many of them got their class, where [`QuantiseOptions::classes`] says what that is.
+    pub accuracy: Option<Accuracy>,
+}
+
+/// Judging texts that got their class: a classifier's most likely one, or that of the nearest other judging text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Accuracy {
+    /// In F32.
+    pub exact: usize,
+    /// In the types that were chosen.
+    pub found: usize,
+    /// In F32 alone: `found` is `exact` without these and with those that are right now alone.
+    pub lost: usize,
 }
 
 /// One product of a layer.
@@ -55,34 +84,24 @@ pub struct Product {
 /// A product's ways to be kept, narrowest first, each with its loss.
 type Ways = Vec<(Kept, f64)>;
 
-/// Chooses a type for each product of a model, `precision` or wider, so that no judging text's `1 - cosine` exceeds
-/// `budget`, and writes it down. Texts are ours when none are given, and no more than 512; runs on the processor.
+/// Chooses a type for each product of a model, `precision` or wider, so that no judging text's `1 - cosine` exceeds the
+/// budget, and writes it down. Runs on the processor.
 ///
 /// # Errors
-/// `Invalid` for fewer than eight texts, a budget that is no number above 0, and a model that is quantised already;
-/// `Source` for F16 and a weight that it cannot hold.
+/// `Invalid` for fewer than eight texts, a budget that is no number above 0, classes that are not those of the texts or
+/// of the model, and a model that is quantised already; `Source` for F16 and a weight that it cannot hold.
 pub fn quantise(
     model: &Model,
     precision: Precision,
-    budget: Option<f64>,
-    texts: Option<&[&str]>,
+    options: &QuantiseOptions<'_>,
 ) -> Result<Quantised> {
     if model.inner.tensors.quantised() {
         return Err(Error::invalid("the model is quantised already; start from its original"));
     }
-    if let Some(budget) = budget
-        && !(budget > 0.0 && budget.is_finite())
-    {
-        return Err(Error::invalid(format!("budget: {budget} is no number above 0")));
-    }
-    let texts = texts.unwrap_or(samples::TEXTS);
+    options.check(model)?;
+    let budget = options.budget;
+    let texts = options.texts.unwrap_or(samples::TEXTS);
     let texts = &texts[..texts.len().min(TEXTS_MAX)];
-    if texts.len() < 8 {
-        return Err(Error::invalid(format!(
-            "{} texts; half of them judge, so 8 are needed",
-            texts.len()
-        )));
-    }
     let half = |odd: usize| -> Vec<&str> { texts.iter().skip(odd).step_by(2).copied().collect() };
     let ways = ways(model, precision, &samples::sequences(model, &half(0)))?;
     let judge = Judge::new(model, half(1))?;
@@ -100,7 +119,44 @@ pub fn quantise(
         gap: judge.gap(&found),
         agreement: judge.agreement(&found),
         judged: judge.texts.len(),
+        accuracy: options.classes.map(|classes| {
+            let classes = classes.iter().skip(1).step_by(2).copied();
+            judge.accuracy(&found, &classes.take(judge.texts.len()).collect::<Vec<_>>())
+        }),
     })
+}
+
+impl QuantiseOptions<'_> {
+    /// Whether they can be met.
+    fn check(&self, model: &Model) -> Result<()> {
+        if let Some(budget) = self.budget
+            && !(budget > 0.0 && budget.is_finite())
+        {
+            return Err(Error::invalid(format!("budget: {budget} is no number above 0")));
+        }
+        let count = self.texts.map_or(samples::TEXTS.len(), <[&str]>::len);
+        if count < 8 {
+            let what = format!("{count} texts; half of them judge, so 8 are needed");
+            return Err(Error::invalid(what));
+        }
+        let Some(classes) = self.classes else { return Ok(()) };
+        if self.texts.is_none() {
+            return Err(Error::invalid("classes: give the texts that they are of, too"));
+        }
+        if classes.len() != count {
+            let what = format!("classes: {} for {count} texts, not one for each", classes.len());
+            return Err(Error::invalid(what));
+        }
+        let known = model.labels().map_or(usize::MAX, <[String]>::len);
+        match classes.iter().position(|class| *class >= known) {
+            None => Ok(()),
+            Some(i) => Err(Error::invalid(format!(
+                "classes: {} of text {i}; the model has 0 to {}",
+                classes[i],
+                known - 1
+            ))),
+        }
+    }
 }
 
 /// The ways to keep each product.
@@ -191,23 +247,47 @@ impl<'a> Judge<'a> {
     fn agreement(&self, found: &Embeddings) -> f64 {
         let count = self.texts.len();
         if self.model.labels().is_some() {
-            let top = |row: &[f32]| (0..row.len()).max_by(|a, b| row[*a].total_cmp(&row[*b]));
             let same = self.exact.rows().zip(found.rows()).filter(|(a, b)| top(a) == top(b));
             return same.count() as f64 / count as f64;
         }
-        let nearest = |all: &Embeddings, i: usize| -> Vec<usize> {
-            let mut order: Vec<usize> = (0..count).filter(|j| *j != i).collect();
-            let near = |j: usize| cosine(&all[i], &all[j]);
-            order.sort_by(|a, b| near(*b).total_cmp(&near(*a)));
-            order.truncate(NEIGHBOURS);
-            order
-        };
         let of = (0..count).map(|i| {
             let (exact, found) = (nearest(&self.exact, i), nearest(found, i));
-            exact.iter().filter(|j| found.contains(j)).count() as f64 / exact.len() as f64
+            let (exact, found) = (&exact[..NEIGHBOURS], &found[..NEIGHBOURS]);
+            exact.iter().filter(|j| found.contains(j)).count() as f64 / NEIGHBOURS as f64
         });
         of.sum::<f64>() / count as f64
     }
+
+    /// Texts that get their class: `classes` are those of the judging texts.
+    fn accuracy(&self, found: &Embeddings, classes: &[usize]) -> Accuracy {
+        let labelled = self.model.labels().is_some();
+        let right = |all: &Embeddings, i: usize| {
+            let said = if labelled { top(&all[i]) } else { classes[nearest(all, i)[0]] };
+            said == classes[i]
+        };
+        let mut all = Accuracy { exact: 0, found: 0, lost: 0 };
+        for i in 0..classes.len() {
+            let (before, now) = (right(&self.exact, i), right(found, i));
+            all.exact += usize::from(before);
+            all.found += usize::from(now);
+            all.lost += usize::from(before && !now);
+        }
+        all
+    }
+}
+
+/// The place of the largest, the first of equals.
+fn top(row: &[f32]) -> usize {
+    let better = |best, now| if row[now] > row[best] { now } else { best };
+    (0..row.len()).fold(0, better)
+}
+
+/// All other vectors, the nearest by cosine first, and of equals the first.
+fn nearest(all: &Embeddings, i: usize) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..all.len()).filter(|j| *j != i).collect();
+    let near: Vec<f64> = all.rows().map(|row| cosine(&all[i], row)).collect();
+    order.sort_by(|a, b| near[*b].total_cmp(&near[*a]));
+    order
 }
 
 fn cosine(a: &[f32], b: &[f32]) -> f64 {

@@ -37,6 +37,26 @@ pub const FURTHER_MAX: usize = 3;
 const EXPONENT_MAX: f32 = 80.0;
 
 /// A detector beside the first of a query ([`Scores::ensemble`](crate::Scores::ensemble)).
+///
+/// ```
+/// # use pelton::{Detector, Device, Forest, Inline, Key, Member, Options, Pod, Profile, Scores, Zeroable, field};
+/// # #[repr(C)]
+/// # #[derive(Clone, Copy, Pod, Zeroable)]
+/// # struct Reading { at: u64, sensor: u32, value: f32 }
+/// // Nine tenths of the false alarms for what is unusual by itself, one for what comes in an order that never was.
+/// let orders = Detector::Profile(Profile { points: 1024, window: 64, shape: true });
+/// let query = Scores {
+///     key: Key::hashed(field!(Reading.sensor)),
+///     detector: Detector::Forest(Forest::of(256)),
+///     ensemble: vec![Member { detector: orders, share: 0.1 }],
+///     ..Scores::new(field!(Reading.at), field!(Reading.value))
+/// };
+/// let mut inline = Inline::new(query, Options::on(Device::cpu()))?;
+/// let mut lane = inline.lane()?;
+/// lane.push(Reading { at: 0, sensor: 7, value: 1.0 }).expect("there is room");
+/// inline.settle(|rows| assert!(rows.scores().all(|score| score.detector() == 0 && score.warming())))?;
+/// # Ok::<(), pelton::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Member {
     /// What judges events, too.

@@ -40,7 +40,7 @@ pub(super) fn score<J: Judge>(args: Args<'_>, judge: J) {
     match (p.detector, p.values) {
         // One value alone, and no ensemble.
         (0, 1) if p.state_words as usize == state_words(1) => {
-            score_as::<1, _>(args, &p, ByDistance)
+            score_as::<1, _>(args, &p, ByDistance);
         }
         _ => score_as::<0, _>(args, &p, judge),
     }

@@ -17,8 +17,9 @@ use crate::ops::score::{ScoreParams, packed};
 ///
 /// Each event of a key is compared with what came before it: its distance from exponentially weighted means over three
 /// horizons, in deviations (`ops::ewma`), becomes the probability of such a distance or a larger one in this key's own
-/// past (`ops::decide`), and where that is below [`Scores::rate`], an alert. Every event gets a [`Score`], through the
-/// same lanes, results and devices as [`Windows`](super::Windows). Values that are NaN are missing, not anomalous.
+/// past (`ops::decide`), and where that is below [`Scores::rate`], an alert. Every event gets a
+/// [`Score`](crate::Score), through the same lanes, results and devices as [`Windows`](super::Windows). Values that are
+/// NaN are missing, not anomalous.
 ///
 /// The order is that of arrival, or of event time ([`Scores::order`]). Either way scores depend on neither batches nor
 /// device: the processor and CUDA give the same bits, WGSL the same where the device divides correctly rounded, else
@@ -81,11 +82,12 @@ pub struct Scores<E> {
     pub least: f32,
     /// The least distance that alerts, as a share of the expected value.
     pub least_share: f32,
-    /// What judges events beside their distances. All but [`Detector::Distances`] also give [`Score::isolation`].
+    /// What judges events beside their distances. All but [`Detector::Distances`] also give
+    /// [`Score::isolation`](crate::Score::isolation).
     pub detector: Detector,
     /// Detectors beside it, three at most, each with its share of the false alarms: an *ensemble* (`ops::ensemble`). An
     /// event is as improbable as the member makes it that is the least likely to say so by chance, and
-    /// [`Score::detector`] names that member. Each member takes its own state and time.
+    /// [`Score::detector`](crate::Score::detector) names that member. Each member takes its own state and time.
     pub ensemble: Vec<Member>,
     /// Keys not seen for this long in event time are forgotten, an eighth of it later at most; `None` keeps them. Dense
     /// keys stay.

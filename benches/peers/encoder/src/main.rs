@@ -1,11 +1,11 @@
 //! Encoders beside their rivals, one JSON line for each claim, and the tokenizer beside its oracle.
 //!
 //! `encoder T3-f32-1x32` and `encoder T3-f32-32x128` time MiniLM on one core against candle, in turns; results are
-//! compared before anything is timed. `encoder T3-int8-...` and `T3-bf16-...` do the same at low precision, against
-//! candle, ONNX Runtime and PyTorch (`low.rs`). `encoder tokens N [SEED]` compares token ids with the library
-//! `tokenizers`, of the model and of the tests' small tokenizers: every
-//! character of Unicode alone and between letters, then N random texts. `encoder record` writes the texts and ids that
-//! `tests/wordpiece.rs` reads. PELTON_MINILM names the model's folder.
+//! compared before anything is timed. The other rows (`ROWS`) do the same at low precision, and with our instructions
+//! held down to AVX2, against candle, ONNX Runtime and PyTorch (`low.rs`). `encoder tokens N [SEED]` compares token ids
+//! with the library `tokenizers`, of the model and of the tests' small tokenizers: every character of Unicode alone and
+//! between letters, then N random texts. `encoder record` writes the texts and ids that `tests/wordpiece.rs` reads.
+//! PELTON_MINILM names the model's folder.
 
 mod candle;
 mod low;
@@ -20,6 +20,7 @@ mod python;
 mod tokens;
 
 use candle::Rival;
+use low::Row;
 use measure::{Line, median, timed};
 use pelton::Device;
 use pelton::model::{Encoder, EncoderOptions, Model, Precision};
@@ -29,6 +30,32 @@ use std::path::PathBuf;
 const ROUNDS: usize = 11;
 /// CPU seconds of a turn, about.
 const TURN_SECONDS: f64 = 0.15;
+
+/// One text of 32 tokens, and 32 texts of 128.
+const ONE: (usize, usize) = (1, 32);
+const MANY: (usize, usize) = (32, 128);
+
+/// What `low.rs` measures.
+const ROWS: [Row; 14] = [
+    row("T3-f16-1x32", Precision::F16, ONE, None),
+    row("T3-f16-32x128", Precision::F16, MANY, None),
+    row("T3-bf16-1x32", Precision::Bf16, ONE, Some(2.0)),
+    row("T3-bf16-32x128", Precision::Bf16, MANY, Some(2.5)),
+    row("T3-int8-1x32", Precision::Int8, ONE, Some(1.0)),
+    row("T3-int8-32x128", Precision::Int8, MANY, Some(3.0)),
+    row("T3-avx2-f32-1x32", Precision::F32, ONE, None),
+    row("T3-avx2-f32-32x128", Precision::F32, MANY, None),
+    row("T3-avx2-f16-1x32", Precision::F16, ONE, None),
+    row("T3-avx2-f16-32x128", Precision::F16, MANY, None),
+    row("T3-avx2-bf16-1x32", Precision::Bf16, ONE, None),
+    row("T3-avx2-bf16-32x128", Precision::Bf16, MANY, None),
+    row("T3-avx2-int8-1x32", Precision::Int8, ONE, None),
+    row("T3-avx2-int8-32x128", Precision::Int8, MANY, None),
+];
+
+const fn row(id: &'static str, precision: Precision, shape: (usize, usize), bound: Option<f64>) -> Row {
+    Row { id, precision, shape, bound }
+}
 
 /// Token ids of so many texts, all of one length.
 fn ids(batch: usize, length: usize) -> Vec<u32> {
@@ -41,7 +68,7 @@ fn folder() -> PathBuf {
 }
 
 /// So many sequences of so many tokens, on one core, in milliseconds of its time.
-fn t3(id: &'static str, batch: usize, length: usize) {
+fn t3(id: &'static str, (batch, length): (usize, usize)) {
     let folder = folder();
     let model = Model::load(&folder).expect("the model loads");
     let options = EncoderOptions::default();
@@ -85,14 +112,13 @@ fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let number = |i: usize, or: u64| args.get(i).map_or(or, |text| text.parse().expect("a number"));
     match args.first().map_or("", String::as_str) {
-        "T3-f32-1x32" => t3("T3-f32-1x32", 1, 32),
-        "T3-f32-32x128" => t3("T3-f32-32x128", 32, 128),
-        "T3-int8-1x32" => low::t3("T3-int8-1x32", Precision::Int8, (1, 32), 1.0),
-        "T3-int8-32x128" => low::t3("T3-int8-32x128", Precision::Int8, (32, 128), 3.0),
-        "T3-bf16-1x32" => low::t3("T3-bf16-1x32", Precision::Bf16, (1, 32), 2.0),
-        "T3-bf16-32x128" => low::t3("T3-bf16-32x128", Precision::Bf16, (32, 128), 2.5),
+        "T3-f32-1x32" => t3("T3-f32-1x32", ONE),
+        "T3-f32-32x128" => t3("T3-f32-32x128", MANY),
         "tokens" => tokens::compare(number(1, 100_000), number(2, 1)),
         "record" => tokens::record(),
-        _ => eprintln!("encoder T3-{{f32,bf16,int8}}-{{1x32,32x128}} | tokens N [SEED] | record"),
+        id => match ROWS.iter().find(|row| row.id == id) {
+            Some(row) => low::t3(row),
+            None => eprintln!("encoder T3-[avx2-]{{f32,f16,bf16,int8}}-{{1x32,32x128}} | tokens N [SEED] | record"),
+        },
     }
 }
