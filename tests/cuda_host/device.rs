@@ -1,5 +1,7 @@
 //! The CUDA kernels as a device: the processor's queue runs them, step by step, in place of its own twins.
 //!
+//! Of kernels that a library has not, the processor's own twins run.
+//!
 //! No driver, no graph, no concurrency: what is judged here is the kernels, under random orders of their threads and
 //! grids that are larger than the header asks for, as those of captured graphs are.
 
@@ -192,14 +194,17 @@ impl Queue for HostQueue {
     }
 
     fn compile(&mut self, plan: &Plan, memory: &Memory) -> Result<ProgramId> {
-        let mut plan = plan.clone();
+        let (mut plan, mut grids) = (plan.clone(), Vec::new());
         for step in &mut plan.steps {
             let same = |of: &&Kernel| std::ptr::eq(*of, step.kernel);
             let at = ops::KERNELS.iter().position(same).expect("a kernel of ops::KERNELS");
-            step.kernel = &twins()[at];
+            if self.shim.has(step.kernel.name) {
+                step.kernel = &twins()[at];
+                grids.push(step.grid);
+            }
         }
         let id = self.inner.compile(&plan, memory)?;
-        self.programs.push(plan.steps.iter().map(|step| step.grid).collect());
+        self.programs.push(grids);
         Ok(id)
     }
 
