@@ -1,9 +1,7 @@
-// A linear layer and its activation: 32 tokens by 64 columns a workgroup, 16 of the depth at a time. Twin of
-// src/ops/gemm.rs.
+// A linear layer and its activation: 32 tokens by 64 columns a workgroup. Twin of src/ops/gemm.rs.
 //
-// A thread has two rows of four columns: per step of the depth two words and one quad of workgroup memory for eight
-// products. A column's sum runs over the depth in order. At low precision (low.wgsl) a step is a word of several
-// values.
+// Eight threads side by side have the same four rows, and one panel's columns each half of theirs; sums are those of
+// product.wgsl.
 
 struct GemmParams {
     depth: u32,
@@ -18,14 +16,12 @@ struct GemmParams {
 
 @group(0) @binding(0) var<storage, read> head: array<u32>;
 @group(0) @binding(1) var<uniform> p: GemmParams;
-@group(0) @binding(3) var<storage, read> a: array<f32>;
+@group(0) @binding(3) var<storage, read> a: array<vec4<f32>>;
 @group(0) @binding(4) var<storage, read> w: array<vec4<u32>>;
 @group(0) @binding(5) var<storage, read_write> out: array<vec4<f32>>;
 
-const ROWS: u32 = 32u;
-
-var<workgroup> rows: array<u32, 512>;
-var<workgroup> quads: array<vec4<u32>, 256>;
+const THREADS: u32 = 64u;
+const ROWS_MAX: u32 = 32u;
 
 fn finish(x: vec4<f32>) -> vec4<f32> {
     if (p.activation == 1u) {
@@ -44,43 +40,7 @@ fn finish(x: vec4<f32>) -> vec4<f32> {
     return x;
 }
 
-// The sums of a thread's two rows at low precision.
-fn low_sums(first: u32, last: u32, column: u32, k: u32) -> array<vec4<f32>, 2> {
-    let row = k / 16u * 2u;
-    let own = column_at(column);
-    var one = vec4<f32>(0.0);
-    var two = vec4<f32>(0.0);
-    var whole_one = vec4<i32>(0);
-    var whole_two = vec4<i32>(0);
-    if (p.dtype == INT8) {
-        scale_rows(first, ROWS, last, k);
-    }
-    for (var start = 0u; start < row_words(); start += STEPS) {
-        workgroupBarrier();
-        for (var i = k; i < ROWS * STEPS; i += 256u) {
-            rows[i] = word_of(min(first + i / STEPS, last), i / STEPS, start + i % STEPS);
-        }
-        quads[k] = w[(own + (start + k / 16u) * PANEL) / 4u];
-        workgroupBarrier();
-        for (var step = 0u; step < STEPS; step += 1u) {
-            let x = quads[step * 16u + k % 16u];
-            if (p.dtype == INT8) {
-                whole_one = dots(whole_one, rows[row * STEPS + step], x);
-                whole_two = dots(whole_two, rows[(row + 1u) * STEPS + step], x);
-            } else {
-                one = pairs(one, rows[row * STEPS + step], x);
-                two = pairs(two, rows[(row + 1u) * STEPS + step], x);
-            }
-        }
-    }
-    if (p.dtype == INT8) {
-        one = valued(whole_one, row, column);
-        two = valued(whole_two, row + 1u, column);
-    }
-    return array<vec4<f32>, 2>(one, two);
-}
-
-@compute @workgroup_size(256)
+@compute @workgroup_size(THREADS)
 fn gemm(
     @builtin(workgroup_id) wid: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
@@ -88,43 +48,26 @@ fn gemm(
 ) {
     let across = (p.columns + 63u) / 64u;
     let group = group_index(wid, groups);
-    let first = group / across * ROWS;
+    let first = group / across * ROWS_MAX;
     let tokens = head[TOKENS];
     if (first >= tokens) {
         return;
     }
-    let wanted = group % across * 64u + k % 16u * 4u;
-    let column = min(wanted, p.columns - 4u);
-    let row = k / 16u * 2u;
-    var one = vec4<f32>(0.0);
-    var two = vec4<f32>(0.0);
-    if (p.dtype == 0u) {
-        let own = p.panels_at + column / PANEL * PANEL * p.depth + column % PANEL;
-        for (var start = 0u; start < p.depth; start += STEPS) {
-            workgroupBarrier();
-            for (var i = k; i < ROWS * STEPS; i += 256u) {
-                let t = min(first + i / STEPS, tokens - 1u);
-                rows[i] = bitcast<u32>(a[t * p.depth + start + i % STEPS]);
-            }
-            quads[k] = w[(own + (start + k / 16u) * PANEL) / 4u];
-            workgroupBarrier();
-            for (var step = 0u; step < STEPS; step += 1u) {
-                let x = bitcast<vec4<f32>>(quads[step * 16u + k % 16u]);
-                one += bitcast<f32>(rows[row * STEPS + step]) * x;
-                two += bitcast<f32>(rows[(row + 1u) * STEPS + step]) * x;
-            }
+    let row = k / 8u * 4u;
+    let left = group % across * 64u + k % 8u * 4u;
+    // Of the last panel alone, the right half is the left again.
+    let right = select(left, left + PANEL, left + PANEL < p.columns);
+    let sums = sums_of(first, ROWS_MAX, tokens - 1u, row, left, right, k);
+    let bias_left = bitcast<vec4<f32>>(w[(p.bias_at + left) / 4u]);
+    let bias_right = bitcast<vec4<f32>>(w[(p.bias_at + right) / 4u]);
+    var y = array<vec4<f32>, 8>(
+        sums.left[0] + bias_left, sums.left[1] + bias_left, sums.left[2] + bias_left, sums.left[3] + bias_left,
+        sums.right[0] + bias_right, sums.right[1] + bias_right, sums.right[2] + bias_right, sums.right[3] + bias_right,
+    );
+    for (var i = 0u; i < 8u; i += 1u) {
+        let t = first + row + i % 4u;
+        if (t < tokens) {
+            out[(t * p.columns + select(left, right, i >= 4u)) / 4u] = finish(y[i]);
         }
-    } else {
-        let both = low_sums(first, tokens - 1u, column, k);
-        one = both[0];
-        two = both[1];
-    }
-    let bias = bitcast<vec4<f32>>(w[(p.bias_at + column) / 4u]);
-    let t = first + row;
-    if (t < tokens && wanted == column) {
-        out[(t * p.columns + column) / 4u] = finish(one + bias);
-    }
-    if (t + 1u < tokens && wanted == column) {
-        out[((t + 1u) * p.columns + column) / 4u] = finish(two + bias);
     }
 }

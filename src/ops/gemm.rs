@@ -24,12 +24,12 @@ const COLUMNS_GROUP: usize = 64;
 /// Columns of [`GEMM_NORM`], at most: a workgroup's threads hold four each.
 pub const NORM_COLUMNS_MAX: usize = 1024;
 
-/// The source of a product's shader: what those of an encoder share, low precision, then its own file.
+/// The source of a product's shader: what those of an encoder share, the sums, then its own file.
 macro_rules! product_shader {
     ($name:literal) => {
         concat!(
             include_str!("../../shaders/encoder.wgsl"),
-            include_str!("../../shaders/low.wgsl"),
+            include_str!("../../shaders/product.wgsl"),
             include_str!(concat!("../../shaders/", $name, ".wgsl"))
         )
     };
