@@ -24,11 +24,7 @@ type Planted = (&'static str, Plant<'static>);
 const COMMON: &[Planted] = &[
     (
         "the surprise by chance left out",
-        plant(
-            "kernels/decide.cuh",
-            "+ share * by_chance(p, judged.level)",
-            "+ share * surprise",
-        ),
+        plant("kernels/decide.cuh", "+ share * by_chance(p, judged.level)", "+ share * surprise"),
     ),
     (
         "the least unusual value taken",
