@@ -21,8 +21,8 @@
 
 use pelton::base::rng::SplitMix;
 use pelton::{
-    Detector, Device, HalfSpaces, Inline, Key, LaneOptions, Options, Pod, Profile, Result, Scores,
-    Zeroable, field,
+    Detector, Device, Forest, HalfSpaces, Inline, Key, LaneOptions, Member, Options, Pod, Profile,
+    Result, Scores, Season, Zeroable, field,
 };
 use std::hint::black_box;
 use std::io::{BufRead, BufReader, Write};
@@ -46,7 +46,7 @@ const ROUNDS: usize = 9;
 const GOAL: f64 = 0.5;
 const SIZES: [(&str, u32); 3] =
     [("A3-ewma-1k", 1000), ("A3-ewma-100k", 100_000), ("A3-ewma-1m", 1_000_000)];
-const RATES: [(&str, f64); 2] = [("A2-1e-4", 1e-4), ("A2-1e-5", 1e-5)];
+const RATES: [(&str, f64); 2] = [("1e-4", 1e-4), ("1e-5", 1e-5)];
 
 fn unit(rng: &mut SplitMix) -> f64 {
     ((rng.next_u64() >> 11) + 1) as f64 / (1u64 << 53) as f64
@@ -183,9 +183,9 @@ const KINDS: [(&str, Make); 5] = [
 
 /// The share of events below each probability, by that probability.
 #[allow(clippy::cast_possible_truncation, reason = "rounded")]
-fn held(make: Make) -> Result<[f64; 2]> {
+fn held(make: Make, judged_by: JudgedBy) -> Result<[f64; 2]> {
     const KEYS: u32 = 10;
-    let mut engine = Inline::new(query(KEYS), options())?;
+    let mut engine = Inline::new(judged_by(query(KEYS)), options())?;
     let mut lane = engine.lane()?;
     let mut rngs: Vec<_> = (0..KEYS).map(|key| (SplitMix::new(key.into()), 0.0)).collect();
     let (mut all, mut below) = (0u64, [0u64; 2]);
@@ -210,13 +210,38 @@ fn held(make: Make) -> Result<[f64; 2]> {
     Ok([0, 1].map(|i| below[i] as f64 / all as f64 / RATES[i].1))
 }
 
-fn print_held(wanted: &str) -> Result<()> {
+type JudgedBy = fn(Scores<Reading>) -> Scores<Reading>;
+
+/// What is held to its probabilities: distances, forests with a season of its length for period, and these with a
+/// profile and seasons beside them.
+const JUDGED_BY: [(&str, JudgedBy); 3] = [
+    ("A2", |query| query),
+    ("A2-forest", forests),
+    ("A2-ensemble", |query| {
+        let shapes = Detector::Profile(Profile { points: 1024, window: 64, shape: true });
+        let seasons = Detector::Season(Season::of(288, 48));
+        let member = |detector, share| Member { detector, share };
+        Scores { ensemble: vec![member(shapes, 0.1), member(seasons, 0.03)], ..forests(query) }
+    }),
+];
+
+fn forests(query: Scores<Reading>) -> Scores<Reading> {
+    Scores { detector: Detector::Forest(Forest { points: 1024, period: Some(288) }), ..query }
+}
+
+/// The rows of one of [`JUDGED_BY`] that are wanted.
+fn print_held((name, judged_by): (&str, JudgedBy), wanted: &str) -> Result<()> {
+    let ids = RATES.map(|(rate, _)| format!("{name}-{rate}"));
+    let is_wanted = |id: &String| wanted.is_empty() || id == wanted || name == wanted;
+    if !ids.iter().any(is_wanted) {
+        return Ok(());
+    }
     let mut held_by = Vec::new();
     for (kind, make) in KINDS {
-        held_by.push((kind, held(make)?));
+        held_by.push((kind, held(make, judged_by)?));
     }
-    for (i, (id, rate)) in RATES.into_iter().enumerate() {
-        if !id.starts_with(wanted) {
+    for (i, (id, (_, rate))) in ids.iter().zip(RATES).enumerate() {
+        if !is_wanted(id) {
             continue;
         }
         let all: Vec<String> =
@@ -432,8 +457,8 @@ fn main() -> Result<()> {
             print_profile(id, kind, profile)?;
         }
     }
-    if wanted.is_empty() || wanted.starts_with("A2") {
-        print_held(&wanted)?;
+    for judged_by in JUDGED_BY {
+        print_held(judged_by, &wanted)?;
     }
     Ok(())
 }

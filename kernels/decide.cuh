@@ -96,34 +96,20 @@ static __device__ __forceinline__ bool is_dismissed(const State& state, const Sc
     return surprise <= state.get(BAR) && float(state[SEEN] - state[BAR_SEEN]) * p.rate <= 16.0f;
 }
 
-// How surprising an event is; its flags are added to. With `CHANCE` half of a peak's surprise is that by chance.
-template <bool CHANCE>
-static __device__ __forceinline__ float decide(const State& state, const ScoreParams& p, const Distance& far,
-                                               const Level& judged, uint32_t& flags) {
-    const float u = standardise(state, judged.level, float(judged.levels));
-    const float excess = u - 3.0f;
-    float surprise = state.get(SLOPE) * u;
-    const bool peak = excess > 0.0f;
-    bool candidate = false;
-    if (peak) {
-        surprise = tail(state, excess, trials_of(judged.levels));
-        if constexpr (CHANCE) {
-            surprise = 0.5f * (surprise + p.by_chance * judged.level);
-        }
-        candidate = surprise > p.asked;
-        const float distance = far.off < 0.0f ? -far.off : far.off;
-        const float expected = far.expected < 0.0f ? -far.expected : far.expected;
-        const uint32_t watched = p.sides & (far.off > 0.0f ? 1 : 2);
-        if (candidate && (watched == 0 || distance < p.least || distance < p.least_share * expected)) {
-            flags |= RULED_OUT;
-        }
-    } else {
-        flags |= USUAL;
-    }
+// What chance makes of a level of independent values.
+static __device__ __forceinline__ float by_chance(const ScoreParams& p, float level) {
+    const float beyond = level - 1.3f;
+    return 4.6f * level + p.chance_steep * (beyond > 0.0f ? beyond : 0.0f);
+}
+
+// Adds to the flags of an event that is this surprising whether it alerts: rest, labels and rules.
+static __device__ __forceinline__ void announce(const State& state, const ScoreParams& p, float surprise,
+                                                uint32_t& flags) {
+    const bool peak = (flags & USUAL) == 0;
     if (state.get(REST) > 0.0f && !(peak && surprise > 1.2f * state.get(PEAK))) {
         flags |= RESTING;
     }
-    if (candidate && (flags & (WARMING | RULED_OUT | RESTING)) == 0) {
+    if (peak && surprise > p.asked && (flags & (WARMING | RULED_OUT | RESTING)) == 0) {
         if (is_dismissed(state, p, surprise)) {
             flags |= DISMISSED;
         } else {
@@ -132,6 +118,32 @@ static __device__ __forceinline__ float decide(const State& state, const ScorePa
             state.put(PEAK, surprise);
         }
     }
+}
+
+// How surprising an event is; its flags are added to. With `CHANCE` a part of a peak's surprise is that
+// by chance.
+template <bool CHANCE>
+static __device__ __forceinline__ float decide(const State& state, const ScoreParams& p, const Distance& far,
+                                               const Level& judged, uint32_t& flags) {
+    const float u = standardise(state, judged.level, float(judged.levels));
+    const float excess = u - 3.0f;
+    float surprise = state.get(SLOPE) * u;
+    if (excess > 0.0f) {
+        surprise = tail(state, excess, trials_of(judged.levels));
+        if constexpr (CHANCE) {
+            const float share = p.chance * (400.0f * inverse(400.0f + float(state[PEAKS])));
+            surprise = (1.0f - share) * surprise + share * by_chance(p, judged.level);
+        }
+        const float distance = far.off < 0.0f ? -far.off : far.off;
+        const float expected = far.expected < 0.0f ? -far.expected : far.expected;
+        const uint32_t watched = p.sides & (far.off > 0.0f ? 1 : 2);
+        if (surprise > p.asked && (watched == 0 || distance < p.least || distance < p.least_share * expected)) {
+            flags |= RULED_OUT;
+        }
+    } else {
+        flags |= USUAL;
+    }
+    announce(state, p, surprise, flags);
     learn(state, excess, trials_of(judged.levels) + 1);
     return surprise;
 }

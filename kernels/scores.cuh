@@ -35,12 +35,16 @@ struct ScoreParams {
     float least;
     float least_share;
     uint32_t zero;
-    float by_chance;
+    float chance;
+    float chance_steep;
     uint32_t detector;
     uint32_t shape0;
     uint32_t shape1;
     uint32_t shape2;
     uint32_t shape3;
+    uint32_t state_at;
+    uint32_t pad0;
+    uint32_t pad1;
 };
 
 // The segments of src/ops/group.rs.
@@ -406,7 +410,11 @@ static __device__ __forceinline__ bool find_state(Head head, const ScoreParams& 
         return false;
     }
     const uint32_t here = map[head[slot] + id / BLOCK_IDS] - p.first_block;
-    at = (here * BLOCK_IDS + id % BLOCK_IDS) * p.state_words;
+    at = (here * BLOCK_IDS + id % BLOCK_IDS) * p.state_words + p.state_at;
+#ifndef CUDA_HOST
+    // So that no compiler computes it anew at each use, for which it would keep a register more.
+    asm volatile("" : "+r"(at));
+#endif
     return here < p.blocks;
 }
 

@@ -87,46 +87,33 @@ struct Decision {
     flags: u32,
 }
 
-// Whether a label says that alerts up to this surprise are none. Twin of src/ops/label.rs.
-fn is_dismissed(state: u32, surprise: f32) -> bool {
-    let events = f32(states[state + SEEN] - states[state + BAR_SEEN]);
-    return surprise <= state_of(state + BAR) && mul(events, p.rate) <= 16.0;
-}
-
 fn decide(state: u32, far: Distance, level: f32, levels: u32, given: u32) -> Decision {
     var flags = given;
     let u = standardise(state + LEVEL, level, f32(levels));
     let excess = rounded(u - 3.0);
     var surprise = mul(state_of(state + SLOPE), u);
-    let peak = excess > 0.0;
-    var candidate = false;
-    if (peak) {
+    if (excess > 0.0) {
         surprise = tail(state, excess, trials_of(levels));
-        if (p.by_chance > 0.0) {
-            surprise = mul(0.5, rounded(surprise) + mul(p.by_chance, level));
+        if (p.chance > 0.0) {
+            let share = mul(p.chance, mul(400.0, inverse(400.0 + f32(states[state + PEAKS]))));
+            surprise = mul(1.0 - share, rounded(surprise)) + mul(share, by_chance(level));
         }
-        candidate = surprise > p.asked;
         let distance = select(far.off, -far.off, far.off < 0.0);
         let expected = select(far.expected, -far.expected, far.expected < 0.0);
         let watched = p.sides & select(2u, 1u, far.off > 0.0);
-        if (candidate && (watched == 0u || distance < p.least || distance < p.least_share * expected)) {
+        let ruled = watched == 0u || distance < p.least || distance < p.least_share * expected;
+        if (surprise > p.asked && ruled) {
             flags |= RULED_OUT;
         }
     } else {
         flags |= USUAL;
     }
-    if (state_of(state + REST) > 0.0 && !(peak && surprise > 1.2 * state_of(state + PEAK))) {
-        flags |= RESTING;
-    }
-    if (candidate && (flags & (WARMING | RULED_OUT | RESTING)) == 0u) {
-        if (is_dismissed(state, surprise)) {
-            flags |= DISMISSED;
-        } else {
-            flags |= ALERT;
-            put(state + REST, p.rest);
-            put(state + PEAK, surprise);
-        }
-    }
     learn(state, excess, trials_of(levels) + 1u);
-    return Decision(surprise, flags);
+    return Decision(surprise, announce(state, surprise, flags));
+}
+
+// What chance makes of a level of independent values.
+fn by_chance(level: f32) -> f32 {
+    let beyond = rounded(level - 1.3);
+    return mul(4.6, level) + mul(p.chance_steep, select(0.0, beyond, beyond > 0.0));
 }

@@ -75,12 +75,16 @@ fn params(device: &Device, values: u32, detector: Detector) -> ScoreParams {
         least: 0.0,
         least_share: 0.0,
         zero: 0,
-        by_chance: detector.by_chance(),
+        chance: detector.chance()[0],
+        chance_steep: detector.chance()[1],
         detector: which,
         shape0,
         shape1,
         shape2,
         shape3,
+        state_at: 0,
+        pad0: 0,
+        pad1: 0,
     }
 }
 

@@ -198,7 +198,7 @@ fn events_are_made_and_windows_printed() {
     assert_eq!(ran.code, Some(0), "{}", ran.err);
     let windows = ran.out.lines().filter(|line| line.starts_with("2026-01-01T0")).count();
     assert!(windows >= 4, "four a second: {}", ran.out);
-    for want in ["device   cpu", "no cuda  ", "accounts", "rate     ", "1,100,000: "] {
+    for want in ["device   cpu", "no cuda  ", "sensors", "rate     ", "1,100,000: "] {
         assert!(ran.out.contains(want), "{want}: {}", ran.out);
     }
     for stage in ["ring", "device", "event", "result"] {

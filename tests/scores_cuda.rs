@@ -10,8 +10,8 @@ use scores::labels::same_labelled;
 use scores::order::same_by_time;
 use scores::states::{same_forgotten, same_restored};
 use scores::{
-    SHORT, Setup, forest, half_spaces, loda, profiles, same, same_forests, same_half_spaces,
-    same_lodas, same_profiles, same_seasons, seasonal, wide,
+    SHORT, Setup, ensemble, forest, half_spaces, loda, profiles, same, same_ensembles,
+    same_forests, same_half_spaces, same_lodas, same_profiles, same_seasons, seasonal, wide,
 };
 
 #[test]
@@ -53,6 +53,7 @@ fn cuda_states_leave_and_come_back() {
     same_restored((&device, &Device::cpu()), || seasonal(SHORT, wide()), (10, 900));
     let small = Loda { projections: 4, cells: 16, window: 20 };
     same_restored((&Device::cpu(), &device), || loda(small), (11, 900));
+    same_restored((&device, &Device::cpu()), || ensemble(wide()), (12, 900));
     let profile = Profile { points: 256, window: 8, shape: true };
     same_restored((&Device::cpu(), &device), || profiles(profile), (10, 1500));
 }
@@ -115,6 +116,19 @@ fn cuda_profiles_are_those_of_the_processor() {
     }
     let moves = vec![Device::cpu(), device.clone()];
     same_profiles(&device, 5, &Setup { moves, ..Setup::default() }, 2500);
+}
+
+#[test]
+fn cuda_ensembles_are_those_of_the_processor() {
+    let Some(device) = cuda("scores_cuda::cuda_ensembles_are_those_of_the_processor") else {
+        return;
+    };
+    for (seed, batch, n) in [(1, 1024, 3000), (2, 7, 300)] {
+        same_ensembles(&device, seed, &Setup { batch, in_flight: 3, ..Setup::default() }, n);
+    }
+    let moves = vec![Device::cpu(), device.clone()];
+    same_ensembles(&device, 5, &Setup { moves, ..Setup::default() }, 2000);
+    same_labelled(&device, || ensemble(wide()), (3, 2000));
 }
 
 #[test]

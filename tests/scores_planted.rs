@@ -1,20 +1,43 @@
 //! Mistakes planted in the CUDA kernels that score, one at a time: comparing with the processor
 //! finds each.
 //!
-//! `cargo test --test scores_planted -- --nocapture` shows what was planted and how it was found.
+//! `cargo test --test scores_planted -- --nocapture` shows what was planted and how it was found. Only the kernels that
+//! score are compiled anew and run as CUDA's; each list has the judge that finds its mistakes soonest.
 
 mod cuda_host;
 mod scores;
 
-use cuda_host::Plant;
+use cuda_host::device::of;
 use cuda_host::planted::{find, plant};
+use cuda_host::{Plant, SCORES};
 use pelton::Device;
+use scores::labels::same_labelled;
 use scores::{
-    Setup, same, same_forests, same_half_spaces, same_lodas, same_profiles, same_seasons,
+    Setup, ensemble, same, same_ensembles, same_forests, same_half_spaces, same_lodas,
+    same_profiles, same_seasons, wide,
 };
 
-/// What is planted; each stands there once.
-const PLANTS: &[(&str, Plant<'_>)] = &[
+/// What is planted, which stands there once.
+type Planted = (&'static str, Plant<'static>);
+
+/// What all detectors share.
+const COMMON: &[Planted] = &[
+    (
+        "the surprise by chance left out",
+        plant("kernels/decide.cuh", "+ share * by_chance(p, judged.level)", "+ share * surprise"),
+    ),
+    (
+        "the least unusual value taken",
+        plant("kernels/scores.cuh", "if (stands.by > apart.by) {", "if (stands.by >= 0.0f) {"),
+    ),
+    (
+        "a rest that does not end",
+        plant("kernels/scores.cuh", "state.get(REST) - steps;", "state.get(REST);"),
+    ),
+];
+
+/// What is planted in forests.
+const FORESTS: &[Planted] = &[
     (
         "equal points taken for lesser ones",
         plant(
@@ -84,13 +107,13 @@ const PLANTS: &[(&str, Plant<'_>)] = &[
         "the dense score without its mean",
         plant("kernels/forest.cu", "0.5f * (instant + mean)", "instant + 0.0f * mean"),
     ),
+];
+
+/// In half-space trees.
+const HALF_SPACES: &[Planted] = &[
     (
-        "the surprise by chance left out",
-        plant("kernels/decide.cuh", "0.5f * (surprise + p.by_chance * judged.level)", "surprise"),
-    ),
-    (
-        "the least unusual value taken",
-        plant("kernels/scores.cuh", "if (stands.by > apart.by) {", "if (stands.by >= 0.0f) {"),
+        "a mean's place by the wrong horizon",
+        plant("kernels/point.cuh", "state.get(track + 5)", "state.get(track + 2)"),
     ),
     (
         "a window that never ends",
@@ -124,10 +147,10 @@ const PLANTS: &[(&str, Plant<'_>)] = &[
         "a missing value where the last one was",
         plant("kernels/half_space.cu", "+ SPACE_POINT + i] = 0x8000;", "+ SPACE_POINT + i] += 0;"),
     ),
-    (
-        "a mean's place by the wrong horizon",
-        plant("kernels/point.cuh", "state.get(track + 5)", "state.get(track + 2)"),
-    ),
+];
+
+/// In seasons.
+const SEASONS: &[Planted] = &[
     (
         "a node that never forgets",
         plant(
@@ -172,6 +195,10 @@ const PLANTS: &[(&str, Plant<'_>)] = &[
             "weight >= 31.0f && error < 0.75f * own",
         ),
     ),
+];
+
+/// In random projections.
+const LODAS: &[Planted] = &[
     (
         "counts that are halved late",
         plant("kernels/loda.cu", "count + 1 == 2 * window;", "count + 1 == 3 * window;"),
@@ -185,14 +212,10 @@ const PLANTS: &[(&str, Plant<'_>)] = &[
         "a missing value where the last one was cast",
         plant("kernels/loda.cu", "+ LODA_POINT + i] = 0x8000;", "+ LODA_POINT + i] += 0;"),
     ),
-    (
-        "a rest that does not end",
-        plant("kernels/scores.cuh", "state.get(REST) - steps;", "state.get(REST);"),
-    ),
 ];
 
-/// The same for `profile`, which a judge of its own finds sooner.
-const PROFILE_PLANTS: &[(&str, Plant<'_>)] = &[
+/// In matrix profiles.
+const PROFILES: &[Planted] = &[
     (
         "a stretch compared with itself, nearly",
         plant(
@@ -247,30 +270,127 @@ const PROFILE_PLANTS: &[(&str, Plant<'_>)] = &[
     ),
 ];
 
-/// Scores a stream with forests and without, and holds them to those of the processor.
-fn judge(device: &Device, order: u64) {
-    let setup = Setup { batch: 2048, chunk: 3000, ..Setup::default() };
-    same_forests(device, order, &setup, 3000);
-    same_half_spaces(device, order, &setup, 3000);
-    same_seasons(device, order, &setup, 3000);
-    same_lodas(device, order, &setup, 3000);
-    same(device, order, &setup, 2000);
-}
+/// In how an ensemble takes the rows of its members.
+const ENSEMBLES: &[Planted] = &[
+    (
+        "the discount left out",
+        plant("kernels/ensemble.cu", "less(surprise, number_of(p.shape0))", "less(surprise, 0.0f)"),
+    ),
+    (
+        "the discount of the wrong member",
+        plant("kernels/ensemble.cu", "number_of(p.shape1));", "number_of(p.shape0));"),
+    ),
+    (
+        "a warming member believed",
+        plant(
+            "kernels/ensemble.cu",
+            "(said & (USUAL | WARMING | MISSING))",
+            "(said & (USUAL | MISSING))",
+        ),
+    ),
+    ("the number of the member lost", plant("kernels/ensemble.cu", " | p.shape2 << 11;", ";")),
+    (
+        "a rest that is not moved on",
+        plant("kernels/ensemble.cu", "advance(state, p, join(out[row + 2], out[row + 3]));", ""),
+    ),
+    (
+        "the last member taken",
+        plant("kernels/ensemble.cu", "|| other > so_far)", "|| other > 0.0f * so_far)"),
+    ),
+    ("another value than the member's", plant("kernels/ensemble.cu", "i < 9; i++", "i < 8; i++")),
+];
 
-#[test]
-fn planted_mistakes_in_scores_are_found() {
-    // What is no panic is right.
-    find("planted_mistakes_in_scores_are_found", PLANTS, 1..2, |device, order| {
-        judge(device, order);
+/// In what becomes of an alert that a label dismisses.
+const LABELS: &[Planted] = &[
+    (
+        "a label that is not heard",
+        plant(
+            "kernels/decide.cuh",
+            "surprise <= state.get(BAR) &&",
+            "surprise < 0.0f * state.get(BAR) &&",
+        ),
+    ),
+    (
+        "a label that is soon forgotten",
+        plant(
+            "kernels/decide.cuh",
+            "float(state[SEEN] - state[BAR_SEEN]) * p.rate <= 16.0f",
+            "float(state[SEEN] - state[BAR_SEEN]) * p.rate <= 1.0f",
+        ),
+    ),
+    (
+        "a dismissed alert that rests",
+        plant(
+            "kernels/decide.cuh",
+            "            flags |= DISMISSED;",
+            "            flags |= DISMISSED;\n            state.put(REST, p.rest);",
+        ),
+    ),
+];
+
+/// Holds a judge to find each mistake of a list: what is no panic is right.
+fn found_by(list: &str, plants: &[Planted], judge: impl Fn(&Device, u64, &Setup) + Sync) {
+    let setup = Setup { batch: 2048, chunk: 3000, ..Setup::default() };
+    find(&SCORES, of, list, plants, 1..2, |device, order| {
+        judge(device, order, &setup);
         true
     });
 }
 
 #[test]
+fn planted_mistakes_in_scores_are_found() {
+    found_by("planted_mistakes_in_scores_are_found", COMMON, |device, order, setup| {
+        same(device, order, setup, 2000);
+        same_forests(device, order, setup, 3000);
+    });
+}
+
+#[test]
+fn planted_mistakes_in_forests_are_found() {
+    found_by("planted_mistakes_in_forests_are_found", FORESTS, |device, order, setup| {
+        same_forests(device, order, setup, 3000);
+    });
+}
+
+#[test]
+fn planted_mistakes_in_half_spaces_are_found() {
+    found_by("planted_mistakes_in_half_spaces_are_found", HALF_SPACES, |device, order, setup| {
+        same_half_spaces(device, order, setup, 3000);
+    });
+}
+
+#[test]
+fn planted_mistakes_in_seasons_are_found() {
+    found_by("planted_mistakes_in_seasons_are_found", SEASONS, |device, order, setup| {
+        same_seasons(device, order, setup, 3000);
+    });
+}
+
+#[test]
+fn planted_mistakes_in_projections_are_found() {
+    found_by("planted_mistakes_in_projections_are_found", LODAS, |device, order, setup| {
+        same_lodas(device, order, setup, 3000);
+    });
+}
+
+#[test]
 fn planted_mistakes_in_profiles_are_found() {
-    find("planted_mistakes_in_profiles_are_found", PROFILE_PLANTS, 1..2, |device, order| {
-        let setup = Setup { batch: 2048, chunk: 3000, ..Setup::default() };
-        same_profiles(device, order, &setup, 2100);
-        true
+    found_by("planted_mistakes_in_profiles_are_found", PROFILES, |device, order, setup| {
+        same_profiles(device, order, setup, 2100);
+    });
+}
+
+#[test]
+fn planted_mistakes_in_ensembles_are_found() {
+    found_by("planted_mistakes_in_ensembles_are_found", ENSEMBLES, |device, order, setup| {
+        same_ensembles(device, order, setup, 3000);
+    });
+}
+
+#[test]
+fn planted_mistakes_in_labels_are_found() {
+    found_by("planted_mistakes_in_labels_are_found", LABELS, |device, order, _| {
+        same_labelled(device, wide, (order, 3000));
+        same_labelled(device, || ensemble(wide()), (order + 2, 2000));
     });
 }

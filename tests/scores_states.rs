@@ -9,8 +9,8 @@ use pelton::{
 };
 use scores::states::{engine, feed, same_forgotten, same_restored};
 use scores::{
-    Reading, SHORT, dense, forest, half_spaces, loda, periodic, profiles, seasonal, settle, stream,
-    wide,
+    Reading, SHORT, dense, ensemble, forest, half_spaces, loda, periodic, profiles, seasonal,
+    settle, stream, wide,
 };
 use std::time::Duration;
 
@@ -53,6 +53,7 @@ fn forgotten_keys_go_on_once_they_are_back() {
         same_forgotten(&cpu, || half_spaces(TREES), (60, 32, true), (seed, 1500));
         same_forgotten(&cpu, || seasonal(SHORT, wide()), (60, 32, true), (seed, 1500));
         same_forgotten(&cpu, || loda(LODA), (60, 32, true), (seed, 1500));
+        same_forgotten(&cpu, || ensemble(wide()), (60, 32, true), (seed, 1500));
         same_forgotten(&cpu, || profiles(PROFILE), (60, 32, true), (seed, 3000));
     }
 }
@@ -69,6 +70,7 @@ fn states_go_on_in_another_query() {
         same_restored((&cpu, &cpu), || half_spaces(TREES), (seed, 3000));
         same_restored((&cpu, &cpu), || seasonal(SHORT, wide()), (seed, 3000));
         same_restored((&cpu, &cpu), || loda(LODA), (seed, 3000));
+        same_restored((&cpu, &cpu), || ensemble(wide()), (seed, 3000));
         same_restored((&cpu, &cpu), || profiles(PROFILE), (seed, 3000));
     }
 }
@@ -234,11 +236,12 @@ fn hostile_bytes_do_no_harm() {
     let events = stream(4, 3000, 8);
     let mut refused = 0;
     let mut rng = SplitMix::new(11);
-    let queries: [fn() -> Scores<Reading>; 6] = [
+    let queries: [fn() -> Scores<Reading>; 7] = [
         narrow,
         || dense(40),
         || Scores { key: Key::hashed(field!(Reading.key)), ..periodic() },
         || seasonal(SHORT, narrow()),
+        || ensemble(dense(40)),
         || Scores { key: Key::hashed(field!(Reading.key)), ..loda(LODA) },
         || Scores { key: Key::hashed(field!(Reading.key)), ..profiles(PROFILE) },
     ];
@@ -284,7 +287,7 @@ fn hostile_bytes_do_no_harm() {
             }
         }
     }
-    assert!((500..680).contains(&refused), "{refused} of 720 refused");
+    assert!((580..800).contains(&refused), "{refused} of 840 refused");
     for bytes in
         [&b""[..], b"PLTSCORE", &[0; 32], b"something else that is longer than a head of 32"]
     {

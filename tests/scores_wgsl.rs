@@ -9,8 +9,8 @@ use scores::labels::same_labelled;
 use scores::order::same_by_time;
 use scores::states::{same_forgotten, same_restored};
 use scores::{
-    SHORT, Setup, forest, half_spaces, loda, profiles, same, same_forests, same_half_spaces,
-    same_lodas, same_profiles, same_seasons, seasonal, wide,
+    SHORT, Setup, ensemble, forest, half_spaces, loda, profiles, same, same_ensembles,
+    same_forests, same_half_spaces, same_lodas, same_profiles, same_seasons, seasonal, wide,
 };
 
 #[test]
@@ -59,6 +59,7 @@ fn wgsl_states_leave_and_come_back() {
     same_restored((&device, &Device::cpu()), || seasonal(SHORT, wide()), (10, 2000));
     let small = Loda { projections: 4, cells: 16, window: 20 };
     same_restored((&Device::cpu(), &device), || loda(small), (11, 900));
+    same_restored((&device, &Device::cpu()), || ensemble(wide()), (12, 900));
     let profile = Profile { points: 256, window: 8, shape: true };
     same_restored((&Device::cpu(), &device), || profiles(profile), (10, 2000));
 }
@@ -124,4 +125,17 @@ fn wgsl_profiles_are_those_of_the_processor() {
     }
     let moves = vec![Device::cpu(), device.clone()];
     same_profiles(&device, 5, &Setup { moves, ..Setup::default() }, 5000);
+}
+
+#[test]
+fn wgsl_ensembles_are_those_of_the_processor() {
+    let Some(device) = software("scores_wgsl::wgsl_ensembles_are_those_of_the_processor") else {
+        return;
+    };
+    for (seed, batch, n) in [(1, 64, 6000), (2, 7, 400)] {
+        same_ensembles(&device, seed, &Setup { batch, in_flight: 3, ..Setup::default() }, n);
+    }
+    let moves = vec![Device::cpu(), device.clone()];
+    same_ensembles(&device, 5, &Setup { batch: 64, moves, ..Setup::default() }, 2000);
+    same_labelled(&device, || ensemble(wide()), (3, 2000));
 }

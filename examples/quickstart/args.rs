@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 /// What `--help` prints.
 pub(crate) const HELP: &str = "\
-quickstart: a stream of events through keyed event-time windows, on the best device of this machine
+quickstart: a stream of events through keyed event-time windows, with alerts on what is unusual
 
 usage: quickstart [options]                                              makes its own events
        quickstart --csv FILE --time COL --value COL [--key COL] [options]      reads a file

@@ -53,7 +53,7 @@ impl Reader {
 
     /// Reads to the end, or to what ends it. A bad row is left out; when `strict` it is the end, as if the
     /// file stopped before it.
-    pub(crate) fn read(mut self, mut lane: Feed<Event>) -> Read {
+    pub(crate) fn read(mut self, mut lanes: [Feed<Event>; 2]) -> Read {
         let (mut rows, mut bad) = (0, 0);
         let fatal = loop {
             let row = match self.csv.next_row() {
@@ -79,7 +79,8 @@ impl Reader {
             }
             rows += 1;
             // A lane that blocks refuses only when the pipeline has ended, and that says why by itself.
-            if lane.push(Event { at: row.time, key, value: row.value }).is_err() {
+            let event = Event { at: row.time, key, value: row.value };
+            if lanes.iter_mut().any(|lane| lane.push(event).is_err()) {
                 break None;
             }
         };

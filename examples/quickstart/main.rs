@@ -1,26 +1,29 @@
-//! The quickstart: a stream of events, made here or read from a file, through event-time windows on a device.
+//! The quickstart: a stream of events, made here or read from a file, through event-time windows on a device,
+//! with an alert for each event that is unusual by the past of its key.
 //!
-//! `made` and `file` are the two producers, `show` prints what comes back, `args` is the command line. This
-//! file is what any program does with the library: choose a device, start a pipeline, feed lanes, take
-//! results.
+//! `made` and `file` are the two producers, `faults` is what goes wrong with made sensors, `show` prints what
+//! comes back, `args` is the command line. This file is what any program does with the library: choose a
+//! device, start a pipeline for each query, feed lanes, take results.
 
 mod args;
+mod faults;
 mod file;
 mod made;
 mod show;
 
 use args::{Args, Format};
 use pelton::{
-    Device, Error, Feed, Key, LaneOptions, Options, Pipeline, Pod, Results, Stats, Value, Windows,
-    Zeroable, field,
+    Device, Error, Key, LaneOptions, Options, Pipeline, Pod, Results, Scores, Stats, Value,
+    Windows, Zeroable, field,
 };
 use show::Show;
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::thread::{self, JoinHandle};
 
-/// One event: a trade of an account, or a row of a file.
+/// One event: a reading of a sensor, or a row of a file.
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
 struct Event {
@@ -34,6 +37,9 @@ struct Failure {
     code: u8,
     what: String,
 }
+
+/// False alarms to hold, per event: what is less probable than that in the past of its key is an alert.
+const ALARM_RATE: f64 = 1e-4;
 
 /// Exit codes, those of `sysexits.h` where it has one.
 const USAGE: u8 = 2;
@@ -89,8 +95,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// A query as the command line describes it, over events that carry what a file has.
-fn query(args: &Args) -> Windows<Event> {
+/// Windows as the command line describes them, over events that carry what a file has.
+fn windows(args: &Args) -> Windows<Event> {
     let (size, slide) = (args.shape.size(), args.shape.slide());
     Windows {
         key: Key::hashed(field!(Event.key)),
@@ -102,64 +108,94 @@ fn query(args: &Args) -> Windows<Event> {
     }
 }
 
+/// Each event by the past of its key: what was expected of it, and how improbable it is. What lies nearer than
+/// `least` to what was expected is no alert, however improbable.
+fn scores(least: f32) -> Scores<Event> {
+    Scores {
+        key: Key::hashed(field!(Event.key)),
+        rate: ALARM_RATE,
+        least,
+        ..Scores::new(field!(Event.at), field!(Event.value))
+    }
+}
+
 fn run(args: &Args) -> Result<(), Failure> {
     let device = Device::named(&args.device)?;
     let mut show = Show::new(args);
     show.device(&device)?;
     let lane = LaneOptions { events: 1 << 16, ..LaneOptions::default() };
-    let pipeline = Pipeline::start(query(args), Options { lane, ..Options::on(device) })?;
-    let monitor = pipeline.monitor();
-    let stats = if let Some(source) = &args.source {
+    let options = Options { lane, ..Options::on(device) };
+    let least = if args.source.is_none() { made::HARMLESS } else { 0.0 };
+    let windows = Pipeline::start(windows(args), options.clone())?;
+    let scores = Pipeline::start(scores(least), options)?;
+    let monitor = windows.monitor();
+    let lanes = || Ok::<_, Error>([windows.lane()?, scores.lane()?]);
+    if let Some(source) = &args.source {
         let (theirs, names) = show::names();
         let reader = file::Reader::open(source, theirs, args.strict)?;
         show.file(source, names)?;
-        let lane = pipeline.lane()?;
-        let read = spawn("reader", move || reader.read(lane))?;
-        let (feeds, results) = pipeline.split();
-        drop(feeds);
-        take(results, &mut show)?;
+        let lanes = lanes()?;
+        let read = spawn("reader", move || reader.read(lanes))?;
+        let mut show = watch(windows, scores, show)?;
         let read = join(read)?;
         show.end(&monitor.stats())?;
         read.report()?;
-        monitor.stats()
     } else {
         let made = made::Plan::new(args);
         show.made(&made)?;
-        let lanes = (0..made::PRODUCERS).map(|_| pipeline.lane());
-        let lanes: Vec<Feed<Event>> = lanes.collect::<Result<_, _>>()?;
+        let lanes: Vec<_> = (0..made::PRODUCERS).map(|_| lanes()).collect::<Result<_, _>>()?;
         let begin = pelton::base::clock::now_ns();
         let producers = (0..)
             .zip(lanes)
-            .map(|(i, lane)| spawn("producer", move || made.produce(i, begin, lane)));
+            .map(|(i, lanes)| spawn("producer", move || made.produce(i, begin, lanes)));
         let producers: Vec<_> = producers.collect::<Result<_, _>>()?;
-        let (feeds, results) = pipeline.split();
-        drop(feeds);
-        take(results, &mut show)?;
+        let mut show = watch(windows, scores, show)?;
         let ended = producers.into_iter().map(join).collect::<Result<Vec<_>, _>>()?;
         let stats = monitor.stats();
         show.rate(stats.events, ended.into_iter().max().unwrap_or(begin) - begin)?;
         show.end(&stats)?;
-        stats
-    };
-    hint(&stats, args);
+    }
+    hint(&monitor.stats(), args);
     Ok(())
 }
 
-/// Prints results until they end, and flushes whenever there is none to print.
-fn take(mut results: Results<Event>, show: &mut Show) -> Result<(), Failure> {
+/// Prints windows and alerts as they come, until the lanes that are open now have closed.
+fn watch(windows: Pipeline<Event>, scores: Pipeline<Event>, show: Show) -> Result<Show, Failure> {
+    let [(feeds, closed), (more_feeds, scored)] = [windows.split(), scores.split()];
+    drop((feeds, more_feeds));
+    let show = Mutex::new(show);
+    thread::scope(|scope| {
+        let alerts = scope.spawn(|| {
+            for rows in scored {
+                lock(&show).alerts(&rows?)?;
+            }
+            Ok(())
+        });
+        take(closed, &show)?;
+        alerts.join().unwrap_or_else(|_| Err(panicked()))
+    })?;
+    Ok(show.into_inner().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// Prints windows until they end, and flushes whenever there is none to print.
+fn take(mut results: Results<Event>, show: &Mutex<Show>) -> Result<(), Failure> {
     loop {
         let next = match results.try_next() {
             Poll::Ready(next) => next,
             Poll::Pending => {
-                show.flush()?;
+                lock(show).flush()?;
                 results.next()
             }
         };
         match next {
-            Some(rows) => show.rows(&rows?)?,
-            None => return Ok(show.flush()?),
+            Some(rows) => lock(show).rows(&rows?)?,
+            None => return Ok(lock(show).flush()?),
         }
     }
+}
+
+fn lock(show: &Mutex<Show>) -> MutexGuard<'_, Show> {
+    show.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What to change when events were left out.
@@ -182,6 +218,9 @@ fn spawn<T: Send + 'static>(
 }
 
 fn join<T>(thread: JoinHandle<T>) -> Result<T, Failure> {
-    let panicked = |_| Failure { code: INTERNAL, what: "a thread panicked".into() };
-    thread.join().map_err(panicked)
+    thread.join().map_err(|_| panicked())
+}
+
+fn panicked() -> Failure {
+    Failure { code: INTERNAL, what: "a thread panicked".into() }
 }

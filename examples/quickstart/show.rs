@@ -1,14 +1,17 @@
-//! What the quickstart prints: windows as they close, for people or as CSV, and how the run went.
+//! What the quickstart prints: windows as they close, for people or as CSV, alerts as they come, and how the
+//! run went.
 //!
 //! With `--format csv` standard output holds rows and nothing else; all that is said to people goes to
 //! standard error. With `--format text` everything is on standard output.
 
+use super::ALARM_RATE;
 use super::args::{Args, Format, Source};
-use super::made::{ACCOUNTS, PRODUCERS, Plan, RATE};
+use super::faults::{FAULTS, Judge};
+use super::made::{PRODUCERS, Plan, RATE, SECOND, SENSORS};
 use pelton::base::clock;
 use pelton::connect::csv::Quoted;
 use pelton::connect::text::{Epoch, Iso};
-use pelton::{Device, Rows, Stats};
+use pelton::{Device, Rows, Score, Stats};
 use std::fmt::{self, Display};
 use std::io::{self, BufWriter, Write};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -45,13 +48,18 @@ pub(crate) struct Show {
     keyed: bool,
     begun: bool,
     lines: Vec<Line>,
+    /// How many events were scored and how many alerts there were; whether they were right.
+    scored: u64,
+    alerts: u64,
+    judge: Option<Judge>,
 }
 
 impl Show {
     pub(crate) fn new(args: &Args) -> Self {
         let out = BufWriter::with_capacity(1 << 16, io::stdout());
         let (format, keyed) = (args.format, args.source.as_ref().is_some_and(|s| s.key.is_some()));
-        Self { out, format, names: None, keyed, begun: false, lines: Vec::new() }
+        let (lines, judge) = (Vec::new(), None);
+        Self { out, format, names: None, keyed, begun: false, lines, scored: 0, alerts: 0, judge }
     }
 
     /// A line for people.
@@ -90,12 +98,14 @@ impl Show {
 
     pub(crate) fn made(&mut self, plan: &Plan) -> io::Result<()> {
         self.say(format_args!(
-            "stream   {} trades a second of {} accounts from {PRODUCERS} threads; \
+            "stream   {} readings a second of {} sensors from {PRODUCERS} threads; \
              event time runs {} times as fast as the clock",
             Grouped(RATE),
-            Grouped(ACCOUNTS.into()),
+            Grouped(SENSORS),
             plan.speed()
         ))?;
+        self.judge = Some(Judge::new(plan.faults));
+        self.say(format_args!("faults   {FAULTS} sensors will fail in the second half"))?;
         self.flush()
     }
 
@@ -113,9 +123,7 @@ impl Show {
             return Ok(());
         }
         let mut lines = std::mem::take(&mut self.lines);
-        if let Some(names) = &mut self.names {
-            names.known.extend(names.arriving.try_iter());
-        }
+        self.learn_names();
         lines.sort_by(|a, b| match &self.names {
             Some(names) => names.of(a.key).cmp(names.of(b.key)),
             None => a.key.cmp(&b.key),
@@ -128,6 +136,49 @@ impl Show {
         lines.clear();
         self.lines = lines;
         Ok(())
+    }
+
+    fn learn_names(&mut self) {
+        if let Some(names) = &mut self.names {
+            names.known.extend(names.arriving.try_iter());
+        }
+    }
+
+    /// Takes scores of events, and prints the alerts among them.
+    pub(crate) fn alerts(&mut self, rows: &Rows) -> io::Result<()> {
+        self.scored += rows.len() as u64;
+        for score in rows.scores().filter(Score::alert) {
+            self.alerts += 1;
+            self.alert(&score)?;
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    /// An alert with its reasons: what was read, what was expected, where 3 deviations around that end, and how
+    /// surprising it is.
+    fn alert(&mut self, score: &Score<'_>) -> io::Result<()> {
+        self.learn_names();
+        let who = match &self.names {
+            Some(names) if self.keyed => names.of(score.key()).to_owned(),
+            Some(_) => "it".to_owned(),
+            None => format!("sensor {}", score.key()),
+        };
+        let truth = self.judge.as_mut().map(|judge| judge.alert(score.key(), score.time()));
+        let truth = match truth {
+            None => String::new(),
+            Some(None) => ": a false alarm".into(),
+            Some(Some(kind)) => format!(": {kind}"),
+        };
+        let (at, usual) = (Iso(score.time() / SECOND * SECOND), score.band(3.0));
+        self.say(format_args!(
+            "alert    {at}  {who} reads {:.2}, expected {:.2} ({:.2} to {:.2}), surprise {:.1}{truth}",
+            score.value(),
+            score.expected(),
+            usual.start(),
+            usual.end(),
+            score.score()
+        ))
     }
 
     fn csv(&mut self, window: &Rows, lines: &[Line]) -> io::Result<()> {
@@ -158,10 +209,12 @@ impl Show {
         let sum: f64 = lines.iter().map(|line| line.sum).sum();
         let Some(busiest) = lines.iter().max_by_key(|line| line.count) else { return Ok(()) };
         #[allow(clippy::cast_precision_loss, reason = "for people")]
+        let mean = sum / events as f64;
+        #[allow(clippy::cast_precision_loss, reason = "for people")]
         let after_ms = clock::now_ns().saturating_sub(window.closed_ns) as f64 / 1e6;
         writeln!(
             self.out,
-            "{}  {:>5} accounts  {:>9} events  sum {sum:>15.2}  busiest {} with {}  \
+            "{}  {:>5} sensors  {:>9} readings  mean {mean:.2}  busiest {} with {}  \
              {after_ms:.1} ms after it closed",
             Iso(window.start),
             Grouped(lines.len() as u64),
@@ -211,9 +264,31 @@ impl Show {
         self.say(format_args!(
             "windows  {fired} fired, {rows} rows of {keys} keys, from {batches} batches"
         ))?;
+        self.judged()?;
         let ladder = stats.ladder().to_string();
         self.say(ladder.trim_end())?;
         self.flush()
+    }
+
+    /// How many events alerted, and how right that was.
+    #[allow(clippy::cast_precision_loss, reason = "for people")]
+    fn judged(&mut self) -> io::Result<()> {
+        let [alerts, scored] = [self.alerts, self.scored].map(Grouped);
+        self.say(format_args!(
+            "alerts   {alerts} of {scored} scored; surprise 6 is one in 10^6 in the past of its key"
+        ))?;
+        let Some(judge) = self.judge.take() else { return Ok(()) };
+        let (missed, asked) = (judge.missed(), ALARM_RATE * self.scored as f64);
+        self.say(format_args!(
+            "faults   {} of {FAULTS} found, false alarms: {}; the rate alone would allow {asked:.0}",
+            FAULTS - missed.len(),
+            judge.false_alarms
+        ))?;
+        for fault in missed {
+            let (kind, from) = (fault.kind, Iso(fault.from / SECOND * SECOND));
+            self.say(format_args!("missed   {kind} of sensor {} from {from}", fault.sensor))?;
+        }
+        Ok(())
     }
 }
 

@@ -15,11 +15,12 @@
 //!    logarithm of the probability goes on along its tangent.
 //! 4. **Surprise**: `-ln p`. For a peak `p` is the share of peaks times the tail beyond its excess; for others the
 //!    logistic curve through one half at `u = 0` and the share of peaks at 3.
-//!    With forests a peak's surprise is the mean of this one and of 4.6 `l`. That is about what independent values
-//!    make of a level by chance (4.5 to 7 at probabilities from 0.01 to 0.0001, measured), so it speaks where a key's
-//!    own past has few peaks; a mean of surprises is a geometric mean of probabilities (Vovk and Wang 2020). With
-//!    half-space trees it is the same, where chance makes more of most levels (3.9 to 11 times, measured): only what
-//!    is rare by any measure alerts.
+//!    With forests a peak's surprise is a mean of this one and of what chance makes of the level,
+//!    `4.6 l + 10 max(0, l - 1.3)`: about what it is for independent values (4.5 `l` to 7 `l` at probabilities from
+//!    0.01 to 0.0001, measured). After `n` peaks chance has a share of `0.75 * 400 / (400 + n)`: it speaks where a
+//!    key's own past has little to say, and falls silent as that grows. A mean of surprises is a geometric mean of
+//!    probabilities (Vovk and Wang 2020). With half-space trees, where chance makes more of most levels (3.9 to 11
+//!    times, measured), it is `4.6 l` with a share that begins at a half.
 //! 5. **Rules**: a peak with `p` below the asked rate is a candidate, unless the key warms up (too few events, or, by
 //!    distances alone, fewer than ten peaks in four times as many), the distance has the unwatched sign, or it is below
 //!    the floors.
@@ -75,6 +76,13 @@ fn share(peaks: u32, trials: u32) -> f32 {
     (peaks as f32 + 0.5) * inverse(trials as f32 + 20.0)
 }
 
+/// What chance makes of a level of one.
+const BY_CHANCE: f32 = 4.6;
+/// The level beyond which chance makes more of it.
+const BEYOND_CHANCE: f32 = 1.3;
+/// Peaks after which chance has half the share that it begins with.
+const CHANCE_PEAKS: f32 = 400.0;
+
 /// The slope of the logistic curve before there was a peak: ln(39) / 3.
 pub const SLOPE_FIRST: f32 = 1.221_187_2;
 
@@ -125,27 +133,42 @@ pub(super) fn decide(
     let mut flags = flags;
     let excess = event.u - THRESHOLD;
     let mut surprise = get(state, SLOPE) * event.u;
-    let peak = excess > 0.0;
-    let mut candidate = false;
-    if peak {
+    if excess > 0.0 {
         surprise = tail(state, excess, trials(levels));
-        if p.by_chance > 0.0 {
-            surprise = 0.5 * (surprise + p.by_chance * event.level);
+        if p.chance > 0.0 {
+            let known = state[PEAKS] as f32;
+            let share = p.chance * (CHANCE_PEAKS * inverse(CHANCE_PEAKS + known));
+            surprise = (1.0 - share) * surprise + share * by_chance(event.level, p.chance_steep);
         }
-        candidate = surprise > p.asked;
         let (distance, expected) = (event.off.abs(), event.expected.abs());
         let watched = p.sides & if event.off > 0.0 { 1 } else { 2 };
-        if candidate && (watched == 0 || distance < p.least || distance < p.least_share * expected)
-        {
+        let ruled = watched == 0 || distance < p.least || distance < p.least_share * expected;
+        if surprise > p.asked && ruled {
             flags |= RULED_OUT;
         }
     } else {
         flags |= USUAL;
     }
+    learn(state, excess, trials(levels) + 1);
+    (surprise, announce(state, p, surprise, flags))
+}
+
+/// What chance makes of a level of independent values, as minus the logarithm of a probability.
+#[inline(always)]
+fn by_chance(level: f32, steep: f32) -> f32 {
+    let beyond = level - BEYOND_CHANCE;
+    BY_CHANCE * level + steep * if beyond > 0.0 { beyond } else { 0.0 }
+}
+
+/// The flags of an event that is this surprising, those given and whether it alerts: rest, labels and rules.
+#[inline(always)]
+pub(super) fn announce(state: &mut [u32], p: &ScoreParams, surprise: f32, flags: u32) -> u32 {
+    let mut flags = flags;
+    let peak = flags & USUAL == 0;
     if get(state, REST) > 0.0 && !(peak && surprise > AGAIN * get(state, PEAK)) {
         flags |= RESTING;
     }
-    if candidate && flags & (WARMING | RULED_OUT | RESTING) == 0 {
+    if peak && surprise > p.asked && flags & (WARMING | RULED_OUT | RESTING) == 0 {
         if label::is_dismissed(state, p.rate, surprise) {
             flags |= DISMISSED;
         } else {
@@ -154,8 +177,7 @@ pub(super) fn decide(
             state[PEAK] = surprise.to_bits();
         }
     }
-    learn(state, excess, trials(levels) + 1);
-    (surprise, flags)
+    flags
 }
 
 /// Minus the logarithm of the probability of this excess or a larger one.

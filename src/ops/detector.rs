@@ -120,12 +120,13 @@ impl Detector {
         }
     }
 
-    /// The surprise by chance of a level of one, which half of a peak's surprise is taken from (`ops::decide`); 0 where
-    /// the key's own past alone decides.
-    pub const fn by_chance(self) -> f32 {
+    /// The share of chance in the surprise of a peak, to begin with, and what it makes of a level of one more beyond
+    /// 1.3 (`ops::decide`); 0 where the key's own past alone decides.
+    pub const fn chance(self) -> [f32; 2] {
         match self {
-            Self::Distances | Self::Loda(_) | Self::Season(_) | Self::Profile(_) => 0.0,
-            Self::Forest(_) | Self::HalfSpaces(_) => 4.6,
+            Self::Distances | Self::Loda(_) | Self::Season(_) | Self::Profile(_) => [0.0; 2],
+            Self::Forest(_) => [0.75, 10.0],
+            Self::HalfSpaces(_) => [0.5, 0.0],
         }
     }
 

@@ -22,6 +22,7 @@ pub mod detector;
 #[cfg(feature = "model")]
 pub mod embed;
 pub mod ends;
+pub mod ensemble;
 pub mod ewma;
 pub mod expire;
 pub mod expr;
@@ -79,6 +80,7 @@ pub const KERNELS: &[&Kernel] = &[
     &loda::LODA,
     &season::SEASON,
     &profile::PROFILE,
+    &ensemble::ENSEMBLE,
     &ends::ELECT,
     &ends::ENDS,
     &merge::MERGE,

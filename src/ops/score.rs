@@ -35,6 +35,7 @@ macro_rules! scores_wgsl {
     ($own:literal) => {
         concat!(
             include_str!("../../shaders/window.wgsl"),
+            include_str!("../../shaders/state.wgsl"),
             include_str!("../../shaders/decide.wgsl"),
             include_str!("../../shaders/scores.wgsl"),
             include_str!("../../shaders/point.wgsl"),
@@ -57,7 +58,7 @@ params! {
         key_words: u32,
         /// How many values there are.
         values: u32,
-        /// Words of a key's state.
+        /// Words of a key's state, of all detectors.
         state_words: u32,
         /// The first block of the page.
         first_block: u32,
@@ -91,8 +92,10 @@ params! {
         least_share: f32,
         /// Zero, which a compiler must not know: it keeps products from being fused with sums.
         zero: u32,
-        /// The surprise by chance of a level of one; 0 where the key's own past alone decides.
-        by_chance: f32,
+        /// The share of chance in the surprise of a peak, to begin with; 0 where the key's own past alone decides.
+        chance: f32,
+        /// What chance makes of a level of one more, beyond those that it makes much of.
+        chance_steep: f32,
         /// Which detector it is: the first word of [`Detector::shape`].
         detector: u32,
         /// The detector's numbers: the words behind.
@@ -103,6 +106,12 @@ params! {
         shape2: u32,
         /// As above.
         shape3: u32,
+        /// Where in a key's state this detector's begins.
+        state_at: u32,
+        /// No meaning.
+        pad0: u32,
+        /// As above.
+        pad1: u32,
     }
 }
 
@@ -197,6 +206,8 @@ pub const USUAL: u32 = 64;
 pub const DISMISSED: u32 = 128;
 /// Bits of the flags above which the number of the value stands, of 3 bits.
 pub const VALUE_SHIFT: u32 = 8;
+/// Bits of the flags above which the number of the detector stands, of 3 bits (`ops::ensemble`).
+pub const DETECTOR_SHIFT: u32 = 11;
 /// Bits of the flags above which the coarse isolation stands, in units of 1/65,535.
 pub const ISOLATION_SHIFT: u32 = 16;
 
@@ -278,7 +289,7 @@ pub(super) fn rested<N: Number>(rest: N, steps: N) -> N {
 
 /// Moves a key's clock on; returns by how many spacings.
 #[inline(always)]
-fn clock(state: &mut [u32], p: &ScoreParams, time: u64) -> f32 {
+pub(super) fn clock(state: &mut [u32], p: &ScoreParams, time: u64) -> f32 {
     let seen = state[SEEN];
     let last = batch::join(state[TIME], state[TIME + 1]);
     if seen == 0 {
@@ -357,7 +368,7 @@ pub(super) fn step<const VALUES: usize, J: Judge>(
         let judged = judge.level(own, p, &far, apart, seen);
         dense = judged.dense;
         let middle = f32::from_bits(state[track(most) + 4]);
-        let few = p.by_chance == 0.0 && state[PEAKS] < PRIOR && seen / 4 <= p.warm;
+        let few = p.chance == 0.0 && state[PEAKS] < PRIOR && seen / 4 <= p.warm;
         if seen <= p.warm || few || !judged.known || middle < ewma::SETTLED {
             flags |= WARMING;
         }

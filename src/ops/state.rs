@@ -6,20 +6,34 @@
 
 use super::decide::{RING_PEAKS, TRIALS_MAX};
 use super::detector::Detector;
+use super::ensemble::Judges;
 use super::ewma::{HORIZONS, OFF_MAX, VALUE_MAX};
 use super::score::{
     BAR, EXCESS, LEAST, LEVEL, PEAK, PEAKS, REST, RING, SEEN, SLOPE, SPACING, state_words, track,
 };
 
 /// The layout of states, which changes when they mean something else.
-pub const STATE_VERSION: u32 = 4;
+pub const STATE_VERSION: u32 = 5;
 
 /// Weights count events, and an f32 stops counting here.
 pub(super) const WEIGHT_MAX: f32 = 16_777_216.0;
 
-/// The first word of a state that no stream of so many values leads to, with this detector; `None` when all are as they
-/// can be. `state` has as many words as `score::state_words_with` says.
-pub fn misfit(state: &[u32], values: usize, detector: Detector) -> Option<usize> {
+/// The first word of a state that no stream of so many values leads to, with these detectors; `None` when all are as
+/// they can be. `state` has as many words as [`Judges::words`] says.
+pub fn misfit(state: &[u32], values: usize, judges: Judges) -> Option<usize> {
+    let head = match judges.head() {
+        0 => None,
+        head => misfit_of(&state[..head], 1, Detector::Distances),
+    };
+    head.or_else(|| {
+        judges.places(values).find_map(|(at, words, detector)| {
+            misfit_of(&state[at..at + words], values, detector).map(|word| at + word)
+        })
+    })
+}
+
+/// The same for the state of one detector.
+fn misfit_of(state: &[u32], values: usize, detector: Detector) -> Option<usize> {
     let within = |at, least, most| within(state, at, least, most);
     let up_to = |at: usize, most: u32| (state[at] > most).then_some(at);
     within(SPACING, 0.0, 1e20)

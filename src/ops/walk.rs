@@ -8,7 +8,9 @@ use super::decide::{self, Judged};
 use super::detector::{ByDistance, Judge};
 use super::page::{ALONE, NO_BLOCK, Page, Slot, in_order, slot_map};
 use super::row::Kind;
-use super::score::{LEVEL_FIRST, OUT_SCORED, ROW, ScoreParams, key, state_words, step};
+use super::score::{
+    LEVEL_FIRST, OUT_SCORED, ROW, ScoreParams, key, state_words, state_words_with, step,
+};
 use super::simd;
 use crate::base::limits::word;
 use crate::plan::Args;
@@ -36,7 +38,10 @@ fn slot(head: &[u32]) -> Slot {
 pub(super) fn score<J: Judge>(args: Args<'_>, judge: J) {
     let p: ScoreParams = args.params();
     match (p.detector, p.values) {
-        (0, 1) => score_as::<1, _>(args, &p, ByDistance),
+        // One value alone, and no ensemble.
+        (0, 1) if p.state_words as usize == state_words(1) => {
+            score_as::<1, _>(args, &p, ByDistance);
+        }
         _ => score_as::<0, _>(args, &p, judge),
     }
 }
@@ -96,13 +101,19 @@ impl<J: Judge> Walk<'_, J> {
         rows: &'r mut [[u32; ROW]],
     ) -> &'r mut [[u32; ROW]] {
         let p = self.p;
-        let words = if VALUES == 0 { p.state_words as usize } else { state_words(VALUES.max(1)) };
+        let (words, of) = match VALUES {
+            0 => {
+                let own = state_words_with(p.values as usize, p.judged_by());
+                (p.state_words as usize, p.state_at as usize..p.state_at as usize + own)
+            }
+            _ => (state_words(1), 0..state_words(1)),
+        };
         let mut rows = rows.iter_mut();
         for (i, (event, &id)) in events.chunks_exact(p.stride as usize).zip(ids).enumerate() {
             if let Some(&ahead) = ids.get(i + AHEAD)
                 && let Some(at) = self.page.row_at(map, ahead, words)
             {
-                self.fetch(at);
+                self.fetch(at + of.start);
             }
             if id >= ASIDE {
                 continue;
@@ -110,7 +121,8 @@ impl<J: Judge> Walk<'_, J> {
             let row = rows.next().expect("room for every event");
             let Some(at) = self.page.row_at(map, id, words) else { continue };
             [row[0], row[1]] = key(p, event);
-            step::<VALUES, _>(&mut self.states[at..at + words], p, &mut self.judge, event, row);
+            let state = &mut self.states[at..at + words][of.clone()];
+            step::<VALUES, _>(state, p, &mut self.judge, event, row);
         }
         rows.into_slice()
     }

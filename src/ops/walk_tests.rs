@@ -37,12 +37,16 @@ fn params(rng: &mut SplitMix, stride: usize, key_words: u32) -> ScoreParams {
         least: 0.0,
         least_share: 0.0,
         zero: 0,
-        by_chance: 0.0,
+        chance: 0.0,
+        chance_steep: 0.0,
         detector: 0,
         shape0: 0,
         shape1: 0,
         shape2: 0,
         shape3: 0,
+        state_at: 0,
+        pad0: 0,
+        pad1: 0,
     }
 }
 

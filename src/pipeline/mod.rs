@@ -24,6 +24,7 @@ pub mod results;
 #[cfg(feature = "tokio")]
 pub mod route;
 mod run;
+mod score;
 pub mod scores;
 mod slots;
 mod sorter;
@@ -39,6 +40,7 @@ pub use outbox::Results;
 pub use placement::Cost;
 pub use results::{Aside, Reason, Row, RowIter, Rows};
 pub use run::{Inline, Monitor, Pipeline};
-pub use scores::{Ask, Order, Score, Scores, Side};
+pub use score::Score;
+pub use scores::{Ask, Order, Scores, Side};
 pub use states::States;
 pub use stats::Stats;

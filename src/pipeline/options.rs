@@ -1,7 +1,7 @@
 //! What a user asks for: a window query over an event type, and how the engine is to run it.
 
 use super::closed::Aggregate;
-use super::scores::{Ask, Order, sealed};
+use super::scores::{Ask, Order, Scored, sealed};
 use crate::base::dtype::{DType, Number};
 use crate::base::error::{Error, Result};
 use crate::base::field::{Column, Field};
@@ -11,7 +11,6 @@ use crate::device::Device;
 use crate::ops::expr::Filter;
 use crate::ops::filter::Code;
 use crate::ops::row::{self, FRACTION_MAX, Kind};
-use crate::ops::score::ScoreParams;
 use crate::ring::{LaneOptions, Wait};
 use std::marker::PhantomData;
 use std::time::Duration;
@@ -302,7 +301,7 @@ pub(super) struct Query {
     /// What is scored are rows of these windows, this of them.
     pub(super) windows: Option<Box<(Query, Aggregate)>>,
     /// Events are scored, not aggregated: see `pipeline::scores`.
-    pub(super) scores: Option<ScoreParams>,
+    pub(super) scores: Option<Scored>,
 }
 
 impl Query {

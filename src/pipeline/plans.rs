@@ -7,9 +7,11 @@
 
 use super::options::{Query, ValueSpec};
 use super::programs::{Buffers, EXPIRE_SLOTS_MAX, Group};
+use super::scores::Scored;
 use crate::base::limits::word as u;
-use crate::ops::batch;
+use crate::ops::batch::{self, OUT_FIXED};
 use crate::ops::ends::{ELECT, ENDS};
+use crate::ops::ensemble::ENSEMBLE;
 use crate::ops::expire::{EXPIRE, EXPIRE_SLOT, ExpireParams};
 use crate::ops::fire::{FIRE, FireParams};
 use crate::ops::fold::{FOLD, RowParams};
@@ -18,8 +20,8 @@ use crate::ops::keys::{DENSE, KEYS, KeysParams, REHASH, RESOLVE, SETTLE, WALK_GR
 use crate::ops::merge::WALK_WORDS;
 use crate::ops::page::{ALONE, Page};
 use crate::ops::row::{FIRST, LAST, Layout};
-use crate::ops::score::ScoreParams;
-use crate::plan::{BufId, Grid, Kernel, Memory, Plan, Step};
+use crate::ops::score::{ROW, ScoreParams};
+use crate::plan::{BufId, Grid, Kernel, Memory, Plan, Role, Step};
 
 /// What the plans are recorded from.
 pub(super) struct Plans {
@@ -45,7 +47,11 @@ pub(super) struct Plans {
 
 /// How events are scored.
 pub(super) struct Scoring {
-    pub(super) params: ScoreParams,
+    /// What each detector is told, and what takes in the rows of all but the first.
+    pub(super) members: Vec<ScoreParams>,
+    pub(super) joins: Vec<ScoreParams>,
+    /// Rows of a detector that is not the first, where there is one.
+    pub(super) rows: Option<BufId>,
     /// What groups the batch's events by id; nothing on a serial device.
     pub(super) grouping: Vec<Step>,
     /// The order of events, and where each key's begin.
@@ -57,21 +63,26 @@ impl Scoring {
     /// Records the grouping of a batch of up to `events`; declares the buffers that it takes.
     pub(super) fn record(
         memory: &mut Memory,
-        params: ScoreParams,
+        scored: &Scored,
         b: &Buffers,
         serial: bool,
         options: &GroupOptions,
     ) -> Self {
+        let own = |params: &ScoreParams| ScoreParams { serial: u32::from(serial), ..*params };
+        let members = scored.members.iter().map(own).collect();
+        let joins: Vec<_> = scored.joins.iter().map(own).collect();
+        let words = OUT_FIXED + options.events * ROW;
+        let rows =
+            (!joins.is_empty()).then(|| memory.buffer::<u32>("rows", Role::Scratch, words).id);
         if serial {
             // The processor takes events as they come, by their ids; what it calls segments it does not read.
-            let params = ScoreParams { serial: 1, ..params };
             let (order, segments) = (b.ids.id, b.counts.id);
-            return Self { params, grouping: Vec::new(), order, segments };
+            return Self { members, joins, rows, grouping: Vec::new(), order, segments };
         }
         let mut plan = Plan::new("group", 0);
         let groups = group::record(&mut plan, memory, b.ids, options);
         let (order, segments) = (groups.order.id, groups.segments.id);
-        Self { params, grouping: plan.steps, order, segments }
+        Self { members, joins, rows, grouping: plan.steps, order, segments }
     }
 }
 
@@ -148,11 +159,24 @@ impl Plans {
 
     fn score(&self, plan: &mut Plan, scoring: &Scoring, (b, groups): (&Buffers, &[Group])) {
         plan.steps.extend(scoring.grouping.iter().cloned());
-        for (page, states) in pages(&groups[0], self.page_blocks) {
-            let params =
-                ScoreParams { first_block: page.first, blocks: page.blocks, ..scoring.params };
-            let binds = [scoring.order, scoring.segments, b.map.id, states, b.ingested.id];
-            plan.step(scoring.params.judged_by().kernel(), PER_CHUNK, params, &binds);
+        let (order, segments, map, out) =
+            (scoring.order, scoring.segments, b.map.id, b.ingested.id);
+        for (i, member) in scoring.members.iter().enumerate() {
+            // The first writes the rows that leave, the others those that are taken in.
+            let own = if i == 0 { out } else { scoring.rows.expect("room for further rows") };
+            for (page, states) in pages(&groups[0], self.page_blocks) {
+                let of_page = |params: &ScoreParams| ScoreParams {
+                    first_block: page.first,
+                    blocks: page.blocks,
+                    ..*params
+                };
+                let binds = [order, segments, map, states, own];
+                plan.step(member.judged_by().kernel(), PER_CHUNK, of_page(member), &binds);
+                if i > 0 {
+                    let binds = [order, segments, map, states, own, out];
+                    plan.step(&ENSEMBLE, PER_CHUNK, of_page(&scoring.joins[i - 1]), &binds);
+                }
+            }
         }
     }
 

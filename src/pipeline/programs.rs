@@ -127,11 +127,11 @@ impl Programs {
         let scored = if query.scores.is_some() { events * ROW } else { 0 };
         let b =
             Buffers::declare(&mut memory, record_words, (events, scored), (fire_rows, out_words));
-        let scoring = query.scores.map(|params| {
+        let scoring = query.scores.as_ref().map(|scored| {
             let chunks = events / CHUNK_EVENTS + PIECES_MAX + 1;
             let ids = query.dense.map_or(options.keys_max + events, |keys| keys as usize);
             let grouped = GroupOptions { events, chunks, ids: ids.min(IDS_MAX) };
-            Scoring::record(&mut memory, params, &b, caps.serial, &grouped)
+            Scoring::record(&mut memory, scored, &b, caps.serial, &grouped)
         });
         let mut opening = Plan {
             events_max: events,
@@ -474,7 +474,7 @@ fn declare_groups(memory: &mut Memory, query: &Query) -> (Vec<Group>, usize) {
     for value in &query.values {
         let mut layout = Layout::new(value.parts);
         if let Some(scores) = &query.scores {
-            layout.words = scores.state_words as usize;
+            layout.words = scores.state_words();
         }
         let pages = vec![memory.buffer("rows", Role::State, BLOCK_IDS * layout.words)];
         groups.push(Group { layout, pages, out_at });

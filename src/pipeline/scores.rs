@@ -1,28 +1,25 @@
 //! What a user asks for when each event is to be scored by the past of its key, and how the answers are read.
 
 use super::options::{Key, NumberField, Query, ValueSpec, event_stride};
-use super::results::Rows;
+use super::states::Kind as StateKind;
 use crate::base::error::{Error, Result};
 use crate::base::field::Field;
 use crate::base::limits::{VALUES_MAX, word};
 use crate::base::time::{Shape, Ticks};
-use crate::ops::batch::join;
 use crate::ops::detector::Detector;
+use crate::ops::ensemble::{self, Judges, Member};
 use crate::ops::expr::Filter;
 use crate::ops::page::ALONE;
 use crate::ops::row::Kind;
-use crate::ops::score::{
-    ALERT, CLAMPED, DISMISSED, ISOLATION_SHIFT, MISSING, RESTING, ROW, RULED_OUT, ScoreParams,
-    USUAL, VALUE_SHIFT, WARMING, packed, state_words_with,
-};
-use std::fmt;
+use crate::ops::score::{ScoreParams, packed};
 
 /// Anomaly scores of keyed events of type `E`, as they arrive.
 ///
 /// Each event of a key is compared with what came before it: its distance from exponentially weighted means over three
 /// horizons, in deviations (`ops::ewma`), becomes the probability of such a distance or a larger one in this key's own
-/// past (`ops::decide`), and where that is below [`Scores::rate`], an alert. Every event gets a [`Score`], through the
-/// same lanes, results and devices as [`Windows`](super::Windows). Values that are NaN are missing, not anomalous.
+/// past (`ops::decide`), and where that is below [`Scores::rate`], an alert. Every event gets a
+/// [`Score`](crate::Score), through the same lanes, results and devices as [`Windows`](super::Windows). Values that are
+/// NaN are missing, not anomalous.
 ///
 /// The order is that of arrival, or of event time ([`Scores::order`]). Either way scores depend on neither batches nor
 /// device: the processor and CUDA give the same bits, WGSL the same where the device divides correctly rounded, else
@@ -85,8 +82,13 @@ pub struct Scores<E> {
     pub least: f32,
     /// The least distance that alerts, as a share of the expected value.
     pub least_share: f32,
-    /// What judges events beside their distances. All but [`Detector::Distances`] also give [`Score::isolation`].
+    /// What judges events beside their distances. All but [`Detector::Distances`] also give
+    /// [`Score::isolation`](crate::Score::isolation).
     pub detector: Detector,
+    /// Detectors beside it, three at most, each with its share of the false alarms: an *ensemble* (`ops::ensemble`). An
+    /// event is as improbable as the member makes it that is the least likely to say so by chance, and
+    /// [`Score::detector`](crate::Score::detector) names that member. Each member takes its own state and time.
+    pub ensemble: Vec<Member>,
     /// Keys not seen for this long in event time are forgotten, an eighth of it later at most; `None` keeps them. Dense
     /// keys stay.
     pub ttl: Option<Ticks>,
@@ -155,6 +157,7 @@ impl<E> Scores<E> {
             least: 0.0,
             least_share: 0.0,
             detector: Detector::Distances,
+            ensemble: Vec::new(),
             ttl: None,
             evict: false,
             order: Order::Arrival,
@@ -188,6 +191,7 @@ impl<E: bytemuck::Pod> Scores<E> {
     fn check(&self) -> Result<()> {
         check_values(self.values.len())?;
         self.detector.check()?;
+        ensemble::check(&self.ensemble)?;
         if !(16.0..=1_048_576.0).contains(&self.horizon) {
             return Err(Error::out_of_range("horizon", self.horizon, "16 to 2^20 spacings"));
         }
@@ -221,14 +225,14 @@ impl<E: bytemuck::Pod> sealed::Ask for Scores<E> {
         let pair = |i: usize| packed([values.get(i).copied(), values.get(i + 1).copied()]);
         #[allow(clippy::cast_possible_truncation, reason = "rounded")]
         let asked = -self.rate.ln() as f32;
-        let [detector, shape0, shape1, shape2, shape3] = self.detector.shape();
+        let judges = Judges::new(self.detector, &self.ensemble);
         let params = ScoreParams {
             stride: word(stride),
             time_word: word(self.time.column().word()),
             key_word: word(self.key.column.map_or(0, |c| c.word())),
             key_words: word(self.key.column.map_or(0, |c| c.dtype.bytes() / 4)),
             values: word(values.len()),
-            state_words: word(state_words_with(values.len(), self.detector)),
+            state_words: word(judges.words(values.len())),
             first_block: 0,
             blocks: ALONE,
             values01: pair(0),
@@ -249,12 +253,16 @@ impl<E: bytemuck::Pod> sealed::Ask for Scores<E> {
             least: self.least,
             least_share: self.least_share,
             zero: 0,
-            by_chance: self.detector.by_chance(),
-            detector,
-            shape0,
-            shape1,
-            shape2,
-            shape3,
+            chance: 0.0,
+            chance_steep: 0.0,
+            detector: 0,
+            shape0: 0,
+            shape1: 0,
+            shape2: 0,
+            shape3: 0,
+            state_at: 0,
+            pad0: 0,
+            pad1: 0,
         };
         Ok(Query {
             stride,
@@ -272,157 +280,64 @@ impl<E: bytemuck::Pod> sealed::Ask for Scores<E> {
             evict: self.evict,
             order: self.order,
             windows: None,
-            scores: Some(params),
+            scores: Some(Scored::new(params, judges, &self.ensemble)),
         })
     }
 }
 
-/// One event's score.
-#[derive(Clone, Copy)]
-pub struct Score<'a> {
-    words: &'a [u32],
+/// How events are scored, in the terms of the kernels.
+#[derive(Debug, Clone)]
+pub(super) struct Scored {
+    /// What states are of.
+    pub(super) kind: StateKind,
+    /// What each detector is told.
+    pub(super) members: Vec<ScoreParams>,
+    /// What takes in the rows of each detector but the first.
+    pub(super) joins: Vec<ScoreParams>,
 }
 
-impl Score<'_> {
-    fn number(&self, at: usize) -> f64 {
-        f64::from(f32::from_bits(self.words[at]))
-    }
-
-    fn is(&self, flag: u32) -> bool {
-        self.words[4] & flag != 0
-    }
-
-    /// The event's key; 0 when there is none.
-    pub fn key(&self) -> u64 {
-        join(self.words[0], self.words[1])
-    }
-
-    /// The event's time.
-    pub fn time(&self) -> Ticks {
-        join(self.words[2], self.words[3])
-    }
-
-    /// Minus the natural logarithm of [`Score::tail`].
-    fn surprise(&self) -> f64 {
-        let x = self.number(5);
-        match () {
-            () if self.is(MISSING) => 0.0,
-            // ln(1 + e^x); what is no peak has an exponent of a few units at most.
-            () if self.is(USUAL) => x.exp().ln_1p(),
-            () => x,
+impl Scored {
+    fn new(common: ScoreParams, judges: Judges, further: &[Member]) -> Self {
+        let member = |(at, _, detector): (usize, usize, Detector)| {
+            let [shape, shape0, shape1, shape2, shape3] = detector.shape();
+            let [chance, chance_steep] = detector.chance();
+            let state_at = word(at);
+            ScoreParams {
+                chance,
+                chance_steep,
+                detector: shape,
+                shape0,
+                shape1,
+                shape2,
+                shape3,
+                state_at,
+                ..common
+            }
+        };
+        let discount = |share: f32| (-share.ln()).to_bits();
+        let left = 1.0 - further.iter().map(|member| member.share).sum::<f32>();
+        let join = |(i, member): (usize, &Member)| ScoreParams {
+            shape0: if i == 0 { discount(left) } else { 0 },
+            shape1: discount(member.share),
+            shape2: word(i + 1),
+            shape3: u32::from(i + 1 == further.len()),
+            ..common
+        };
+        let values = common.values;
+        Self {
+            kind: StateKind { values, judges },
+            members: judges.places(values as usize).map(member).collect(),
+            joins: further.iter().enumerate().map(join).collect(),
         }
     }
 
-    /// How anomalous the event is: minus the decimal logarithm of [`Score::tail`], 0 when it is missing. It has no
-    /// upper end and compares across keys.
-    pub fn score(&self) -> f64 {
-        self.surprise() / std::f64::consts::LN_10
+    /// Words of a key's state.
+    pub(super) fn state_words(&self) -> usize {
+        self.members[0].state_words as usize
     }
 
-    /// The probability of such an event or a more anomalous one in its key's past.
-    pub fn tail(&self) -> f64 {
-        (-self.surprise()).exp()
-    }
-
-    /// The dense score, from 0 to 1. With [`Detector::Forest`] how soon random cuts set the event apart from its key's
-    /// past, 1 / (1 + depth), at most a half; with [`Detector::HalfSpaces`] and [`Detector::Loda`] how few events were
-    /// around it, 1 where none was; with [`Detector::Season`] l / (1 + l), l being the level of its distance; with
-    /// [`Detector::Profile`] d / (1 + d), d being the distance to the nearest stretch before. 0 with
-    /// [`Detector::Distances`], and before there is a past. It varies little from event to event and stays up while an
-    /// anomaly lasts: the score to rank events of a key by, where [`Score::score`] is the one to alert by.
-    pub fn isolation(&self) -> f64 {
-        f64::from(self.words[4] >> ISOLATION_SHIFT) / 65535.0
-    }
-
-    /// Whether it is an alert.
-    pub fn alert(&self) -> bool {
-        self.is(ALERT)
-    }
-
-    /// Whether its key has seen too little to alert, or long ago.
-    pub fn warming(&self) -> bool {
-        self.is(WARMING)
-    }
-
-    /// Whether its key rests after an alert that this event does not clearly exceed.
-    pub fn resting(&self) -> bool {
-        self.is(RESTING)
-    }
-
-    /// Whether it is improbable enough, and a rule (side, floor) keeps it from being an alert.
-    pub fn ruled_out(&self) -> bool {
-        self.is(RULED_OUT)
-    }
-
-    /// Whether it would be an alert, had not a [label](super::Feed::feedback) said that its like is normal.
-    pub fn dismissed(&self) -> bool {
-        self.is(DISMISSED)
-    }
-
-    /// Whether none of its values is a number.
-    pub fn missing(&self) -> bool {
-        self.is(MISSING)
-    }
-
-    /// Whether a value beyond 10^12, an infinity for one, was taken as 10^12.
-    pub fn clamped(&self) -> bool {
-        self.is(CLAMPED)
-    }
-
-    /// Which of [`Scores::values`] is the most unusual: the one that explains the score.
-    pub fn field(&self) -> usize {
-        (self.words[4] >> VALUE_SHIFT & 7) as usize
-    }
-
-    /// That value, 0 when it is missing.
-    pub fn value(&self) -> f64 {
-        self.number(6)
-    }
-
-    /// What was expected of it.
-    pub fn expected(&self) -> f64 {
-        self.number(7)
-    }
-
-    /// The standard deviation around what was expected.
-    pub fn deviation(&self) -> f64 {
-        self.number(8).sqrt()
-    }
-
-    /// Where values within so many deviations lie.
-    pub fn band(&self, deviations: f64) -> std::ops::RangeInclusive<f64> {
-        let half = deviations * self.deviation();
-        self.expected() - half..=self.expected() + half
-    }
-
-    /// Events of its key with a value so far, this one included; beyond 2^32 - 1 a number within 2^17 below that.
-    pub fn seen(&self) -> u64 {
-        u64::from(self.words[9])
-    }
-
-    /// The words as the device wrote them: see `ops::score`.
-    pub fn words(&self) -> &[u32] {
-        self.words
-    }
-}
-
-impl fmt::Debug for Score<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let alert = if self.alert() { ", alert" } else { "" };
-        write!(
-            f,
-            "Score(key {}, time {}, value {}, score {:.2}{alert})",
-            self.key(),
-            self.time(),
-            self.value(),
-            self.score()
-        )
-    }
-}
-
-impl Rows {
-    /// The scores of a batch of events: each key's in order, keys in no particular one. Empty for windows.
-    pub fn scores(&self) -> impl ExactSizeIterator<Item = Score<'_>> {
-        self.score_words().chunks_exact(ROW).map(|words| Score { words })
+    /// One by the longest horizon, in spacings.
+    pub(super) fn rate(&self) -> f32 {
+        self.members[0].rate
     }
 }

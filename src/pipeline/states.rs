@@ -3,36 +3,38 @@
 use super::scores::check_values;
 use crate::base::error::{Error, Result};
 use crate::ops::detector::Detector;
-use crate::ops::score::{ScoreParams, state_words_with};
+use crate::ops::ensemble::{FURTHER_MAX, Judges};
 use crate::ops::state::{STATE_VERSION, misfit};
 use std::fmt;
 
 /// How files of states begin.
 const MAGIC: &[u8; 8] = b"PLTSCORE";
 /// Bytes before the keys.
-const HEAD: usize = 44;
+const HEAD: usize = 8 + 4 * (2 + 5 * (1 + FURTHER_MAX)) + 8;
+/// The shape of no detector.
+const NONE: [u32; 5] = [u32::MAX; 5];
 
 /// What queries must agree on to understand each other's states.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Kind {
-    values: u32,
-    detector: Detector,
+    pub(super) values: u32,
+    pub(super) judges: Judges,
 }
 
 impl Kind {
-    pub(super) fn of(params: &ScoreParams) -> Self {
-        Self { values: params.values, detector: params.judged_by() }
-    }
-
     /// Words of a state.
     pub(super) fn words(self) -> usize {
-        state_words_with(self.values as usize, self.detector)
+        self.judges.words(self.values as usize)
     }
 }
 
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} values by {}", self.values, self.detector)
+        write!(f, "{} values by ", self.values)?;
+        for (i, detector) in self.judges.iter().enumerate() {
+            write!(f, "{}{detector}", if i == 0 { "" } else { ", " })?;
+        }
+        Ok(())
     }
 }
 
@@ -144,11 +146,13 @@ impl States {
     }
 
     /// All as bytes, the same on every machine: 8 that say what they are, then words of 32 bits, low byte first:
-    /// version, values, the detector's five ([`Detector::shape`]), how many states (two words); then all keys, two
-    /// words each; then all states.
+    /// version, values, five for each of four detectors ([`Detector::shape`], all ones for none), how many states (two
+    /// words); then all keys, two words each; then all states.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let Kind { values, detector } = self.kind;
-        let head = [STATE_VERSION, values].into_iter().chain(detector.shape());
+        let Kind { values, judges: Judges { first, further } } = self.kind;
+        let shapes = further.map(|detector| detector.map_or(NONE, Detector::shape));
+        let shapes = [first.shape()].into_iter().chain(shapes);
+        let head = [STATE_VERSION, values].into_iter().chain(shapes.flatten());
         let mut bytes = Vec::with_capacity(HEAD + self.keys.len() * 8 + self.bytes());
         bytes.extend_from_slice(MAGIC);
         head.for_each(|word| bytes.extend(word.to_le_bytes()));
@@ -178,12 +182,10 @@ impl States {
             return Err(wrong(&format!("version {version}; this is version {STATE_VERSION}")));
         }
         check_values(values as usize)?;
-        let shape = [16, 20, 24, 28, 32].map(|at| word(&head[at..at + 4]));
-        let detector = Detector::from_shape(shape).ok_or_else(|| wrong("of no detector"))?;
-        detector.check()?;
-        let kind = Kind { values, detector };
+        let judges = judges(&head[16..HEAD - 8])?;
+        let kind = Kind { values, judges };
         let each = 8 + 4 * kind.words() as u64;
-        let count = long(&head[36..]);
+        let count = long(&head[HEAD - 8..]);
         if count.checked_mul(each) != Some(rest.len() as u64) {
             let (have, need) = (rest.len(), u128::from(count) * u128::from(each));
             return Err(wrong(&format!("{have} bytes for {count} states, which take {need}")));
@@ -196,12 +198,31 @@ impl States {
             words: words.chunks_exact(4).map(word).collect(),
         };
         for (key, state) in states.iter() {
-            if let Some(at) = misfit(state, values as usize, detector) {
+            if let Some(at) = misfit(state, values as usize, judges) {
                 return Err(wrong(&format!("key {key}: word {at} is as no stream makes it")));
             }
         }
         Ok(states)
     }
+}
+
+/// The detectors that bytes name.
+fn judges(bytes: &[u8]) -> Result<Judges> {
+    let mut all = [None; 1 + FURTHER_MAX];
+    for (i, bytes) in bytes.chunks_exact(20).enumerate() {
+        let word = |at: usize| u32::from_le_bytes(bytes[4 * at..][..4].try_into().expect("four"));
+        let shape = std::array::from_fn(word);
+        // Behind the last one there is none.
+        let ends = i > 0 && shape == NONE;
+        let detector = if ends { None } else { Detector::from_shape(shape) };
+        if detector.is_none() && !ends || i > 1 && !ends && all[i - 1].is_none() {
+            return Err(Error::invalid("states: of no detector"));
+        }
+        detector.map_or(Ok(()), Detector::check)?;
+        all[i] = detector;
+    }
+    let [first, further @ ..] = all;
+    Ok(Judges { first: first.expect("named above"), further })
 }
 
 impl fmt::Debug for States {

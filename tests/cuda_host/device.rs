@@ -1,5 +1,7 @@
 //! The CUDA kernels as a device: the processor's queue runs them, step by step, in place of its own twins.
 //!
+//! Of kernels that a library has not, the processor's own twins run.
+//!
 //! No driver, no graph, no concurrency: what is judged here is the kernels, under random orders of their threads and
 //! grids that are larger than the header asks for, as those of captured graphs are.
 
@@ -117,11 +119,11 @@ fn twin(of: &'static Kernel, call: fn(Args<'_>)) -> Kernel {
 }
 
 /// One function for each kernel, because a twin is a plain function.
-const CALLS: [fn(Args<'_>); 30] = [
+const CALLS: [fn(Args<'_>); 31] = [
     call::<0>, call::<1>, call::<2>, call::<3>, call::<4>, call::<5>, call::<6>, call::<7>,
     call::<8>, call::<9>, call::<10>, call::<11>, call::<12>, call::<13>, call::<14>, call::<15>,
     call::<16>, call::<17>, call::<18>, call::<19>, call::<20>, call::<21>, call::<22>, call::<23>,
-    call::<24>, call::<25>, call::<26>, call::<27>, call::<28>, call::<29>,
+    call::<24>, call::<25>, call::<26>, call::<27>, call::<28>, call::<29>, call::<30>,
 ];
 // Without the feature `model` there are fewer kernels.
 const _: () = assert!(CALLS.len() >= ops::KERNELS.len(), "a call for each kernel");
@@ -192,14 +194,17 @@ impl Queue for HostQueue {
     }
 
     fn compile(&mut self, plan: &Plan, memory: &Memory) -> Result<ProgramId> {
-        let mut plan = plan.clone();
+        let (mut plan, mut grids) = (plan.clone(), Vec::new());
         for step in &mut plan.steps {
             let same = |of: &&Kernel| std::ptr::eq(*of, step.kernel);
             let at = ops::KERNELS.iter().position(same).expect("a kernel of ops::KERNELS");
-            step.kernel = &twins()[at];
+            if self.shim.has(step.kernel.name) {
+                step.kernel = &twins()[at];
+                grids.push(step.grid);
+            }
         }
         let id = self.inner.compile(&plan, memory)?;
-        self.programs.push(plan.steps.iter().map(|step| step.grid).collect());
+        self.programs.push(grids);
         Ok(id)
     }
 

@@ -1,8 +1,8 @@
 //! Builds what is C++ under this folder with the system's compiler, and runs kernels in it.
 //!
-//! `library` makes a shared library under `target` and makes it again when its sources, its flags or the compiler have
-//! changed. A machine without a compiler is told so, in the list of what was not run; a source that does not compile
-//! fails the test.
+//! `library` makes a shared library under `target`, of an object for each source. An object is made again when its
+//! source, what that includes, its flags or the compiler have changed; libraries share objects. A machine without a
+//! compiler is told so, in the list of what was not run; a source that does not compile fails the test.
 
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its own part of the module")]
 
@@ -12,7 +12,7 @@ pub mod latency;
 pub mod planted;
 pub mod shim;
 
-use std::collections::hash_map::DefaultHasher;
+use std::collections::{BTreeMap, hash_map::DefaultHasher};
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::hash::{Hash, Hasher};
@@ -26,7 +26,6 @@ const FLAGS: &[&str] = &[
     "-O2",
     "-g1",
     "-fPIC",
-    "-shared",
     "-pthread",
     "-fvisibility=hidden",
     "-ffp-contract=off",
@@ -74,6 +73,14 @@ pub const KERNELS: Library<'_> = Library {
     plant: None,
 };
 
+/// Those of the crate's kernels that score.
+pub const SCORES: Library<'_> = Library {
+    name: "libpelton_scores.so",
+    sources: &["runtime.cpp", "room.cpp", "warp.cpp", "together.cpp", "scores.cpp"],
+    flags: &[],
+    plant: None,
+};
+
 /// Kernels that show what the shim finds.
 pub const CHECKS: Library<'_> = Library {
     name: "libpelton_checks.so",
@@ -103,77 +110,136 @@ pub fn compiler() -> Option<&'static (OsString, String)> {
 /// # Panics
 /// When it does not compile.
 pub fn library(library: &Library<'_>) -> Option<PathBuf> {
-    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-    // What is planted is wanted once, and compilers may work side by side; the others are wanted by many tests at once.
-    let turn = || ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-    let _turn = library.plant.is_none().then(turn);
-    let (compiler, version) = compiler()?;
+    let (compiler, _) = compiler()?;
     let sanitized = std::env::var_os(SANITIZED).is_some();
     let sanitizer = if sanitized { SANITIZER_FLAGS } else { &[] };
-    let hurry = if library.plant.is_some() { HURRY } else { &[] };
-    let flags = [FLAGS, sanitizer, library.flags, hurry].concat();
+    let of_linker = |flag: &&str| flag.starts_with("-Wl,");
+    let (link, own): (Vec<&str>, Vec<&str>) = library.flags.iter().copied().partition(of_linker);
+    let flags = [FLAGS, sanitizer, &own].concat();
+    let sources = Sources::with(library.plant.as_ref());
+    let object = |name: &&str| sources.object(&Path::new(HERE).join(name), &flags);
+    let objects: Vec<PathBuf> = library.sources.iter().map(object).collect();
+    let flags = [&["-shared", "-pthread"], sanitizer, &link].concat();
+    Some(built(library.name, (&flags, &objects), library.plant.is_some(), |to, _| {
+        let mut command = Command::new(compiler);
+        command.args(&objects).args(&flags).arg("-o").arg(to);
+        command
+    }))
+}
+
+/// What a compiler makes, unless it is there already: `name` in a folder of its own for all that goes `into` it,
+/// because another process may hold what was made of an earlier state.
+fn built(
+    name: &str,
+    into: impl Hash,
+    planted: bool,
+    command: impl FnOnce(&Path, &Path) -> Command,
+) -> PathBuf {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    // What is planted is wanted once, and compilers may work side by side; all else is wanted by many tests at once.
+    let turn = || ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let _turn = (!planted).then(turn);
     let mut hasher = DefaultHasher::new();
-    (version, &flags, library.sources, library.plant).hash(&mut hasher);
-    let sources = sources();
-    sources.hash(&mut hasher);
-    // A folder for each state of the sources: another process may hold the library of an earlier one.
+    (compiler(), into).hash(&mut hasher);
     let folders = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cuda_host");
     let folder = folders.join(format!("{:016x}", hasher.finish()));
-    let built = folder.join(library.name);
-    if built.exists() {
-        return Some(built);
+    let built = folder.join(name);
+    if !built.exists() {
+        fs::create_dir_all(&folder).expect("the target folder can be written");
+        let unfinished = folder.join(format!("{name}.{}", std::process::id()));
+        let mut command = command(&unfinished, &folder);
+        let out = command.output().expect("the compiler runs");
+        let errors = String::from_utf8_lossy(&out.stderr);
+        assert!(out.status.success(), "{command:?}\n{errors}");
+        fs::rename(&unfinished, &built).expect("the target folder can be written");
     }
-    fs::create_dir_all(&folder).expect("the target folder can be written");
-    let root = match &library.plant {
-        Some(plant) => plant.copy(sources, &folder),
-        None => PathBuf::from(env!("CARGO_MANIFEST_DIR")),
-    };
-    let unfinished = folder.join(format!("{}.{}", library.name, std::process::id()));
-    let mut command = Command::new(compiler);
-    command.args(&flags).arg("-I").arg(root.join(HERE)).arg("-I").arg(root.join("kernels"));
-    command.args(library.sources.iter().map(|source| root.join(HERE).join(source)));
-    let out = command.arg("-o").arg(&unfinished).output().expect("the compiler runs");
-    let errors = String::from_utf8_lossy(&out.stderr);
-    assert!(out.status.success(), "{command:?}\n{errors}");
-    fs::rename(&unfinished, &built).expect("the target folder can be written");
-    Some(built)
+    built
 }
 
 /// This folder, under the package.
 const HERE: &str = "tests/cuda_host";
+/// Where the crate's kernels are.
+const KERNEL_SOURCES: &str = "kernels";
 
-/// What libraries are made of: each C++ and CUDA file's path under the package and its text, by path.
-fn sources() -> Vec<(PathBuf, String)> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let ours = ["h", "cpp", "cu", "cuh"].map(OsStr::new);
-    let mut sources = Vec::new();
-    for folder in [HERE, "kernels", "examples/custom_kernel"].map(Path::new) {
-        for entry in fs::read_dir(root.join(folder)).expect("the sources are there") {
-            let path = folder.join(entry.expect("the sources are there").file_name());
-            if path.extension().is_some_and(|end| ours.contains(&end)) {
-                let text = fs::read_to_string(root.join(&path)).expect("sources can be read");
-                sources.push((path, text));
-            }
-        }
-    }
-    sources.sort();
-    sources
+/// What libraries are made of: each C++ and CUDA file's text by its path under the package.
+struct Sources {
+    texts: BTreeMap<PathBuf, String>,
+    /// The file with a mistake in it.
+    planted: Option<PathBuf>,
 }
 
-impl Plant<'_> {
-    /// Writes the sources down again with the mistake in them; where.
-    fn copy(&self, mut sources: Vec<(PathBuf, String)>, to: &Path) -> PathBuf {
-        let at = sources.iter_mut().find(|(path, _)| path == Path::new(self.file));
-        let (_, text) = at.unwrap_or_else(|| panic!("{self:?}: no such file"));
-        assert_eq!(text.matches(self.from).count(), 1, "{self:?} stands there once");
-        *text = text.replace(self.from, self.to);
-        for (path, text) in sources {
-            let path = to.join(path);
-            let folder = path.parent().expect("a file lies in a folder");
-            fs::create_dir_all(folder).expect("the target folder can be written");
-            fs::write(path, text).expect("the target folder can be written");
+impl Sources {
+    /// As they are, or with a mistake in one of them.
+    fn with(plant: Option<&Plant<'_>>) -> Self {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let ours = ["h", "cpp", "cu", "cuh"].map(OsStr::new);
+        let mut texts = BTreeMap::new();
+        for folder in [HERE, KERNEL_SOURCES, "examples/custom_kernel"].map(Path::new) {
+            for entry in fs::read_dir(root.join(folder)).expect("the sources are there") {
+                let path = folder.join(entry.expect("the sources are there").file_name());
+                if path.extension().is_some_and(|end| ours.contains(&end)) {
+                    let text = fs::read_to_string(root.join(&path)).expect("sources can be read");
+                    texts.insert(path, text);
+                }
+            }
         }
-        to.to_owned()
+        if let Some(plant) = plant {
+            let text = texts.get_mut(Path::new(plant.file));
+            let text = text.unwrap_or_else(|| panic!("{plant:?}: no such file"));
+            assert_eq!(text.matches(plant.from).count(), 1, "{plant:?} stands there once");
+            *text = text.replace(plant.from, plant.to);
+        }
+        Self { texts, planted: plant.map(|plant| PathBuf::from(plant.file)) }
+    }
+
+    /// One source compiled, unless it is there already: of all that it includes, nothing has changed then.
+    fn object(&self, source: &Path, flags: &[&str]) -> PathBuf {
+        let mut parts = BTreeMap::new();
+        self.add(source, &mut parts);
+        let planted = self.planted.as_ref().is_some_and(|file| parts.contains_key(file.as_path()));
+        let hurry = if planted { HURRY } else { &[] };
+        let flags = [flags, hurry].concat();
+        let name = source.with_extension("o");
+        let name = name.file_name().and_then(OsStr::to_str).expect("sources have plain names");
+        built(name, (&flags, &parts), planted, |to, folder| {
+            let root =
+                if planted { folder.to_owned() } else { PathBuf::from(env!("CARGO_MANIFEST_DIR")) };
+            if planted {
+                write(&parts, folder);
+            }
+            let mut command = Command::new(&compiler().expect("asked before").0);
+            command.args(&flags).arg("-I").arg(root.join(HERE));
+            command.arg("-I").arg(root.join(KERNEL_SOURCES));
+            command.arg("-c").arg(root.join(source)).arg("-o").arg(to);
+            command
+        })
+    }
+
+    /// Adds a file and all of ours that it includes.
+    fn add<'a>(&'a self, path: &Path, parts: &mut BTreeMap<&'a Path, &'a str>) {
+        let Some((path, text)) = self.texts.get_key_value(path) else { return };
+        if parts.insert(path, text).is_some() {
+            return;
+        }
+        let included = text.lines().filter_map(|line| line.trim().strip_prefix("#include \""));
+        for name in included.filter_map(|rest| rest.strip_suffix('"')) {
+            // A file's own folder has its name alone, or the way to it from the package's root.
+            let beside = path.with_file_name(name);
+            let named = name.trim_start_matches("../");
+            let folders = [HERE, KERNEL_SOURCES, ""].map(Path::new);
+            let places = folders.into_iter().map(|folder| folder.join(named));
+            std::iter::once(beside).chain(places).for_each(|place| self.add(&place, parts));
+        }
+    }
+}
+
+/// Writes sources down again, under another folder.
+fn write(parts: &BTreeMap<&Path, &str>, to: &Path) {
+    for (path, text) in parts {
+        let path = to.join(path);
+        let folder = path.parent().expect("a file lies in a folder");
+        fs::create_dir_all(folder).expect("the target folder can be written");
+        fs::write(path, text).expect("the target folder can be written");
     }
 }
 

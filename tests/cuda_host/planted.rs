@@ -1,6 +1,6 @@
 //! Mistakes planted in the kernels, one at a time, and whether what judges a device finds each of them.
 
-use super::{HURRY, KERNELS, Library, Plant, compiler, device, skip};
+use super::{HURRY, Library, Plant, compiler, skip};
 use pelton::Device;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -11,28 +11,16 @@ pub const fn plant<'a>(file: &'a str, from: &'a str, to: &'a str) -> Plant<'a> {
     Plant { file, from, to }
 }
 
-/// Holds the kernels as they are to be right, and each planted mistake to be found, by a wrong answer or a panic, in
+/// What makes a device of a library of kernels and an order of threads.
+pub type Open = fn(&Library<'_>, u64) -> Option<Device>;
+
+/// Holds these kernels as they are to be right, and each planted mistake to be found, by a wrong answer or a panic, in
 /// one of these orders of threads.
 ///
 /// # Panics
 /// When one is not found.
 pub fn find(
-    test: &str,
-    plants: &[(&str, Plant<'_>)],
-    orders: Range<u64>,
-    is_right: impl Fn(&Device, u64) -> bool + Sync,
-) {
-    find_on(device::of, test, plants, orders, is_right);
-}
-
-/// What makes a device of a library of kernels and an order of threads.
-pub type Open = fn(&Library<'_>, u64) -> Option<Device>;
-
-/// As `find`, on another device than the plain one.
-///
-/// # Panics
-/// When one is not found.
-pub fn find_on(
+    kernels: &Library<'_>,
     open: Open,
     test: &str,
     plants: &[(&str, Plant<'_>)],
@@ -42,7 +30,7 @@ pub fn find_on(
     if compiler().is_none() {
         return skip(test, "no C++ compiler");
     }
-    let sound = Library { flags: HURRY, ..KERNELS };
+    let sound = Library { flags: HURRY, ..*kernels };
     let sound = open(&sound, 1).expect("the compiler is there");
     assert!(is_right(&sound, 1), "nothing is planted yet");
     // Most of the time is the compiler's, which takes one core.
@@ -52,8 +40,9 @@ pub fn find_on(
         for _ in 0..cores.min(4) {
             scope.spawn(|| {
                 while let Some((what, plant)) = plants.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let library = Library { plant: Some(*plant), ..*kernels };
                     let found =
-                        orders.clone().find_map(|order| found(open, plant, order, &is_right));
+                        orders.clone().find_map(|order| found(&library, open, order, &is_right));
                     println!("{what}\n  {}", found.as_deref().unwrap_or("NOT FOUND"));
                     assert!(found.is_some(), "{what} is not found: {plant:?}");
                 }
@@ -64,13 +53,12 @@ pub fn find_on(
 
 /// What shows a planted mistake in this order, if anything does.
 fn found(
+    library: &Library<'_>,
     open: Open,
-    plant: &Plant<'_>,
     order: u64,
     is_right: impl Fn(&Device, u64) -> bool,
 ) -> Option<String> {
-    let library = Library { plant: Some(*plant), ..KERNELS };
-    let device = open(&library, order).expect("the compiler is there");
+    let device = open(library, order).expect("the compiler is there");
     match catch_unwind(AssertUnwindSafe(|| is_right(&device, order))) {
         Ok(right) => (!right).then(|| format!("other results in order {order}")),
         Err(panic) => {

@@ -143,13 +143,22 @@ impl Shim {
         Err(text.to_string_lossy().into_owned())
     }
 
+    /// Whether there is a kernel of this name.
+    pub fn has(&self, name: &str) -> bool {
+        self.look_up(name).is_some()
+    }
+
     fn find(&self, name: &str) -> &RawKernel {
+        self.look_up(name).unwrap_or_else(|| panic!("no kernel {name}"))
+    }
+
+    fn look_up(&self, name: &str) -> Option<&RawKernel> {
         let called = CString::new(name).expect("names hold no zero");
         // SAFETY: the function has this signature in host.h.
         let find: Symbol<'_, extern "C" fn(*const c_char) -> *const RawKernel> =
             unsafe { self.0.get("host_kernel") }.expect("host.h declares it");
         // SAFETY: as in `kernels`.
-        unsafe { find(called.as_ptr()).as_ref() }.unwrap_or_else(|| panic!("no kernel {name}"))
+        unsafe { find(called.as_ptr()).as_ref() }
     }
 }
 

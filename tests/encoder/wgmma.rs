@@ -1,9 +1,9 @@
 //! Products at low precision on compute capability 9.0, over the stand-in: exact, without neighbours, in any order of
 //! threads; and what is planted in descriptors, places, barriers and fences is found.
 
-use super::cuda_host::Plant;
 use super::cuda_host::device::{of_wgmma, open_wgmma};
-use super::cuda_host::planted::{find_on, plant};
+use super::cuda_host::planted::{find, plant};
+use super::cuda_host::{KERNELS, Plant};
 use super::low::{halves_agree, multiplied, sums, sums_are_exact, tall_blocks_change_nothing};
 use pelton::Device;
 use pelton::model::Precision;
@@ -117,5 +117,5 @@ const PLANTS: &[(&str, Plant<'_>)] = &[
 #[test]
 fn cuda_kernels_wgmma_planted_mistakes_are_found() {
     let test = "cuda_kernels_wgmma_planted_mistakes_are_found";
-    find_on(of_wgmma, test, PLANTS, 0..6, |device, _| is_right(device));
+    find(&KERNELS, of_wgmma, test, PLANTS, 0..6, |device, _| is_right(device));
 }

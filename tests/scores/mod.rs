@@ -11,8 +11,8 @@ pub mod states;
 
 use pelton::base::rng::SplitMix;
 use pelton::{
-    Detector, Device, Forest, HalfSpaces, Inline, Key, LaneOptions, Loda, Options, Pod, Profile,
-    Rows, Scores, Season, Stats, Zeroable, field,
+    Detector, Device, Forest, HalfSpaces, Inline, Key, LaneOptions, Loda, Member, Options, Pod,
+    Profile, Rows, Scores, Season, Stats, Zeroable, field,
 };
 use std::collections::BTreeMap;
 
@@ -227,6 +227,25 @@ pub fn same_lodas(device: &Device, seed: u64, setup: &Setup, n: usize) {
     let fine = Loda { projections: 20, cells: 64, window: 100 };
     let one = Scores { detector: Detector::Loda(fine), ..dense(40) };
     same_of([loda(small), one], device, &stream(seed, n, 40), setup);
+}
+
+/// `query` by an ensemble: a forest, half-space trees, short seasons and a profile.
+pub fn ensemble(query: Scores<Reading>) -> Scores<Reading> {
+    let member = |detector, share| Member { detector, share };
+    let ensemble = vec![
+        member(Detector::HalfSpaces(HalfSpaces { trees: 4, height: 5, window: 20 }), 0.25),
+        member(Detector::Season(SHORT), 0.0625),
+        member(Detector::Profile(Profile { points: 256, window: 8, shape: false }), 0.125),
+    ];
+    Scores { detector: Detector::Forest(Forest::of(64)), ensemble, ..query }
+}
+
+/// The same for ensembles, of three values and of one.
+pub fn same_ensembles(device: &Device, seed: u64, setup: &Setup, n: usize) {
+    let two = vec![Member { detector: Detector::Distances, share: 0.5 }];
+    let loda = Detector::Loda(Loda { projections: 9, cells: 16, window: 40 });
+    let queries = [ensemble(wide()), Scores { ensemble: two, detector: loda, ..dense(40) }];
+    same_of(queries, device, &stream(seed, n, 40), setup);
 }
 
 fn same_of<const N: usize>(

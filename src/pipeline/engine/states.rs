@@ -1,5 +1,6 @@
 //! States of keys on their way out of the device and back: forgotten, copied, restored.
 
+use super::super::scores::Scored;
 use super::super::states::{Kind, States};
 use super::Engine;
 use crate::base::error::{Error, Result};
@@ -48,7 +49,7 @@ impl Engine {
 
     fn kind(&self) -> Result<Kind> {
         let scores = self.query.scores.as_ref();
-        scores.map(Kind::of).ok_or_else(no_states)
+        scores.map(|scores| scores.kind).ok_or_else(no_states)
     }
 
     /// Copies the states of all keys that have one.
@@ -126,7 +127,7 @@ impl Engine {
     pub(super) fn take_labels(&mut self) -> Result<bool> {
         let labels = self.lanes.take_labels();
         self.sync_slots()?;
-        let rate = self.query.scores.as_ref().map_or(0.0, |scores| scores.rate);
+        let rate = self.query.scores.as_ref().map_or(0.0, Scored::rate);
         let mut named = Vec::new();
         for label in labels.iter().filter(|_| self.query.scores.is_some()) {
             let id = self.keys.find(&mut *self.queue, &self.programs, label.key)?;

@@ -1,0 +1,31 @@
+// The crate's kernels that score, alone: what a mistake planted in one of them needs to have compiled.
+
+#include "cuda_host.h"
+
+#include "../../kernels/prelude.cuh"
+
+#include "../../kernels/ensemble.cu"
+#include "../../kernels/forest.cu"
+#include "../../kernels/half_space.cu"
+#include "../../kernels/loda.cu"
+#include "../../kernels/profile.cu"
+#include "../../kernels/score.cu"
+#include "../../kernels/season.cu"
+
+namespace {
+
+#define KERNEL(name) HOST_KERNEL(#name, pelton::name::name)
+
+constexpr HostKernel KERNELS[] = {
+    KERNEL(score),
+    KERNEL(forest),
+    KERNEL(half_space),
+    KERNEL(loda),
+    KERNEL(season),
+    KERNEL(profile),
+    KERNEL(ensemble),
+};
+
+}  // namespace
+
+HOST_KERNELS(KERNELS)
