@@ -12,7 +12,7 @@ fn labels_do_as_their_definition_says() {
         same_labelled(&Device::cpu(), wide, (seed, 6000));
         same_labelled(&Device::cpu(), || dense(12), (seed, 6000));
     }
-    same_labelled(&Device::cpu(), || forest(64), (7, 3000));
+    same_labelled(&Device::cpu(), || forest(64), (7, 6000));
     same_labelled(&Device::cpu(), || half_spaces(pelton::HalfSpaces::default()), (8, 6000));
 }
 
