@@ -27,8 +27,9 @@ const RATE: f64 = 2e-3;
 const T: f64 = 2.7;
 /// Points of the samples that the forests keep.
 const POINTS: u32 = 1024;
-/// What people do repeats after a day, in nanoseconds.
+/// Ticks of a second: times are in nanoseconds.
 const SECOND: u64 = 1_000_000_000;
+/// What people do repeats after a day.
 const DAY: u64 = 86_400 * SECOND;
 /// Beside the forests: what is usual value by value but in an order that never was, and what is unusual for its time
 /// of the day or week; with a tenth and a thirtieth of the false alarms.

@@ -25,9 +25,10 @@ use super::math::{exp, ln};
 use super::page::{Page, slot_map};
 use super::score::{
     ALERT, CLAMPED, DETECTOR_SHIFT, DISMISSED, ISOLATION_SHIFT, MISSING, RESTING, ROW, RULED_OUT,
-    SEEN, SEEN_AGAIN, ScoreParams, USUAL, VALUE_SHIFT, WARMING, clock, state_words,
+    SEEN, SEEN_AGAIN, ScoreParams, USUAL, VALUE_SHIFT, WARMING, clock, left_of, state_words,
     state_words_with,
 };
+use super::walk;
 use crate::base::error::{Error, Result};
 use crate::plan::{Access, Args, Bind, Kernel};
 
@@ -127,23 +128,16 @@ impl Judges {
     }
 }
 
-/// What of a surprise a share of the false alarms leaves.
-#[inline(always)]
-fn less(surprise: f32, discount: f32) -> f32 {
-    let left = surprise - discount;
-    if left > 0.0 { left } else { 0.0 }
-}
-
 /// Takes a further member in: `row` holds what was said before, `by` what it says.
 fn take(state: &mut [u32], p: &ScoreParams, by: &[u32; ROW], row: &mut [u32; ROW]) {
     let [before, discount] = [p.shape0, p.shape1].map(f32::from_bits);
     let mut flags = row[4] & !(ALERT | RESTING | DISMISSED);
     let mut surprise = f32::from_bits(row[5]);
     if flags & USUAL == 0 {
-        surprise = less(surprise, before);
+        surprise = left_of(surprise, before);
     }
     if by[4] & (USUAL | WARMING | MISSING) == 0 {
-        let other = less(f32::from_bits(by[5]), discount);
+        let other = left_of(f32::from_bits(by[5]), discount);
         let so_far = match flags & USUAL {
             0 => surprise,
             _ => ln(1.0 + exp(held(surprise, EXPONENT_MAX))),
@@ -199,8 +193,7 @@ fn ensemble(args: Args<'_>) {
     let [rows_at, out_at] = [&*rows, &*out].map(|rows| OUT_FIXED + rows[OUT_ASIDE] as usize);
     let from = rows[rows_at..].as_chunks::<ROW>().0;
     let mut pairs = from.iter().zip(out[out_at..].as_chunks_mut::<ROW>().0);
-    let slot = head[batch::SPANS_AT] as usize;
-    let map = slot_map(map, [head[slot + 2], head[slot + 3]]);
+    let map = slot_map(map, walk::slot(head));
     for chunk in batch::chunks(head) {
         let ids = &ids[chunk.first as usize..][..chunk.events as usize];
         for &id in ids.iter().filter(|&&id| id < ASIDE) {

@@ -280,10 +280,10 @@ pub(super) fn advance<N: Number>(
     N::pick(moves, (gap * inverse(usual)).up_to(k(STEPS_MAX)), k(0.0))
 }
 
-/// What is left of a rest.
+/// What of a number is left, at least 0, once so much is taken: of a rest by spacings, of a surprise by a discount.
 #[inline(always)]
-pub(super) fn rested<N: Number>(rest: N, steps: N) -> N {
-    let left = rest - steps;
+pub(super) fn left_of<N: Number>(all: N, taken: N) -> N {
+    let left = all - taken;
     N::pick(left.above(N::from(0.0)), left, N::from(0.0))
 }
 
@@ -303,7 +303,7 @@ pub(super) fn clock(state: &mut [u32], p: &ScoreParams, time: u64) -> f32 {
     let gap = if moves { ticks(time - last) } else { 0.0 };
     let [mut spacing, rest] = [SPACING, REST].map(|at| f32::from_bits(state[at]));
     let steps = advance(&mut spacing, p, seen as f32, gap, moves);
-    (state[SPACING], state[REST]) = (spacing.to_bits(), rested(rest, steps).to_bits());
+    (state[SPACING], state[REST]) = (spacing.to_bits(), left_of(rest, steps).to_bits());
     steps
 }
 

@@ -29,7 +29,7 @@ struct Ahead {
 }
 
 /// The slot that all events of the batch go to.
-fn slot(head: &[u32]) -> Slot {
+pub(super) fn slot(head: &[u32]) -> Slot {
     let at = head[batch::SPANS_AT] as usize;
     [head[at + 2], head[at + 3]]
 }

@@ -18,7 +18,7 @@ use crate::ops::ewma::{self, Distance, Past, Spread, Track, VALUE_MAX};
 use crate::ops::number::Number;
 use crate::ops::score::{
     CLAMPED, LEVEL, LEVEL_FIRST, PEAKS, REST, RESTING, ROW, SEEN, SLOPE, SPACING, ScoreParams,
-    TIME, TRACK_FIRST, USUAL, WARMING, advance, rested, state_words,
+    TIME, TRACK_FIRST, USUAL, WARMING, advance, left_of, state_words,
 };
 use std::arch::x86_64::*;
 
@@ -176,7 +176,7 @@ fn step(p: &ScoreParams, state: &mut State, time: [Words; 2], value: Words) -> S
     let last_high = Words::pick(moves, time[1], last_high);
     state.clock = [seen, last, last_high, spacing.bits()];
     let rest = state.rest[0].numbers();
-    let left = rested(rest, steps);
+    let left = left_of(rest, steps);
     state.rest[0] = left.bits();
 
     // The value; subnormal ones are 0.
