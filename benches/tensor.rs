@@ -230,7 +230,16 @@ fn attention(
     queue.write(qkv.id, 0, &bits(&random(4, 3 * tokens * hidden)))?;
     #[allow(clippy::cast_precision_loss, reason = "a small size")]
     let scale = 1.0 / (size as f32).sqrt();
-    let params = AttentionParams { heads: word(heads), head_size: word(size), scale, bias_at: 0 };
+    let params = AttentionParams {
+        heads: word(heads),
+        head_size: word(size),
+        scale,
+        bias_at: 0,
+        dtype: Precision::F32 as u32,
+        pad0: 0,
+        pad1: 0,
+        pad2: 0,
+    };
     let grids = Grids { by_tokens: [(1, 1); 6], by_tile: heads };
     let mut head = Vec::new();
     write_head(&vec![vec![0; length]; batch], &grids, &mut head);

@@ -1,7 +1,8 @@
 // Attention over packed sequences: sixteen queries of one head a block, sixteen keys at a time.
 //
 // Twin of src/ops/attention.rs. Thread k has query k / 16; of a tile of scores it has key k % 16, of the result every
-// sixteenth value from k % 16 on. The largest score so far is kept; when it changes, what was added up is scaled.
+// sixteenth value from k % 16 on. The largest score so far is kept; when it changes, what was added up is scaled. Each
+// thread adds up the shares of its own keys, and all of them at the end.
 // A bias by distance is a table for each head, of twice as many values as it reaches back.
 #include "encoder.cuh"
 
@@ -12,12 +13,17 @@ struct AttentionParams {
     uint32_t head_size;
     float scale;
     uint32_t bias_at;
+    uint32_t dtype;
+    uint32_t pad0;
+    uint32_t pad1;
+    uint32_t pad2;
 };
 
 constexpr uint32_t KEYS = 16;
 constexpr uint32_t HEAD_MAX = 128;
 constexpr float LEAST = -3.0e38f;
 constexpr uint32_t BIAS_REACH = 128;
+constexpr uint32_t BF16 = 2;
 
 // Loads the keys (1) or values (2) of sixteen tokens.
 static __device__ __forceinline__ void load(const AttentionParams& p, ConstWords qkv, float* tile, uint32_t which,
@@ -74,14 +80,11 @@ static __device__ __forceinline__ void body(Head head, const AttentionParams& p,
         const float share = from + j < end ? exp_neg(scores[threadIdx.x] - top) : 0.0f;
         load(p, qkv, tile, 2, from, end, h);
         __syncthreads();
-        scores[threadIdx.x] = share;
+        scores[threadIdx.x] = p.dtype == BF16 ? real(bf16(share) << 16) : share;
         __syncthreads();
         const float kept = exp_neg(most - top);
         most = top;
-        weight *= kept;
-        for (uint32_t i = 0; i < KEYS; i++) {
-            weight += scores[of_query + i];
-        }
+        weight = weight * kept + share;
         for (uint32_t r = 0; r < HEAD_MAX / KEYS; r++) {
             if (r < p.head_size / KEYS) {
                 sums[r] *= kept;
@@ -90,6 +93,13 @@ static __device__ __forceinline__ void body(Head head, const AttentionParams& p,
                 }
             }
         }
+    }
+    __syncthreads();
+    scores[threadIdx.x] = weight;
+    __syncthreads();
+    weight = 0;
+    for (uint32_t i = 0; i < KEYS; i++) {
+        weight += scores[of_query + i];
     }
     for (uint32_t r = 0; r < HEAD_MAX / KEYS; r++) {
         if (query < end && r < p.head_size / KEYS) {

@@ -57,6 +57,14 @@ static __device__ __forceinline__ uint4 words_of(const Quad& x) {
     return make_uint4(bits(x.x), bits(x.y), bits(x.z), bits(x.w));
 }
 
+constexpr uint32_t INFINITE = 0x7f800000;
+
+// The bits of the nearest BF16.
+static __device__ __forceinline__ uint32_t bf16(float x) {
+    const uint32_t b = bits(x);
+    return ((b & 0x7fffffff) > INFINITE ? b | 0x00400000 : b + 0x7fff + ((b >> 16) & 1)) >> 16;
+}
+
 // e^x for x that is not positive, or hardly; below -87 it is that of -87.
 static __device__ __forceinline__ float exp_neg(float x) {
     x = x > -87.0f ? x : -87.0f;

@@ -22,6 +22,7 @@ static __device__ __forceinline__ float activated(const GemmParams& p, float x) 
         case 2: return gelu_tanh(x);
         case 3: return x < 0.0f ? 0.0f : x;
         case 4: return tanh_of(x);
+        case 5: return real(bf16(x) << 16);
         default: return x;
     }
 }

@@ -76,11 +76,6 @@ static __device__ __forceinline__ uint32_t code(float x, float inverse) {
     return uint32_t(int32_t(rintf(x * inverse))) & 0xff;
 }
 
-static __device__ __forceinline__ uint32_t bf16(float x) {
-    const uint32_t b = bits(x);
-    return ((b & 0x7fffffff) > INFINITE ? b | 0x00400000 : b + 0x7fff + ((b >> 16) & 1)) >> 16;
-}
-
 static __device__ __forceinline__ uint32_t f16(float x) {
     const uint32_t size = bits(x) & 0x7fffffff, rounded = size + 0xfff + ((size >> 13) & 1);
     const uint32_t half = size > INFINITE           ? 0x7e00

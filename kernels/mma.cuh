@@ -19,7 +19,6 @@ constexpr uint32_t F16 = 1;
 constexpr uint32_t BF16 = 2;
 constexpr uint32_t INT8 = 3;
 // The bits of an infinity.
-constexpr uint32_t INFINITE = 0x7f800000;
 
 // What a sum of a kind is.
 template <uint32_t KIND> struct SumOf {

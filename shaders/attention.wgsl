@@ -4,13 +4,18 @@
 // Eight threads side by side have the same four queries; of a tile of scores each has two keys, of the result every
 // eighth quad, up to four. Queries, keys and values come straight from memory: six quads for 32 products of scores, and
 // for the result eight, half of them shares, for 64. The largest score so far is kept; when it changes, what was added
-// up is scaled. A bias by distance is a table for each head, of twice as many values as it reaches back.
+// up is scaled. Each thread adds up the shares of its own keys, and all of them at the end. A bias by distance is a
+// table for each head, of twice as many values as it reaches back.
 
 struct AttentionParams {
     heads: u32,
     head_size: u32,
     scale: f32,
     bias_at: u32,
+    dtype: u32,
+    pad0: u32,
+    pad1: u32,
+    pad2: u32,
 }
 
 @group(0) @binding(0) var<storage, read> head: array<u32>;
@@ -21,6 +26,7 @@ struct AttentionParams {
 
 const LEAST: f32 = -3.0e38;
 const BIAS_REACH: u32 = 128u;
+const BF16: u32 = 2u;
 
 // Queries and keys of a tile.
 const TILE: u32 = 16u;
@@ -43,6 +49,14 @@ fn places(first: u32, end: u32, which: u32, h: u32) -> vec4<u32> {
         place(min(first, end - 1u), which, h), place(min(first + 1u, end - 1u), which, h),
         place(min(first + 2u, end - 1u), which, h), place(min(first + 3u, end - 1u), which, h),
     );
+}
+
+// The shares of a key as they meet its values.
+fn rounded(x: vec4<f32>) -> vec4<f32> {
+    if (p.dtype == BF16) {
+        return round_bf16(x);
+    }
+    return x;
 }
 
 fn exps(x: vec4<f32>) -> vec4<f32> {
@@ -136,21 +150,27 @@ fn attention(
             top = max(top, scores[shares + i]);
         }
         workgroupBarrier();
-        scores[shares + j] = select(vec4<f32>(0.0), exps(near - top), start + j < end);
-        scores[shares + j + 8u] = select(vec4<f32>(0.0), exps(far - top), start + j + 8u < end);
+        let near_share = select(vec4<f32>(0.0), exps(near - top), start + j < end);
+        let far_share = select(vec4<f32>(0.0), exps(far - top), start + j + 8u < end);
+        scores[shares + j] = rounded(near_share);
+        scores[shares + j + 8u] = rounded(far_share);
         workgroupBarrier();
         let kept = exps(most - top);
         most = top;
-        weight *= kept;
-        for (var i = 0u; i < TILE; i += 1u) {
-            weight += scores[shares + i];
-        }
+        weight = weight * kept + (near_share + far_share);
         if (query < end) {
             one = added(one, kept, shares, start, end, h, j);
             two = added(two, kept, shares, start, end, h, j + 8u);
             three = added(three, kept, shares, start, end, h, j + 16u);
             last = added(last, kept, shares, start, end, h, j + 24u);
         }
+    }
+    workgroupBarrier();
+    scores[shares + j] = weight;
+    workgroupBarrier();
+    weight = vec4<f32>(0.0);
+    for (var i = 0u; i < 8u; i += 1u) {
+        weight += scores[shares + i];
     }
     write(one, weight, query, end, h, j);
     write(two, weight, query, end, h, j + 8u);

@@ -10,6 +10,19 @@ const TILES_AT: u32 = 6u;
 // Columns of a panel of weights.
 const PANEL: u32 = 32u;
 
+// The bits of the nearest of BF16.
+fn bf16(x: vec4<f32>) -> vec4<u32> {
+    let bits = bitcast<vec4<u32>>(x);
+    let nan = (bits & vec4<u32>(0x7fffffffu)) > vec4<u32>(0x7f800000u);
+    let rounded = bits + vec4<u32>(0x7fffu) + ((bits >> vec4<u32>(16u)) & vec4<u32>(1u));
+    return select(rounded, bits | vec4<u32>(0x00400000u), nan) >> vec4<u32>(16u);
+}
+
+// The nearest of BF16.
+fn round_bf16(x: vec4<f32>) -> vec4<f32> {
+    return bitcast<vec4<f32>>(bf16(x) << vec4<u32>(16u));
+}
+
 // e^x for x that is not positive, or hardly; below -87 it is that of -87.
 fn exp_neg(wide: f32) -> f32 {
     let x = max(wide, -87.0);

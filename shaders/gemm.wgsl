@@ -37,6 +37,9 @@ fn finish(x: vec4<f32>) -> vec4<f32> {
     if (p.activation == 4u) {
         return vec4<f32>(tanh_of(x.x), tanh_of(x.y), tanh_of(x.z), tanh_of(x.w));
     }
+    if (p.activation == 5u) {
+        return round_bf16(x);
+    }
     return x;
 }
 

@@ -108,13 +108,6 @@ fn scale_rows(first: u32, count: u32, last: u32, k: u32) {
     workgroupBarrier();
 }
 
-fn bf16(x: vec4<f32>) -> vec4<u32> {
-    let bits = bitcast<vec4<u32>>(x);
-    let nan = (bits & vec4<u32>(0x7fffffffu)) > vec4<u32>(0x7f800000u);
-    let rounded = bits + vec4<u32>(0x7fffu) + ((bits >> vec4<u32>(16u)) & vec4<u32>(1u));
-    return select(rounded, bits | vec4<u32>(0x00400000u), nan) >> vec4<u32>(16u);
-}
-
 // By whole numbers: what a device's own conversion makes of ties and of what is small is not the same everywhere.
 fn f16(x: vec4<f32>) -> vec4<u32> {
     let bits = bitcast<vec4<u32>>(x);

@@ -224,8 +224,10 @@ fn cuda_leaves_alone_what_no_header_names() {
 
 /// Lengths around the tiles and the reach of a bias, to both sides.
 fn attention_alone(device: &Device, lengths: &[usize]) {
-    attend::computes_what_the_spec_says(device, lengths, false);
-    attend::computes_what_the_spec_says(device, lengths, true);
+    for precision in [Precision::F32, Precision::Bf16] {
+        attend::computes_what_the_spec_says(device, lengths, (false, precision));
+        attend::computes_what_the_spec_says(device, lengths, (true, precision));
+    }
 }
 
 #[test]

@@ -22,12 +22,18 @@ unsafe impl Sync for Pages {}
 
 /// Bytes that memory is a multiple of: a page nearly everywhere, and what a larger one is made of.
 const PAGE: usize = 1 << 12;
+/// A large page.
+const LARGE: usize = 1 << 21;
+/// From here on memory is made of large pages: what is read again and again as one misses the processor's table of
+/// pages otherwise, and no more than half of it goes unused.
+const LARGE_FROM: usize = LARGE / 2;
 
 impl Pages {
     /// Makes it at least `words` long. What is there stays, what is new is zero; false, and nothing changed, when the
     /// memory cannot be had.
     pub(crate) fn grow(&mut self, words: usize) -> bool {
-        let bytes = words.checked_mul(4).and_then(|bytes| bytes.checked_next_multiple_of(PAGE));
+        let page = if words >= LARGE_FROM / 4 { LARGE } else { PAGE };
+        let bytes = words.checked_mul(4).and_then(|bytes| bytes.checked_next_multiple_of(page));
         let Some(bytes) = bytes.filter(|&bytes| isize::try_from(bytes).is_ok()) else {
             return false;
         };
@@ -79,6 +85,7 @@ impl Drop for Pages {
     not(any(miri, pelton_portable))
 ))]
 mod system {
+    use super::LARGE;
     use std::ffi::{c_int, c_void};
     use std::ptr::{NonNull, null_mut};
 
@@ -102,14 +109,27 @@ mod system {
         fn madvise(at: *mut c_void, len: usize, advice: c_int) -> c_int;
     }
 
-    /// From here on large pages are asked for: two of them, so that one is whole wherever they begin.
-    const LARGE: usize = 2 << 21;
-
-    /// Zeroed memory.
+    /// Zeroed memory; what is large begins where a large page may.
     pub(super) fn map(bytes: usize) -> Option<NonNull<u8>> {
+        let over = if bytes >= LARGE { LARGE } else { 0 };
+        let all = bytes.checked_add(over)?;
         // SAFETY: asks for fresh memory at an address of the system's choice.
-        let at = unsafe { mmap(null_mut(), bytes, PROT_READ_WRITE, MAP_PRIVATE_ANONYMOUS, -1, 0) };
-        found(at, bytes)
+        let at = unsafe { mmap(null_mut(), all, PROT_READ_WRITE, MAP_PRIVATE_ANONYMOUS, -1, 0) };
+        if over == 0 || at.addr() == usize::MAX {
+            return found(at, bytes);
+        }
+        let before = at.addr().next_multiple_of(LARGE) - at.addr();
+        // SAFETY: gives back what lies before and behind the part that is kept, whole pages that nothing refers to.
+        unsafe {
+            let kept = at.byte_add(before);
+            if before > 0 {
+                munmap(at, before);
+            }
+            if over > before {
+                munmap(kept.byte_add(bytes), over - before);
+            }
+            found(kept, bytes)
+        }
     }
 
     /// The same memory, longer, perhaps elsewhere.

@@ -22,7 +22,7 @@ const BATCH_TOKENS_MAX: usize = 1 << 16;
 /// How an encoder takes texts together.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EncoderOptions {
-    /// Tokens of a batch, at most; 0: 512 on the processor, where larger ones gain nothing, 8,192 elsewhere. At least
+    /// Tokens of a batch, at most; 0: 256 on the processor, where larger ones gain nothing, 8,192 elsewhere. At least
     /// as many as the model's longest text has, at most 65,536. Memory grows with it.
     pub batch_tokens: usize,
     /// Batches in flight, 1 to 16.
@@ -199,7 +199,7 @@ impl Encoder {
     ) -> Result<Self> {
         let least = model.tokens_max();
         let batch_tokens = match options.batch_tokens {
-            0 => if device.caps().serial { 512 } else { 8192 }.max(least),
+            0 => if device.caps().serial { 256 } else { 8192 }.max(least),
             tokens => tokens,
         };
         if !(least..=BATCH_TOKENS_MAX).contains(&batch_tokens) {

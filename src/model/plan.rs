@@ -146,6 +146,14 @@ impl Layer<'_> {
         }
     }
 
+    /// What attention multiplies in: see `ops::low`.
+    fn attention(&self) -> Precision {
+        match self.kept[0].precision() {
+            Precision::F32 | Precision::F16 => Precision::F32,
+            Precision::Bf16 | Precision::Int8 => Precision::Bf16,
+        }
+    }
+
     fn gemm_norm(&self, i: usize, depth: usize, config: &Config, part: &str) -> GemmNormParams {
         let at = |name: &str| self.layout.at(&format!("{part}.{name}"));
         GemmNormParams {
@@ -176,7 +184,9 @@ fn record_layer(
     let (hidden, inner, w) = (config.hidden, config.inner, layer.w.id);
     let grid = |i| Grid::Head(token_grid(i));
     let names = ["attention.self.query.weight", "attention.self.query.bias"];
-    let params = layer.gemm(0, hidden, 3 * hidden, names, 0);
+    let dtype = layer.attention();
+    let rounded = if dtype == Precision::Bf16 { Activation::Bf16 } else { Activation::None };
+    let params = layer.gemm(0, hidden, 3 * hidden, names, rounded as u32);
     plan.step(&GEMM, grid(1), params, &[b.x.id, w, b.qkv.id]);
     #[allow(clippy::cast_precision_loss, reason = "128 at most")]
     let scale = 1.0 / ((hidden / config.heads) as f32).sqrt();
@@ -185,6 +195,10 @@ fn record_layer(
         head_size: word(hidden / config.heads),
         scale,
         bias_at,
+        dtype: dtype as u32,
+        pad0: 0,
+        pad1: 0,
+        pad2: 0,
     };
     let binds = [b.qkv.id, tables.id, b.context.id];
     plan.step(&ATTENTION, Grid::Head(TILE_GRID), params, &binds);

@@ -49,6 +49,8 @@ pub enum Activation {
     Relu = 3,
     /// The hyperbolic tangent.
     Tanh = 4,
+    /// The nearest of BF16, ties to even: for a kernel that multiplies in BF16.
+    Bf16 = 5,
 }
 
 params! {
@@ -176,7 +178,19 @@ impl Linear<'_> {
         };
         let (scales, smooth) = (of(self.scales_at, columns), of(self.smooth_at, depth));
         multiply_low(
-            &Low { a, rows, depth, columns, precision, panels, scales, smooth, after },
+            &Low {
+                a,
+                a_stride: depth,
+                rows,
+                depth,
+                columns,
+                precision,
+                panels,
+                scales,
+                smooth,
+                after,
+                out_stride: columns,
+            },
             out,
         );
     }
@@ -196,6 +210,7 @@ fn gemm(args: Args<'_>) {
         2 => Activation::GeluTanh,
         3 => Activation::Relu,
         4 => Activation::Tanh,
+        5 => Activation::Bf16,
         _ => Activation::None,
     };
     let bias = Some(values(w, p.bias_at, p.columns));

@@ -1,7 +1,8 @@
 //! Low precision: linear layers over weights of 16 and of 8 bits. The spec that every tier and every device keeps to.
 //!
-//! Only the products of `ops::gemm` know it. Embeddings, both products of attention, norms, pooling, what is added and
-//! what lies between two kernels stay `f32`, and so does a classifier.
+//! Only the products of `ops::gemm` know it, and those of attention (`ops::attention`) in a layer whose first product
+//! is of BF16 or INT8: they are of BF16 then. Embeddings, norms, pooling, what is added and what lies between two
+//! kernels stay `f32`, and so does a classifier.
 //!
 //! **F16.** Inputs and weights are rounded to eleven binary digits, ties to even. What is then below `2^-14`, the least
 //! normal number of F16, becomes zero, since devices differ in what they make of smaller ones; what is then above
@@ -123,8 +124,8 @@ impl FromStr for Precision {
     }
 }
 
-/// The instructions that the processor's products run on: the best of `plain`, `avx2` and `avx512`, or what
-/// `PELTON_CPU_TIER`, which knows `amx` as well, in the environment says.
+/// The instructions that the processor's products run on: the best of `plain`, `avx2`, `avx512` and `amx`, or what
+/// `PELTON_CPU_TIER` in the environment says.
 ///
 /// # Errors
 /// `Invalid` when the environment names one that the processor has not, with those that it has.
@@ -199,39 +200,34 @@ pub(super) fn round_bf16(x: f32) -> f32 {
     f32::from_bits(u32::from(bf16(x)) << 16)
 }
 
-/// Codes of rows of `depth` values, each times its factor, into rows `apart` bytes apart that are zero; `flip` is
-/// xor-ed with each. Scales come back one a row.
+/// Codes of a row's values, each times its factor, into a row that is zero behind them; `flip` is xor-ed with each. Its
+/// scale comes back.
 #[inline(always)]
-pub(super) fn encode(
-    rows: &[f32],
-    (depth, apart, flip): (usize, usize, u8),
-    smooth: &[f32],
-    codes: &mut [u8],
-    scales: &mut [f32],
-) {
-    let rows = rows.chunks_exact(depth).zip(codes.chunks_exact_mut(apart)).zip(scales);
-    for ((row, codes), scale) in rows {
-        let smooth = &smooth[..depth];
-        let sizes = row.iter().zip(smooth).map(|(x, s)| (x * s).to_bits() & 0x7fff_ffff);
-        let most = sizes.fold(0, u32::max);
-        let inverse;
-        (*scale, inverse) = row_scale(most);
-        if inverse == 0.0 {
-            // Neither NaN nor infinity may meet the rounding.
-            codes.fill(flip);
-            continue;
-        }
-        for ((x, s), to) in row.iter().zip(smooth).zip(&mut codes[..]) {
-            *to = code(x * s * inverse).cast_unsigned() ^ flip;
-        }
+pub(super) fn encode(row: &[f32], flip: u8, smooth: &[f32], codes: &mut [u8]) -> f32 {
+    let smooth = &smooth[..row.len()];
+    let sizes = row.iter().zip(smooth).map(|(x, s)| (x * s).to_bits() & 0x7fff_ffff);
+    let most = sizes.fold(0, u32::max);
+    let (scale, inverse) = row_scale(most);
+    if inverse == 0.0 {
+        // Neither NaN nor infinity may meet the rounding.
+        codes.fill(flip);
+        return scale;
     }
+    for ((x, s), to) in row.iter().zip(smooth).zip(&mut codes[..]) {
+        *to = code(x * s * inverse).cast_unsigned() ^ flip;
+    }
+    scale
 }
 
 /// Codes and scales of a matrix of rows `[n][k]`, one scale a row, for inputs that have these factors.
 pub fn quantise(w: &[f32], depth: usize, smooth: &[f32]) -> (Vec<i8>, Vec<f32>) {
     let inverse: Vec<f32> = smooth.iter().map(|s| 1.0 / s).collect();
     let (mut codes, mut scales) = (vec![0; w.len()], vec![0.0; w.len() / depth]);
-    encode(w, (depth, depth, 0), &inverse, &mut codes, &mut scales);
+    for ((row, codes), scale) in
+        w.chunks_exact(depth).zip(codes.chunks_exact_mut(depth)).zip(&mut scales)
+    {
+        *scale = encode(row, 0, &inverse, codes);
+    }
     (codes.into_iter().map(u8::cast_signed).collect(), scales)
 }
 
@@ -289,7 +285,20 @@ pub(crate) fn product(
         }
     };
     let (panels, scales) = (&panels[..], &scales[..]);
-    let low = Low { a, rows, depth, columns, precision, panels, scales, smooth, after };
+    let (a_stride, out_stride) = (depth, columns);
+    let low = Low {
+        a,
+        a_stride,
+        rows,
+        depth,
+        columns,
+        precision,
+        panels,
+        scales,
+        smooth,
+        after,
+        out_stride,
+    };
     multiply_low(&low, &mut out);
     out
 }
@@ -380,7 +389,9 @@ mod tests {
         ]
         .concat();
         let (mut codes, mut scales) = ([0; 32], [0.0; 8]);
-        encode(&rows, (4, 4, 0), &smooth, &mut codes, &mut scales);
+        for ((row, codes), scale) in rows.chunks(4).zip(codes.chunks_mut(4)).zip(&mut scales) {
+            *scale = encode(row, 0, &smooth, codes);
+        }
         let codes = codes.map(u8::cast_signed);
         assert_eq!(codes[..4], [32, -127, 127, 0], "of 1, -4, 4 and 0; 31.75 rounds to 32");
         assert_eq!(scales[0], 4.0 / 127.0);
@@ -390,7 +401,9 @@ mod tests {
         assert_eq!((&codes[24..28], scales[6]), (&[0; 4][..], 0.0));
         assert_eq!(codes[28..], [0, 127, -64, 0], "-63.5 is a tie");
         let mut flipped = [0; 8];
-        encode(&rows[..8], (4, 4, 0x80), &smooth, &mut flipped, &mut scales[..2]);
+        for (row, flipped) in rows[..8].chunks(4).zip(flipped.chunks_mut(4)) {
+            encode(row, 0x80, &smooth, flipped);
+        }
         assert_eq!(flipped, [160, 1, 255, 128, 128, 128, 128, 128]);
     }
 

@@ -33,6 +33,8 @@ pub mod float;
 pub mod fold;
 pub mod forest;
 #[cfg(feature = "model")]
+pub mod gelu;
+#[cfg(feature = "model")]
 pub mod gemm;
 pub mod group;
 pub mod half_space;

@@ -341,6 +341,9 @@ fn the_real_model_is_within_its_gates_at_low_precision() {
     }
 }
 
+/// What is the same on every tier, but for attention of the last in tiles of AMX.
+const ON_TIERS: [Precision; 3] = [Precision::F32, Precision::F16, Precision::Int8];
+
 /// What runs in a process of its own, since a tier is chosen once: prints the bits of embeddings at the precisions that
 /// are the same on every tier, or the error.
 #[test]
@@ -350,7 +353,7 @@ fn child_prints_embeddings() {
     }
     let (model, ids) = small();
     let mut bits: Vec<u32> = Vec::new();
-    for precision in [Precision::F32, Precision::F16, Precision::Int8] {
+    for precision in ON_TIERS {
         let options = EncoderOptions { precision: Some(precision), ..EncoderOptions::default() };
         match Encoder::new(&model, &Device::cpu(), options) {
             Ok(mut encoder) => {
@@ -360,7 +363,8 @@ fn child_prints_embeddings() {
             Err(error) => return println!("tier none: {error}"),
         }
     }
-    println!("tier {}: {bits:x?}", ops::low::tier().expect("it is there"));
+    let bits: Vec<String> = bits.iter().map(|bits| format!("{bits:x}")).collect();
+    println!("tier {}: {}", ops::low::tier().expect("it is there"), bits.join(" "));
 }
 
 /// What the child prints behind `tier`.
@@ -375,32 +379,47 @@ fn on_tier(tier: &str) -> String {
     found.unwrap_or_else(|| panic!("{text}")).to_owned()
 }
 
-/// `test` compares a tier with the plain one, where it is there.
-fn gives_the_bytes_of_the_plain_tier(test: &str, tier: &str) {
+/// Bits of embeddings on a tier and on the plain one; `None`, and `test` is skipped, where it is not there.
+fn beside_the_plain_tier(test: &str, tier: &str) -> Option<[Vec<u32>; 2]> {
     let found = on_tier(tier);
     if found.starts_with("none: ") {
         let name = tier.to_uppercase();
-        return skip(test, &format!("it needs {name}, which this processor has not"));
+        skip(test, &format!("it needs {name}, which this processor has not"));
+        return None;
     }
-    let (found, want) = (found.split_once(": "), on_tier("plain"));
-    let (named, bytes) = found.expect("a name, then bytes");
-    assert!(named == tier && bytes.len() > 1000);
-    assert_eq!(Some(bytes), want.strip_prefix("plain: "), "{tier}");
+    let bits = |tier: &str, line: &str| -> Vec<u32> {
+        let line = line.strip_prefix(&format!("{tier}: ")).expect("of this tier");
+        line.split(' ').map(|bits| u32::from_str_radix(bits, 16).expect("bits")).collect()
+    };
+    let both = [bits(tier, &found), bits("plain", &on_tier("plain"))];
+    assert!(both[0].len() == both[1].len() && both[0].len() > 1000, "embeddings");
+    Some(both)
 }
 
 #[test]
 fn avx512_gives_the_bytes_of_the_plain_tier() {
-    gives_the_bytes_of_the_plain_tier("avx512_gives_the_bytes_of_the_plain_tier", "avx512");
+    let test = "avx512_gives_the_bytes_of_the_plain_tier";
+    let Some([found, plain]) = beside_the_plain_tier(test, "avx512") else { return };
+    assert!(found == plain);
 }
 
 #[test]
 fn avx2_gives_the_bytes_of_the_plain_tier() {
-    gives_the_bytes_of_the_plain_tier("avx2_gives_the_bytes_of_the_plain_tier", "avx2");
+    let test = "avx2_gives_the_bytes_of_the_plain_tier";
+    let Some([found, plain]) = beside_the_plain_tier(test, "avx2") else { return };
+    assert!(found == plain);
 }
 
 #[test]
-fn amx_gives_the_bytes_of_the_plain_tier() {
-    gives_the_bytes_of_the_plain_tier("amx_gives_the_bytes_of_the_plain_tier", "amx");
+fn amx_gives_about_the_bytes_of_the_plain_tier() {
+    let test = "amx_gives_about_the_bytes_of_the_plain_tier";
+    let Some([found, plain]) = beside_the_plain_tier(test, "amx") else { return };
+    let same = found.len() / ON_TIERS.len() * 2;
+    assert!(found[..same] == plain[..same], "F32 and F16");
+    let off = |(a, b): (&u32, &u32)| (f32::from_bits(*a) - f32::from_bits(*b)).abs();
+    let most = found[same..].iter().zip(&plain[same..]).map(off).fold(0.0, f32::max);
+    println!("INT8 is off by {most:e} at most");
+    assert!(most <= 2e-3, "{most:e}");
 }
 
 #[test]

@@ -26,6 +26,7 @@ pub(crate) const UNSAFE_FILES: &[&str] = &[
     "src/ops/simd/add.rs",
     "src/ops/simd/amx.rs",
     "src/ops/simd/avx2.rs",
+    "src/ops/simd/gelu.rs",
     "src/ops/simd/gemm.rs",
     "src/ops/simd/lookup.rs",
     "src/ops/simd/low.rs",

@@ -1,8 +1,8 @@
 //! Tiles of low precision by AMX: 32 rows by 32 columns at a time, four tiles of sums, two of inputs, two of weights.
 //!
 //! A panel's rows of 32 words are what AMX takes for weights as they lie, 16 rows of one half at a time. Stable Rust
-//! has no intrinsics for it, so its instructions are written out; they are few. Nothing here was run yet, so the tier
-//! is used only when it is asked for by name.
+//! has no intrinsics for it, so its instructions are written out; they are few. While a panel is multiplied the next
+//! one is fetched: its rows lie too far apart for a processor to foresee them, and tiles wait for what they load.
 
 use super::super::gemm::PANEL;
 use super::super::low::Precision;
@@ -77,35 +77,49 @@ impl Tiles {
         unsafe { asm!("ldtilecfg [{}]", in(reg) &raw const config, options(nostack)) };
     }
 
-    /// 1 to 32 rows by panel `i`.
+    /// Begins to multiply 1 to 32 rows by panel `i`; nothing waits for the sums yet.
     #[inline(always)]
-    pub(super) fn tile(&self, low: &Low<'_>, rows: Rows<'_>, i: usize, tile: &mut Tile) {
+    pub(super) fn begin(&self, low: &Low<'_>, rows: Rows<'_>, i: usize) {
         let words = low.precision.panel_words(low.depth);
         let panel = &low.panels[i * words..][..words];
         let (count, apart) = (rows.scales.len(), rows.apart);
-        let steps = apart / WIDTH;
+        let steps = low.steps() / HALF;
         assert!((1..=2 * HALF).contains(&count) && rows.codes.len() >= count * apart, "whole rows");
-        assert!(panel.len() >= steps * HALF * PANEL, "a whole panel");
+        assert!(apart >= steps * WIDTH && panel.len() >= steps * HALF * PANEL, "whole steps");
         self.set_up(count);
-        let mut sums = [[0u32; PANEL]; 2 * HALF];
-        let from = (rows.codes.as_ptr(), panel.as_ptr().cast());
-        // SAFETY: AMX is available; rows, panel and sums are as large as asserted, and the tiles set up for them.
+        // Each tile of rows fetches its share of the panel that comes next.
+        let lines = (2 * HALF).div_ceil(rows.tiles);
+        let next = panel.as_ptr().wrapping_add(words + rows.number * steps * lines * HALF);
+        let from = From {
+            rows: (rows.codes.as_ptr(), apart, count),
+            panel: panel.as_ptr().cast(),
+            next: next.cast(),
+            lines,
+        };
+        // SAFETY: AMX is available; rows and panel are as large as asserted, and the tiles set up for them.
         unsafe {
             match low.precision {
-                Precision::Int8 => multiply::<true>(from, (count, apart), steps, &mut sums),
-                _ => multiply::<false>(from, (count, apart), steps, &mut sums),
+                Precision::Int8 => multiply::<true>(&from, steps),
+                _ => multiply::<false>(&from, steps),
             }
         }
-        for (row, (to, sums)) in tile[..count].iter_mut().zip(&sums).enumerate() {
-            if low.precision != Precision::Int8 {
-                to.iter_mut().zip(sums).for_each(|(to, sum)| *to = f32::from_bits(*sum));
-                continue;
-            }
-            let scale = rows.scales[row];
-            for ((to, &sum), of) in to.iter_mut().zip(sums).zip(&low.scales[i * PANEL..]) {
+    }
+
+    /// The sums of what was begun last, with these arguments.
+    #[inline(always)]
+    pub(super) fn end(&self, low: &Low<'_>, rows: Rows<'_>, i: usize, tile: &mut Tile) {
+        let count = rows.scales.len();
+        assert!(self.rows.get() == count, "as it was begun");
+        // SAFETY: AMX is available, and the tiles set up for so many rows, 32 at most.
+        unsafe { store(tile, count) };
+        if low.precision != Precision::Int8 {
+            return;
+        }
+        for (sums, scale) in tile.iter_mut().zip(rows.scales) {
+            for (sum, of) in sums.iter_mut().zip(&low.scales[i * PANEL..]) {
                 #[allow(clippy::cast_precision_loss, reason = "rounded, as the spec says")]
-                let sum = sum.cast_signed() as f32;
-                *to = sum * (scale * of);
+                let exact = sum.to_bits().cast_signed() as f32;
+                *sum = exact * (scale * of);
             }
         }
     }
@@ -120,75 +134,87 @@ impl Drop for Tiles {
     }
 }
 
+/// What a tile is multiplied from.
+struct From {
+    /// Rows, how far apart they are, and how many.
+    rows: (*const u8, usize, usize),
+    /// 16 rows of 128 bytes a step.
+    panel: *const u8,
+    /// What to fetch, so many lines of the cache a step.
+    next: *const u8,
+    lines: usize,
+}
+
+/// Multiplies into the first four tiles.
+///
 /// # Safety
-/// AMX is available and set up for `count` rows; at the first pointer lie so many, `apart` bytes apart, of 64 bytes a
-/// step; at the second lie 16 rows of 128 bytes a step.
+/// AMX is available and set up for the rows, which are as long as the steps, 64 bytes each, as is the panel.
 #[inline(always)]
-unsafe fn multiply<const INT8: bool>(
-    (a, w): (*const u8, *const u8),
-    (count, apart): (usize, usize),
-    steps: usize,
-    sums: &mut [[u32; PANEL]; 2 * HALF],
-) {
-    let to = sums.as_mut_ptr().cast::<u8>();
+unsafe fn multiply<const INT8: bool>(from: &From, steps: usize) {
+    let (a, apart, count) = from.rows;
     let wide = PANEL * 4;
-    // SAFETY: as promised. Rows behind the 16th are read and written only where there are some.
+    let mut next = from.next;
+    // SAFETY: as promised. Rows behind the 16th are read only where there are some. Nothing is read from
+    // lines that are fetched, and fetching harms nothing wherever they are.
     unsafe {
         asm!("tilezero tmm0", "tilezero tmm1", "tilezero tmm2", "tilezero tmm3", options(nostack));
         for step in 0..steps {
-            let (a, w) = (a.add(step * WIDTH), w.add(step * HALF * wide));
-            asm!(
-                "tileloadd tmm4, [{a} + {apart}*1]",
-                "tileloadd tmm6, [{w} + {wide}*1]",
-                "tileloadd tmm7, [{v} + {wide}*1]",
-                a = in(reg) a, apart = in(reg) apart, w = in(reg) w, v = in(reg) w.add(WIDTH),
-                wide = in(reg) wide, options(nostack, readonly)
-            );
-            if INT8 {
-                asm!(
-                    "tdpbssd tmm0, tmm4, tmm6",
-                    "tdpbssd tmm1, tmm4, tmm7",
-                    options(nostack, nomem)
-                );
-            } else {
-                asm!(
-                    "tdpbf16ps tmm0, tmm4, tmm6",
-                    "tdpbf16ps tmm1, tmm4, tmm7",
-                    options(nostack, nomem)
-                );
+            for _ in 0..from.lines {
+                asm!("prefetcht1 [{}]", in(reg) next, options(nostack, readonly));
+                next = next.wrapping_add(WIDTH);
             }
-            if count > HALF {
-                let b = a.add(HALF * apart);
-                asm!(
-                    "tileloadd tmm5, [{b} + {apart}*1]",
-                    b = in(reg) b, apart = in(reg) apart, options(nostack, readonly)
-                );
-                if INT8 {
+            let (a, w) = (a.add(step * WIDTH), from.panel.add(step * HALF * wide));
+            macro_rules! step {
+                ($dot:literal) => {
                     asm!(
-                        "tdpbssd tmm2, tmm5, tmm6",
-                        "tdpbssd tmm3, tmm5, tmm7",
-                        options(nostack, nomem)
+                        "tileloadd tmm4, [{a} + {apart}*1]",
+                        "tileloadd tmm6, [{w} + {wide}*1]",
+                        concat!($dot, " tmm0, tmm4, tmm6"),
+                        "tileloadd tmm7, [{v} + {wide}*1]",
+                        concat!($dot, " tmm1, tmm4, tmm7"),
+                        a = in(reg) a, apart = in(reg) apart, w = in(reg) w, v = in(reg) w.add(WIDTH),
+                        wide = in(reg) wide, options(nostack, readonly)
                     );
-                } else {
-                    asm!(
-                        "tdpbf16ps tmm2, tmm5, tmm6",
-                        "tdpbf16ps tmm3, tmm5, tmm7",
-                        options(nostack, nomem)
-                    );
-                }
+                    if count > HALF {
+                        asm!(
+                            "tileloadd tmm5, [{b} + {apart}*1]",
+                            concat!($dot, " tmm2, tmm5, tmm6"),
+                            concat!($dot, " tmm3, tmm5, tmm7"),
+                            b = in(reg) a.add(HALF * apart), apart = in(reg) apart,
+                            options(nostack, readonly)
+                        );
+                    }
+                };
+            }
+            if INT8 {
+                step!("tdpbssd");
+            } else {
+                step!("tdpbf16ps");
             }
         }
+    }
+}
+
+/// Writes the sums of so many rows; those of INT8 are integers, as bits.
+///
+/// # Safety
+/// AMX is available and set up for so many rows, 32 at most.
+#[inline(always)]
+unsafe fn store(tile: &mut Tile, count: usize) {
+    let to = tile.as_mut_ptr().cast::<u8>();
+    let wide = PANEL * 4;
+    // SAFETY: as promised: a tile is 32 rows of 128 bytes.
+    unsafe {
         asm!(
             "tilestored [{to} + {wide}*1], tmm0",
-            "tilestored [{right} + {wide}*1], tmm1",
-            to = in(reg) to, right = in(reg) to.add(WIDTH), wide = in(reg) wide, options(nostack)
+            "tilestored [{to} + {wide}*1 + 64], tmm1",
+            to = in(reg) to, wide = in(reg) wide, options(nostack)
         );
         if count > HALF {
-            let to = to.add(HALF * wide);
             asm!(
                 "tilestored [{to} + {wide}*1], tmm2",
-                "tilestored [{right} + {wide}*1], tmm3",
-                to = in(reg) to, right = in(reg) to.add(WIDTH), wide = in(reg) wide, options(nostack)
+                "tilestored [{to} + {wide}*1 + 64], tmm3",
+                to = in(reg) to.add(HALF * wide), wide = in(reg) wide, options(nostack)
             );
         }
     }

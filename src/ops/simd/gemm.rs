@@ -5,8 +5,10 @@
 //! Elsewhere the same loops are left to the compiler. A sum runs over `k` in order in all of them; vectors fuse product
 //! and addition, so AVX2 and AVX-512 give the same bits.
 
-use super::super::float::{gelu_erf, gelu_tanh, relu, tanh};
+use super::super::float::{relu, tanh};
+use super::super::gelu::{self, BY_ERF, BY_TANH, Tails};
 use super::super::gemm::{Activation, PANEL};
+use super::super::low::round_bf16;
 use super::Wide;
 #[cfg(target_arch = "x86_64")]
 use super::avx2;
@@ -43,29 +45,41 @@ impl After<'_> {
     pub(in crate::ops) const NONE: Self =
         Self { bias: None, activation: Activation::None, residual: None };
 
-    /// Finishes 32 sums of a row: those from `column` on, which go to `at` of the result. All that is read is taken
-    /// into arrays first: a compiler that does not know what overlaps would take one value at a time.
+    /// Finishes 32 sums of a row: those from `column` on, which go to `at` of the result, with a GELU of the tier.
     #[inline(always)]
-    pub(super) fn finish(&self, column: usize, at: usize, sums: &[f32; PANEL]) -> [f32; PANEL] {
+    pub(super) fn finish(
+        &self,
+        (column, at): (usize, usize),
+        sums: &[f32; PANEL],
+        out: &mut [f32],
+        gelu: impl Fn(&Tails, &mut [f32; PANEL]),
+    ) {
         let of = |values: &[f32], at: usize| *values[at..].first_chunk::<PANEL>().expect("a panel");
-        let mut values = *sums;
+        let to = out[at..].first_chunk_mut::<PANEL>().expect("a panel");
+        *to = *sums;
         if let Some(bias) = self.bias {
             let bias = of(bias, column);
-            values.iter_mut().zip(&bias).for_each(|(x, b)| *x += b);
+            to.iter_mut().zip(&bias).for_each(|(x, b)| *x += b);
         }
         match self.activation {
             Activation::None => {}
-            Activation::GeluErf => values.iter_mut().for_each(|x| *x = gelu_erf(*x)),
-            Activation::GeluTanh => values.iter_mut().for_each(|x| *x = gelu_tanh(*x)),
-            Activation::Relu => values.iter_mut().for_each(|x| *x = relu(*x)),
-            Activation::Tanh => values.iter_mut().for_each(|x| *x = tanh(*x)),
+            Activation::GeluErf => gelu(&BY_ERF, to),
+            Activation::GeluTanh => gelu(&BY_TANH, to),
+            Activation::Relu => to.iter_mut().for_each(|x| *x = relu(*x)),
+            Activation::Tanh => to.iter_mut().for_each(|x| *x = tanh(*x)),
+            Activation::Bf16 => to.iter_mut().for_each(|x| *x = round_bf16(*x)),
         }
         if let Some(residual) = self.residual {
             let residual = of(residual, at);
-            values.iter_mut().zip(&residual).for_each(|(x, r)| *x += r);
+            to.iter_mut().zip(&residual).for_each(|(x, r)| *x += r);
         }
-        values
     }
+}
+
+/// GELU for any processor.
+#[inline(always)]
+pub(super) fn gelu_plain(tails: &Tails, values: &mut [f32; PANEL]) {
+    values.iter_mut().for_each(|x| *x = gelu::gelu(tails, *x));
 }
 
 type Tile = [[f32; PANEL]; TILE];
@@ -86,7 +100,7 @@ struct Multiply<'a, 'b>(&'a Product<'a>, &'b mut [f32]);
 impl Wide for Multiply<'_, '_> {
     #[inline(always)]
     fn run(self) {
-        self.blocks(tile_plain);
+        self.blocks(tile_plain, gelu_plain);
     }
 
     /// # Safety
@@ -94,12 +108,14 @@ impl Wide for Multiply<'_, '_> {
     #[cfg(target_arch = "x86_64")]
     #[inline(always)]
     unsafe fn run_avx2(self) {
-        self.blocks(|p, row, rows, panel, tile| {
+        let tile = |p: &Product<'_>, row: usize, rows, panel: &[f32], tile: &mut Tile| {
             let a = (p.a[row * p.a_stride..].as_ptr(), p.a_stride, rows);
             let panel = bytemuck::cast_slice::<f32, u32>(panel).as_chunks().0;
             // SAFETY: promised by the caller; `multiply` has asserted that the rows are there.
             unsafe { avx2::floats::<{ avx2::F32 }>(a, panel, tile) };
-        });
+        };
+        // SAFETY: as before.
+        self.blocks(tile, |tails, values| unsafe { super::gelu::avx2(tails, values) });
     }
 
     /// # Safety
@@ -107,16 +123,22 @@ impl Wide for Multiply<'_, '_> {
     #[cfg(target_arch = "x86_64")]
     #[inline(always)]
     unsafe fn run_avx512(self) {
-        self.blocks(|p, row, rows, panel, tile| {
+        let tile = |p: &Product<'_>, row, rows, panel: &[f32], tile: &mut Tile| {
             // SAFETY: promised by the caller; `multiply` has asserted that the rows are there.
             unsafe { avx512::tile(p, row, rows, panel, tile) };
-        });
+        };
+        // SAFETY: as before.
+        self.blocks(tile, |tails, values| unsafe { super::gelu::avx512(tails, values) });
     }
 }
 
 impl Multiply<'_, '_> {
     #[inline(always)]
-    fn blocks(self, tile_of: impl Fn(&Product<'_>, usize, usize, &[f32], &mut Tile)) {
+    fn blocks(
+        self,
+        tile_of: impl Fn(&Product<'_>, usize, usize, &[f32], &mut Tile),
+        gelu: impl Fn(&Tails, &mut [f32; PANEL]),
+    ) {
         let Self(p, out) = self;
         let mut tile: Tile = [[0.0; PANEL]; TILE];
         for block in (0..p.rows).step_by(BLOCK) {
@@ -127,7 +149,7 @@ impl Multiply<'_, '_> {
                     tile_of(p, row, rows, panel, &mut tile);
                     for (j, sums) in tile[..rows].iter().enumerate() {
                         let at = (row + j) * p.out_stride + i * PANEL;
-                        out[at..at + PANEL].copy_from_slice(&p.after.finish(i * PANEL, at, sums));
+                        p.after.finish((i * PANEL, at), sums, out, &gelu);
                     }
                 }
             }

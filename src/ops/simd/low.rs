@@ -11,10 +11,11 @@
 //!
 //! Which instructions they are is `simd::tier`'s matter; here is what any processor runs, the reference.
 
+use super::super::gelu::Tails;
 use super::super::gemm::PANEL;
-use super::super::low::{Precision, bf16, encode, round_bf16, round_f16};
+use super::super::low::{Precision, encode, round_bf16, round_f16};
 use super::Wide;
-use super::gemm::After;
+use super::gemm::{After, gelu_plain};
 use super::tier::{Tier, tier};
 use std::cell::RefCell;
 
@@ -23,7 +24,7 @@ pub(super) const TILE: usize = 32;
 /// Rows whose sums fit the registers of AVX-512.
 pub(super) const AVX512_ROWS: usize = 14;
 /// Rows that are rounded together.
-const BLOCK: usize = 128;
+const BLOCK: usize = 256;
 /// `2^112`: what a number's exponent says more in F16 than in `f32`.
 const F16_UP: f32 = (1u128 << 112) as f32;
 /// Bits of a word whose upper half is of F16, moved down by three places: its sign and what else stays.
@@ -56,8 +57,9 @@ impl Tier {
 
 /// A product of low precision, and what follows: see `ops::low`.
 pub(in crate::ops) struct Low<'a> {
-    /// Rows of `depth` values.
+    /// Rows of `depth` values, `a_stride` apart.
     pub(in crate::ops) a: &'a [f32],
+    pub(in crate::ops) a_stride: usize,
     pub(in crate::ops) rows: usize,
     pub(in crate::ops) depth: usize,
     pub(in crate::ops) columns: usize,
@@ -68,9 +70,10 @@ pub(in crate::ops) struct Low<'a> {
     /// Of a row's values, for INT8.
     pub(in crate::ops) smooth: &'a [f32],
     pub(in crate::ops) after: After<'a>,
+    pub(in crate::ops) out_stride: usize,
 }
 
-/// Multiplies; rows of the result lie one after another.
+/// Multiplies; `out` takes `columns` values a row.
 ///
 /// # Panics
 /// When the environment asks for a tier that is not there; who can return errors asks [`tier`] before.
@@ -84,8 +87,8 @@ fn multiply_on(tier: Tier, low: &Low<'_>, out: &mut [f32]) {
     if low.rows == 0 || low.depth == 0 {
         return;
     }
-    assert!(low.a.len() >= low.rows * low.depth, "rows of `a`");
-    assert!(out.len() >= low.rows * low.columns, "rows of the result");
+    assert!(low.a.len() >= (low.rows - 1) * low.a_stride + low.depth, "rows of `a`");
+    assert!(out.len() >= (low.rows - 1) * low.out_stride + low.columns, "rows of the result");
     assert!(low.panels.len() == low.precision.words(low.columns, low.depth), "panels");
     // AMX has no tiles of F16, or hardly anywhere.
     let f16_on_amx = tier == Tier::Amx && low.precision == Precision::F16;
@@ -123,6 +126,9 @@ pub(super) struct Rows<'a> {
     pub(super) apart: usize,
     /// The rows' scales, for INT8; as many as there are rows.
     pub(super) scales: &'a [f32],
+    /// Which tile of a block they are, and of how many.
+    pub(super) number: usize,
+    pub(super) tiles: usize,
 }
 
 pub(super) type Tile = [[f32; PANEL]; TILE];
@@ -138,11 +144,13 @@ impl Low<'_> {
     /// Bytes from one rounded row to the next.
     fn apart(&self, tier: Tier) -> usize {
         let padded = self.precision.padded(self.depth);
-        match self.precision {
+        let bytes = match self.precision {
             Precision::Int8 => padded,
             precision if tier.floats(precision) => 4 * padded,
             _ => 2 * padded,
-        }
+        };
+        // An odd number of lines: rows that a tile of AMX loads together lie in different parts of the cache.
+        if tier == Tier::Amx { bytes | 64 } else { bytes }
     }
 
     /// Rows of a panel's words, but for the sums of INT8.
@@ -151,30 +159,51 @@ impl Low<'_> {
         if self.precision == Precision::Int8 { padded / 4 } else { padded / 2 }
     }
 
+    /// Does what follows upon a tile's sums, and writes the results.
+    #[inline(always)]
+    fn finish(
+        &self,
+        place: Place,
+        tile: &Tile,
+        out: &mut [f32],
+        gelu: &impl Fn(&Tails, &mut [f32; PANEL]),
+    ) {
+        let column = place.panel * PANEL;
+        for (row, sums) in tile[..place.rows].iter().enumerate() {
+            let at = (place.first + row) * self.out_stride + column;
+            self.after.finish((column, at), sums, out, gelu);
+        }
+    }
+
     /// Rounds rows from `first` on.
     #[inline(always)]
     fn round(&self, tier: Tier, first: usize, codes: &mut [u8], scales: &mut [f32]) {
         let (depth, apart) = (self.depth, self.apart(tier));
-        let rows = &self.a[first * depth..][..codes.len() / apart * depth];
-        let rows_of = rows.chunks_exact(depth).zip(codes.chunks_exact_mut(apart));
-        match self.precision {
-            Precision::Int8 => {
-                encode(rows, (depth, apart, tier.flip()), self.smooth, codes, scales);
-            }
-            Precision::Bf16 if !tier.floats(Precision::Bf16) => rows_of.for_each(|(row, to)| {
-                let (to, rest) = bytemuck::cast_slice_mut::<u8, u16>(to).split_at_mut(depth);
-                to.iter_mut().zip(row).for_each(|(to, &x)| *to = bf16(x));
-                rest.fill(0);
-            }),
-            precision => rows_of.for_each(|(row, to)| {
-                let (to, rest) = bytemuck::cast_slice_mut::<u8, f32>(to).split_at_mut(depth);
-                let all = to.iter_mut().zip(row);
-                match precision {
-                    Precision::Bf16 => all.for_each(|(to, &x)| *to = round_bf16(x)),
-                    _ => all.for_each(|(to, &x)| *to = round_f16(x) * F16_UP),
+        for (i, codes) in codes.chunks_exact_mut(apart).enumerate() {
+            let row = &self.a[(first + i) * self.a_stride..][..depth];
+            match self.precision {
+                Precision::Int8 => scales[i] = encode(row, tier.flip(), self.smooth, codes),
+                Precision::Bf16 if !tier.floats(Precision::Bf16) => {
+                    let (to, rest) = bytemuck::cast_slice_mut::<u8, u16>(codes).split_at_mut(depth);
+                    #[cfg(target_arch = "x86_64")]
+                    // SAFETY: of the tiers those of AVX-512 keep no floats, and this one is there.
+                    unsafe {
+                        super::low_avx512::round(row, to);
+                    }
+                    #[cfg(not(target_arch = "x86_64"))]
+                    unreachable!("these tiers are of this processor");
+                    rest.fill(0);
                 }
-                rest.fill(0.0);
-            }),
+                precision => {
+                    let (to, rest) = bytemuck::cast_slice_mut::<u8, f32>(codes).split_at_mut(depth);
+                    let all = to.iter_mut().zip(row);
+                    match precision {
+                        Precision::Bf16 => all.for_each(|(to, &x)| *to = round_bf16(x)),
+                        _ => all.for_each(|(to, &x)| *to = round_f16(x) * F16_UP),
+                    }
+                    rest.fill(0.0);
+                }
+            }
         }
     }
 }
@@ -182,7 +211,7 @@ impl Low<'_> {
 impl Wide for Multiply<'_, '_> {
     #[inline(always)]
     fn run(self) {
-        self.blocks(tile_plain);
+        self.blocks(nothing, tile_plain, gelu_plain);
     }
 
     /// # Safety
@@ -193,10 +222,12 @@ impl Wide for Multiply<'_, '_> {
         if self.tier == Tier::Plain {
             return self.run();
         }
-        self.blocks(|low, rows, i, tile| {
+        let tile = |low: &Low<'_>, rows: Rows<'_>, i: usize, tile: &mut Tile| {
             // SAFETY: promised by the caller; `blocks` gives whole rows and panels.
             unsafe { super::avx2::tile(low, rows, i, tile) };
-        });
+        };
+        // SAFETY: as before.
+        self.blocks(nothing, tile, |tails, values| unsafe { super::gelu::avx2(tails, values) });
     }
 
     /// # Safety
@@ -204,6 +235,10 @@ impl Wide for Multiply<'_, '_> {
     #[cfg(target_arch = "x86_64")]
     #[inline(always)]
     unsafe fn run_avx512(self) {
+        // SAFETY: promised by the caller.
+        let gelu = |tails: &Tails, values: &mut [f32; PANEL]| unsafe {
+            super::gelu::avx512(tails, values);
+        };
         match self.tier {
             Tier::Plain => return self.run(),
             // SAFETY: the tier is there.
@@ -212,41 +247,66 @@ impl Wide for Multiply<'_, '_> {
             Tier::Amx => {
                 // SAFETY: the tier is there, so AMX is.
                 let tiles = unsafe { super::amx::Tiles::new() };
-                return self.blocks(|low, rows, i, tile| tiles.tile(low, rows, i, tile));
+                let begin = |low: &Low<'_>, rows: Rows<'_>, i| tiles.begin(low, rows, i);
+                let end = |low: &Low<'_>, rows: Rows<'_>, i, tile: &mut Tile| {
+                    tiles.end(low, rows, i, tile);
+                };
+                return self.blocks(begin, end, gelu);
             }
             _ => {}
         }
-        self.blocks(|low, rows, i, tile| {
+        let tile = |low: &Low<'_>, rows: Rows<'_>, i: usize, tile: &mut Tile| {
             // SAFETY: the tier is there, so the processor has its instructions; `blocks` gives whole rows and panels.
             unsafe { super::low_avx512::tile(low, rows, i, tile) };
-        });
+        };
+        self.blocks(nothing, tile, gelu);
     }
 }
 
+/// What begins a tile where nothing goes on in the background.
+#[inline(always)]
+fn nothing(_: &Low<'_>, _: Rows<'_>, _: usize) {}
+
+/// Where a tile's sums belong: rows of the result from the first on, so many, of a panel.
+#[derive(Clone, Copy)]
+struct Place {
+    first: usize,
+    rows: usize,
+    panel: usize,
+}
+
 impl Multiply<'_, '_> {
+    /// A tile is begun, what follows upon the one before is done meanwhile, then it is ended.
     #[inline(always)]
-    fn blocks(self, tile_of: impl Fn(&Low<'_>, Rows<'_>, usize, &mut Tile)) {
+    fn blocks(
+        self,
+        begin: impl Fn(&Low<'_>, Rows<'_>, usize),
+        end: impl Fn(&Low<'_>, Rows<'_>, usize, &mut Tile),
+        gelu: impl Fn(&Tails, &mut [f32; PANEL]),
+    ) {
         let Self { tier, low, room, out } = self;
-        let (apart, columns) = (low.apart(tier), low.columns);
+        let apart = low.apart(tier);
         let mut tile: Tile = [[0.0; PANEL]; TILE];
+        let mut before = Place { first: 0, rows: 0, panel: 0 };
         for first in (0..low.rows).step_by(BLOCK) {
             let count = BLOCK.min(low.rows - first);
             let codes = &mut bytemuck::cast_slice_mut(&mut room.codes)[..count * apart];
             low.round(tier, first, codes, &mut room.scales[..count]);
             let height = tier.height(count);
-            for i in 0..columns / PANEL {
+            let tiles = count.div_ceil(height);
+            for panel in 0..low.columns / PANEL {
                 let codes = codes.chunks(height * apart);
-                for (n, (codes, scales)) in
-                    codes.zip(room.scales[..count].chunks(height)).enumerate()
-                {
-                    tile_of(low, Rows { codes, apart, scales }, i, &mut tile);
-                    for (j, sums) in tile[..scales.len()].iter().enumerate() {
-                        let at = (first + n * height + j) * columns + i * PANEL;
-                        out[at..at + PANEL].copy_from_slice(&low.after.finish(i * PANEL, at, sums));
-                    }
+                let scales = room.scales[..count].chunks(height);
+                for (number, (codes, scales)) in codes.zip(scales).enumerate() {
+                    let rows = Rows { codes, apart, scales, number, tiles };
+                    begin(low, rows, panel);
+                    low.finish(before, &tile, out, &gelu);
+                    end(low, rows, panel, &mut tile);
+                    before = Place { first: first + number * height, rows: scales.len(), panel };
                 }
             }
         }
+        low.finish(before, &tile, out, &gelu);
     }
 }
 

@@ -22,6 +22,24 @@ pub(super) unsafe fn tile(low: &Low<'_>, rows: Rows<'_>, i: usize, tile: &mut Ti
     rows_of!(1 2 3 4 5 6 7 8 9 10 11 12 13 14);
 }
 
+/// Rounds a row to BF16; what is subnormal becomes zero.
+///
+/// # Safety
+/// The processor has the tier's instructions.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
+pub(super) unsafe fn round(row: &[f32], to: &mut [u16]) {
+    assert!(to.len() == row.len(), "a row");
+    for at in (0..row.len()).step_by(16) {
+        let some = !0 >> (16 - (row.len() - at).min(16));
+        // SAFETY: of 16 values those in the mask are there.
+        unsafe {
+            let x = _mm512_maskz_loadu_ps(some, row.as_ptr().add(at));
+            let halves = std::mem::transmute::<__m256bh, __m256i>(_mm512_cvtneps_pbh(x));
+            _mm256_mask_storeu_epi16(to.as_mut_ptr().add(at).cast(), some, halves);
+        }
+    }
+}
+
 /// # Safety
 /// The processor has the tier's instructions; there are M whole rows, and a panel `i`.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512bf16")]

@@ -62,6 +62,7 @@ impl Case {
         };
         let low = Low {
             a: &self.a[rows.start * self.depth..],
+            a_stride: self.depth,
             rows: rows.len(),
             depth: self.depth,
             columns: self.columns,
@@ -70,6 +71,7 @@ impl Case {
             scales: &scales,
             smooth: &self.smooth,
             after: if after { some } else { After::NONE },
+            out_stride: self.columns,
         };
         let mut out = vec![7.0; rows.len() * self.columns];
         multiply_on(tier, &low, &mut out);

@@ -16,6 +16,8 @@ mod add;
 mod amx;
 #[cfg(all(feature = "model", target_arch = "x86_64"))]
 mod avx2;
+#[cfg(all(feature = "model", target_arch = "x86_64"))]
+mod gelu;
 #[cfg(feature = "model")]
 mod gemm;
 #[cfg(target_arch = "x86_64")]

@@ -1,7 +1,7 @@
 //! The instructions that an encoder's operators run on: the best that the processor has, its *tier*.
 //!
 //! `PELTON_CPU_TIER` in the environment forces one: `plain` (any processor, the reference), `avx2` (AVX2 with FMA),
-//! `avx512` (AVX-512 with VNNI and BF16), or `amx`, which runs only so. Products of low precision are a tier's own.
+//! `avx512` (AVX-512 with VNNI and BF16), or `amx` (its tiles, on Linux). Products of low precision are a tier's own.
 //! What is F32 takes the widest vectors, AVX-512 without VNNI and BF16 among them, and with `avx2` those of AVX2.
 //! Vectors of both widths fuse and add in the same order, so F32, F16 and INT8 give the same bytes on all tiers.
 
@@ -61,8 +61,7 @@ impl Tier {
 fn choose(asked: Option<&str>) -> Result<Tier> {
     let there = || TIERS.into_iter().filter(|(_, tier)| tier.is_there());
     let Some(asked) = asked else {
-        let best = there().rfind(|(_, tier)| *tier != Tier::Amx);
-        return Ok(best.map_or(Tier::Plain, |(_, tier)| tier));
+        return Ok(there().next_back().map_or(Tier::Plain, |(_, tier)| tier));
     };
     if let Some((_, tier)) = there().find(|(name, _)| *name == asked) {
         return Ok(tier);
