@@ -1,7 +1,7 @@
 // Takes the rows of a further detector into those of the ones before it. Twin of src/ops/ensemble.rs.
 //
-// A thread takes a key and walks its rows in order: 40 bytes of each of two rows read, 40 written; per key 64 bytes of
-// state. The busiest key of a batch bounds it.
+// A thread takes a key and walks its rows in order: 40 bytes of each of two rows read, 40 written, and the parts of
+// several values where they change; per key 64 bytes of state. The busiest key of a batch bounds it.
 
 @group(0) @binding(0) var<storage, read> head: array<u32>;
 @group(0) @binding(1) var<uniform> p: ScoreParams;
@@ -35,6 +35,9 @@ fn take(state: u32, by: u32, row: u32) {
             flags = (flags & 0xffff0000u) | (said & (RULED_OUT | CLAMPED | 0x700u)) | (p.shape2 << 11u);
             surprise = other;
             for (var i = 6u; i < 9u; i += 1u) {
+                out[row + i] = rows[by + i];
+            }
+            for (var i = ROW; i < row_words(); i += 1u) {
                 out[row + i] = rows[by + i];
             }
         }
@@ -73,6 +76,6 @@ fn ensemble(
     let to = OUT_FIXED + out[OUT_ASIDE];
     let at = LIST + SEGMENT * segment + 1u;
     for (var i = segments[at]; i < segments[at + SEGMENT]; i += 1u) {
-        take(state, came + i * ROW, to + i * ROW);
+        take(state, came + i * row_words(), to + i * row_words());
     }
 }

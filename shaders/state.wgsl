@@ -60,6 +60,7 @@ const BAR_SEEN: u32 = 55u;
 const TRACKS: u32 = 56u;
 const TRACK: u32 = 10u;
 const ROW: u32 = 10u;
+const NO_PART: f32 = -1.0;
 const OUT_SCORED: u32 = 5u;
 const ALERT: u32 = 1u;
 const WARMING: u32 = 2u;
@@ -191,6 +192,11 @@ fn advance(state: u32, time: vec2<u32>) -> f32 {
     let rest = state_of(state + REST) - steps;
     put(state + REST, select(0.0, rest, rest > 0.0));
     return steps;
+}
+
+// Words of a row: one for the part of each value where there are several.
+fn row_words() -> u32 {
+    return select(ROW + p.values, ROW, p.values == 1u);
 }
 
 const NOWHERE: u32 = 0xffffffffu;

@@ -11,7 +11,7 @@ use pelton::ops::batch::{CHUNKS, FIXED, OUT_FIXED, SPANS_AT, Span};
 use pelton::ops::group::{self, GroupOptions};
 use pelton::ops::page::ALONE;
 use pelton::ops::row::Kind;
-use pelton::ops::score::{ROW, ScoreParams, packed, state_words_with};
+use pelton::ops::score::{ScoreParams, packed, row_words, state_words_with};
 use pelton::plan::{BufId, Grid, Memory, Plan, Role};
 use pelton::{Detector, Forest, HalfSpaces, Loda, Pod, Profile, Season, Zeroable};
 
@@ -109,7 +109,8 @@ impl Bed {
         let state_words = 2 * BLOCK * params.state_words as usize;
         let states = memory.buffer::<u32>("states", Role::State, state_words);
         let output = Role::Output { eager: 8 };
-        let out = memory.buffer::<u32>("out", output, OUT_FIXED + BATCH * ROW);
+        let rows = OUT_FIXED + BATCH * row_words(params.values as usize);
+        let out = memory.buffer::<u32>("out", output, rows);
         let mut plan = Plan::new("scores", FIXED + 4 + chunks * 12);
         (plan.events_max, plan.stride, plan.output) = (BATCH, 6, Some(out.id));
         let unread = memory.buffer::<u32>("unread", Role::Scratch, 1);

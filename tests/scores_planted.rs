@@ -31,6 +31,18 @@ const COMMON: &[Planted] = &[
         plant("kernels/scores.cuh", "if (stands.by > apart.by) {", "if (stands.by >= 0.0f) {"),
     ),
     (
+        "a part of the first value for all",
+        plant(
+            "kernels/scores.cuh",
+            "row.put_part(p, i, stands.part);",
+            "row.put_part(p, 0, stands.part);",
+        ),
+    ),
+    (
+        "a missing value with a part",
+        plant("kernels/scores.cuh", "row.put_part(p, i, NO_PART);", "row.put_part(p, i, 0.0f);"),
+    ),
+    (
         "a rest that does not end",
         plant("kernels/scores.cuh", "state.get(REST) - steps;", "state.get(REST);"),
     ),
@@ -103,6 +115,7 @@ const FORESTS: &[Planted] = &[
         "a slot never seen that stands at nothing",
         plant("kernels/forest.cu", "seen == 0 ? 0.0f : near_zero", "near_zero"),
     ),
+    ("a part that is only squared", plant("kernels/forest.cu", "square * square}", "square}")),
     (
         "the dense score without its mean",
         plant("kernels/forest.cu", "0.5f * (instant + mean)", "instant + 0.0f * mean"),
@@ -142,6 +155,14 @@ const HALF_SPACES: &[Planted] = &[
     (
         "the next bit of the wrong dimension",
         plant("kernels/half_space.cu", "cuts >> 4 * dimension & 15;", "cuts & 15;"),
+    ),
+    (
+        "a part of the next dimension",
+        plant("kernels/half_space.cu", "row.add_part(cut,", "row.add_part((cut + 1) % values,"),
+    ),
+    (
+        "a part of half the mass",
+        plant("kernels/half_space.cu", "float(left - zeros - 1)", "float(left - zeros)"),
     ),
     (
         "a missing value where the last one was",
@@ -209,6 +230,14 @@ const LODAS: &[Planted] = &[
         plant("kernels/loda.cu", "(0x10000 / p.shape1);", "(0x20000 / p.shape1);"),
     ),
     (
+        "a term for another",
+        plant(
+            "kernels/loda.cu",
+            "row.add_part(shadow.which >> 4 & 15, b",
+            "row.add_part(shadow.which >> 4 & 15, a",
+        ),
+    ),
+    (
         "a missing value where the last one was cast",
         plant("kernels/loda.cu", "+ LODA_POINT + i] = 0x8000;", "+ LODA_POINT + i] += 0;"),
     ),
@@ -261,6 +290,14 @@ const PROFILES: &[Planted] = &[
         ),
     ),
     (
+        "parts of distances that are not known",
+        plant(
+            "kernels/profile.cu",
+            "if (least != NO_DISTANCE && lane() == 0) {",
+            "if (lane() == 0) {",
+        ),
+    ),
+    (
         "levels that are not counted",
         plant("kernels/profile.cu", "? 0xfffe0000u : levels + 1;", "? 0xfffe0000u : levels;"),
     ),
@@ -298,6 +335,10 @@ const ENSEMBLES: &[Planted] = &[
         plant("kernels/ensemble.cu", "|| other > so_far)", "|| other > 0.0f * so_far)"),
     ),
     ("another value than the member's", plant("kernels/ensemble.cu", "i < 9; i++", "i < 8; i++")),
+    (
+        "parts of another member",
+        plant("kernels/ensemble.cu", "i < row_words(p); i++", "i < row_words(p) - 1; i++"),
+    ),
 ];
 
 /// In what becomes of an alert that a label dismisses.

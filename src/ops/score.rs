@@ -7,6 +7,14 @@
 //! the decision another level. An event without a number is *missing*: it moves the clock and nothing else. One row
 //! comes out for each event that has an id.
 //!
+//! **Parts.** With several values a row ends in a word for each: how much of the event's score is its part, at least 0,
+//! or -1 where it is missing. Parts are what their detector makes of a value by itself: the squared distance in
+//! deviations (distances, seasons), the fourth power of the isolation (forests: of usual values it is a fifth of the
+//! largest, and there may be seven of them), the squared distance of the value's stretch (profiles). Half-space trees
+//! and projections, which judge all values together, say what each dimension did. Only the shares of the parts in their
+//! sum mean anything: the reader gives each value its share of the score, so that these add up to it
+//! ([`Score::attribution`](crate::Score::attribution)).
+//!
 //! State lies in the rows of the slot that all events go to (`ops::page`), `state_words` for each key. Of a query with
 //! one value every event changes one line of 64 bytes (clock, the first value's track, level) and reads four words of
 //! the next (rest, peaks); what follows is touched by peaks and alerts alone.
@@ -15,7 +23,7 @@
 //! key and walks its events, so a batch takes as long as its busiest key. Rows come in the order of the walk.
 //!
 //! Cost per event: its time and values, 8 bytes of order, the state read and written once per key and batch on a
-//! parallel device, 40 bytes of row. About 200 operations.
+//! parallel device, 40 bytes of row, 4 more a value where there are several. About 200 operations.
 
 use super::batch;
 use super::decide::{self, Judged, PRIOR, RING_PEAKS, SLOPE_FIRST, TRIALS_MAX};
@@ -183,8 +191,16 @@ pub const fn track(value: usize) -> usize {
     if value == 0 { TRACK_FIRST } else { TRACKS + (value - 1) * TRACK }
 }
 
-/// Words of a row: key, time, flags, surprise, value, what was expected, its variance, events seen.
+/// Words of a row, parts aside: key, time, flags, surprise, value, what was expected, its variance, events seen.
 pub const ROW: usize = 10;
+
+/// Words of a row of so many values, with a part for each of several.
+pub const fn row_words(values: usize) -> usize {
+    if values == 1 { ROW } else { ROW + values }
+}
+
+/// The part of a missing value.
+pub const NO_PART: f32 = -1.0;
 /// Output word: how many rows there are. They stand behind the list of events set aside.
 pub const OUT_SCORED: usize = 5;
 
@@ -323,15 +339,15 @@ fn decided(
     decide::decide(state, p, &event, levels, flags)
 }
 
-/// Scores one event and learns it. `row` is what comes out, its key aside. `VALUES` are those of the query, one alone
-/// and by its distance, or 0 for what the parameters say.
+/// Scores one event and learns it. `row` is what comes out, its key aside, and `parts` what stands behind it. `VALUES`
+/// are those of the query, one alone and by its distance, or 0 for what the parameters say.
 #[inline(always)]
 pub(super) fn step<const VALUES: usize, J: Judge>(
     state: &mut [u32],
     p: &ScoreParams,
     judge: &mut J,
     event: &[u32],
-    row: &mut [u32; ROW],
+    (row, parts): (&mut [u32; ROW], &mut [u32]),
 ) {
     let time = batch::join(event[p.time_word as usize], event[p.time_word as usize + 1]);
     let values = if VALUES == 0 { p.values as usize } else { VALUES };
@@ -340,11 +356,12 @@ pub(super) fn step<const VALUES: usize, J: Judge>(
     let moment = Moment { time, steps, decays: ewma::decays(steps, p.rate) };
     let mut far = Distance::<f32>::none();
     let (mut flags, mut value, mut most) = (MISSING | USUAL, 0.0, 0);
-    let mut apart = Apart { by: -1.0, dense: 0.0 };
+    let mut apart = Apart { by: -1.0, dense: 0.0, part: 0.0 };
     for i in 0..values {
         let (at, kind) = p.value(i);
         let Some(x) = number(kind, event[at]) else {
             judge.missing(own, i);
+            put_part(parts, i, NO_PART);
             continue;
         };
         let clamped = held(x, VALUE_MAX);
@@ -355,6 +372,7 @@ pub(super) fn step<const VALUES: usize, J: Judge>(
         track.write(state, self::track(i));
         let learnt = Learnt { value: i, x: clamped, track: &track, moment: &moment };
         let stands = judge.value(own, p, &learnt, &mut found);
+        put_part(parts, i, stands.part);
         if stands.by > apart.by {
             (apart, far, value, most) = (stands, found, clamped, i);
         }
@@ -365,7 +383,7 @@ pub(super) fn step<const VALUES: usize, J: Judge>(
         flags |= word(most) << VALUE_SHIFT;
         let seen = state[SEEN].checked_add(1).unwrap_or(SEEN_AGAIN);
         state[SEEN] = seen;
-        let judged = judge.level(own, p, &far, apart, seen);
+        let judged = judge.level(own, p, (&far, apart), seen, parts);
         dense = judged.dense;
         let middle = f32::from_bits(state[track(most) + 4]);
         let few = p.chance == 0.0 && state[PEAKS] < PRIOR && seen / 4 <= p.warm;
@@ -385,6 +403,23 @@ pub(super) fn step<const VALUES: usize, J: Judge>(
     (row[4], row[5], row[6]) = (flags, surprise.to_bits(), value.to_bits());
     (row[7], row[8]) = (far.expected.to_bits(), far.variance.to_bits());
     row[9] = state[SEEN];
+}
+
+/// Puts down the part of a value, where there are several.
+#[inline(always)]
+fn put_part(parts: &mut [u32], value: usize, part: f32) {
+    if let Some(word) = parts.get_mut(value) {
+        *word = part.to_bits();
+    }
+}
+
+/// Adds to the part of a value that is not missing.
+#[inline(always)]
+pub(super) fn add_part(parts: &mut [u32], value: usize, more: f32) {
+    let part = f32::from_bits(parts[value]);
+    if part >= 0.0 {
+        parts[value] = (part + more).to_bits();
+    }
 }
 
 /// One event's key.

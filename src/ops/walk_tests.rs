@@ -118,9 +118,10 @@ fn side_by_side_is_one_by_one() {
             }
             let (mut rows, mut other_rows) = (vec![[0; ROW]; n], vec![[0; ROW]; n]);
             let mut walk = Walk { p: &p, judge: ByDistance, page, states: &mut one };
-            let left = walk.events::<1>(&map, &events, &ids, &mut rows).len();
+            let left = walk.events::<1>(&map, &events, &ids, rows.as_flattened_mut()).len();
             let mut walk = Walk { p: &p, judge: ByDistance, page, states: &mut other };
-            let other_left = walk.side_by_side(&map, &events, &ids, &mut other_rows).len();
+            let other_left =
+                walk.side_by_side(&map, &events, &ids, other_rows.as_flattened_mut()).len();
             assert_eq!(left, other_left, "as many rows");
             for (i, (row, other)) in rows.iter().zip(&other_rows).enumerate() {
                 assert_eq!(row, other, "round {round}, part {part}, row {i}");

@@ -11,7 +11,7 @@ use crate::ops::ensemble::{self, Judges, Member};
 use crate::ops::expr::Filter;
 use crate::ops::page::ALONE;
 use crate::ops::row::Kind;
-use crate::ops::score::{ScoreParams, packed};
+use crate::ops::score::{ScoreParams, packed, row_words};
 
 /// Anomaly scores of keyed events of type `E`, as they arrive.
 ///
@@ -58,7 +58,8 @@ pub struct Scores<E> {
     pub time: Field<E, u64>,
     /// Whose past an event is compared with.
     pub key: Key<E>,
-    /// The fields to score, 1 to 8. An event's score is that of its most unusual value.
+    /// The fields to score, 1 to 8. An event's score is that of its most unusual value;
+    /// [`Score::attribution`](crate::Score::attribution) says how much of it each of them stands for.
     pub values: Vec<NumberField<E>>,
     /// Only events that pass are scored and learnt.
     pub filter: Option<Filter<E>>,
@@ -334,6 +335,11 @@ impl Scored {
     /// Words of a key's state.
     pub(super) fn state_words(&self) -> usize {
         self.members[0].state_words as usize
+    }
+
+    /// Words of an event's row.
+    pub(super) fn row_words(&self) -> usize {
+        row_words(self.kind.values as usize)
     }
 
     /// One by the longest horizon, in spacings.

@@ -9,10 +9,12 @@ pub mod order;
 pub mod spec;
 pub mod states;
 
+use pelton::base::limits::VALUES_MAX;
 use pelton::base::rng::SplitMix;
+use pelton::ops::score::ROW;
 use pelton::{
     Detector, Device, Forest, HalfSpaces, Inline, Key, LaneOptions, Loda, Member, Options, Pod,
-    Profile, Rows, Scores, Season, Stats, Zeroable, field,
+    Profile, Rows, Score, Scores, Season, Stats, Zeroable, field,
 };
 use std::collections::BTreeMap;
 
@@ -27,8 +29,8 @@ pub struct Reading {
     pub count: i32,
 }
 
-/// Words of a score as the device wrote them.
-pub type Words = [u32; 10];
+/// Words of a score as the device wrote them; zeros behind what there is.
+pub type Words = [u32; ROW + VALUES_MAX];
 /// Each key's scores in order.
 pub type Scored = BTreeMap<u64, Vec<Words>>;
 
@@ -266,12 +268,17 @@ fn same_of<const N: usize>(
     }
 }
 
+pub fn words(score: &Score<'_>) -> Words {
+    let mut words = [0; _];
+    words[..score.words().len()].copy_from_slice(score.words());
+    words
+}
+
 pub fn settle(engine: &mut Inline<Reading>, scored: &mut Scored) {
     let mut take = |rows: Rows| {
         assert_eq!((rows.iter().len(), rows.scores().len()), (0, rows.len()));
         for score in rows.scores() {
-            let words = score.words().try_into().expect("ten words");
-            scored.entry(score.key()).or_default().push(words);
+            scored.entry(score.key()).or_default().push(words(&score));
         }
     };
     while engine.poll(&mut take).expect("the device is there") {
