@@ -16,6 +16,7 @@ static __device__ __forceinline__ float less(float surprise, float discount) {
 
 static __device__ __forceinline__ void take(const State& state, const ScoreParams& p, ConstWords rows, uint32_t by,
                                             Words out, uint32_t row) {
+    const uint32_t drifted = (out[row + 4] | rows[by + 4]) & DRIFTED;
     uint32_t flags = out[row + 4] & ~(ALERT | RESTING | DISMISSED);
     float surprise = number_of(out[row + 5]);
     if ((flags & USUAL) == 0) {
@@ -46,7 +47,7 @@ static __device__ __forceinline__ void take(const State& state, const ScoreParam
             announce(state, p, surprise, flags);
         }
     }
-    out[row + 4] = flags;
+    out[row + 4] = flags | drifted;
     out[row + 5] = bits_of(surprise);
 }
 

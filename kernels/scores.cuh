@@ -28,7 +28,7 @@ struct ScoreParams {
     uint32_t values67;
     uint32_t warm;
     uint32_t sides;
-    uint32_t serial;
+    uint32_t own_words;
     float rate;
     float spacing;
     float asked;
@@ -44,8 +44,8 @@ struct ScoreParams {
     uint32_t shape2;
     uint32_t shape3;
     uint32_t state_at;
-    uint32_t pad0;
-    uint32_t pad1;
+    float drift_delta;
+    float drift_threshold;
 };
 
 // The segments of src/ops/group.rs.
@@ -70,10 +70,10 @@ constexpr uint32_t RING = 22;
 constexpr uint32_t RING_PEAKS = 32;
 constexpr uint32_t BAR = RING + RING_PEAKS;
 constexpr uint32_t BAR_SEEN = BAR + 1;
-constexpr uint32_t TRACKS = BAR_SEEN + 1;
+constexpr uint32_t DRIFT = BAR_SEEN + 1;
+constexpr uint32_t TRACKS = DRIFT + 1;
 constexpr uint32_t TRACK = 10;
 constexpr uint32_t ROW = 10;
-constexpr float NO_PART = -1.0f;
 constexpr uint32_t OUT_SCORED = 5;
 constexpr uint32_t ALERT = 1;
 constexpr uint32_t WARMING = 2;
@@ -83,6 +83,7 @@ constexpr uint32_t MISSING = 16;
 constexpr uint32_t CLAMPED = 32;
 constexpr uint32_t USUAL = 64;
 constexpr uint32_t DISMISSED = 128;
+constexpr uint32_t DRIFTED = 1 << 14;
 
 static __device__ __forceinline__ float number_of(uint32_t bits) {
     union {
@@ -181,6 +182,7 @@ static __device__ __forceinline__ float near_zero(float x) { return x < 1e-16f &
 }  // namespace pelton::score
 
 #include "decide.cuh"
+#include "row.cuh"
 
 namespace pelton::score {
 
@@ -270,31 +272,6 @@ static __device__ __forceinline__ float advance(const State& state, const ScoreP
     state.put(REST, rest > 0.0f ? rest : 0.0f);
     return steps;
 }
-
-// Words of a row: one for the part of each value where there are several.
-static __device__ __forceinline__ uint32_t row_words(const ScoreParams& p) {
-    return p.values == 1 ? ROW : ROW + p.values;
-}
-
-// An event's row.
-struct Row {
-    Words words;
-    uint32_t at;
-    __device__ __forceinline__ uint32_t& operator[](uint32_t i) const { return words[at + i]; }
-    // Puts down the part of a value, where there are several.
-    __device__ __forceinline__ void put_part(const ScoreParams& p, uint32_t value, float part) const {
-        if (p.values > 1) {
-            words[at + ROW + value] = bits_of(part);
-        }
-    }
-    // Adds to the part of a value that is not missing.
-    __device__ __forceinline__ void add_part(uint32_t value, float more) const {
-        const float part = number_of(words[at + ROW + value]);
-        if (part >= 0.0f) {
-            words[at + ROW + value] = bits_of(part + more);
-        }
-    }
-};
 
 static __device__ __forceinline__ uint32_t track(uint32_t value) {
     return value == 0 ? TRACK_FIRST : TRACKS + (value - 1) * TRACK;
@@ -428,6 +405,11 @@ static __device__ __forceinline__ void judge(const State& state, const ScorePara
     row[4] = flags;
     row[5] = bits_of(surprise);
     row[9] = state[SEEN];
+    if ((flags & DRIFTED) != 0) {
+        for (uint32_t i = 0; i < p.own_words; i++) {
+            state[i] = 0;
+        }
+    }
 }
 
 // Finds where the state of a segment's key begins; whether it is in this page.

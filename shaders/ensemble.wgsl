@@ -19,6 +19,7 @@ fn less(surprise: f32, discount: f32) -> f32 {
 }
 
 fn take(state: u32, by: u32, row: u32) {
+    let drifted = (out[row + 4u] | rows[by + 4u]) & DRIFTED;
     var flags = out[row + 4u] & ~(ALERT | RESTING | DISMISSED);
     var surprise = bitcast<f32>(out[row + 5u]);
     if ((flags & USUAL) == 0u) {
@@ -53,7 +54,7 @@ fn take(state: u32, by: u32, row: u32) {
             flags = announce(state, surprise, flags);
         }
     }
-    out[row + 4u] = flags;
+    out[row + 4u] = flags | drifted;
     out[row + 5u] = bitcast<u32>(surprise);
 }
 

@@ -232,6 +232,11 @@ fn judge(state: u32, event: u32, row: u32, seen_as: Observed) {
     flags |= u32(mul(dense, 65535.0)) << 16u;
     put_row(row, event, seen_as.time, flags, surprise, seen_as.value, far);
     out[row + 9u] = states[state + SEEN];
+    if ((flags & DRIFTED) != 0u) {
+        for (var i = 0u; i < p.own_words; i += 1u) {
+            states[state + i] = 0u;
+        }
+    }
 }
 
 // Writes what stands before the rows; returns where they begin.

@@ -13,7 +13,7 @@ use cuda_host::{Plant, SCORES};
 use pelton::Device;
 use scores::labels::same_labelled;
 use scores::{
-    Setup, ensemble, same, same_ensembles, same_forests, same_half_spaces, same_lodas,
+    Setup, ensemble, same, same_drifts, same_ensembles, same_forests, same_half_spaces, same_lodas,
     same_profiles, same_seasons, wide,
 };
 
@@ -341,6 +341,34 @@ const ENSEMBLES: &[Planted] = &[
     ),
 ];
 
+/// In the test for drift, and in what a key forgets then.
+const DRIFTS: &[Planted] = &[
+    (
+        "a large event that counts in full",
+        plant("kernels/decide.cuh", "(u > 4.0f ? 4.0f : u)", "(u > 4e9f ? 4.0f : u)"),
+    ),
+    (
+        "a delta left out",
+        plant("kernels/decide.cuh", " - p.drift_delta;", " - 0.0f * p.drift_delta;"),
+    ),
+    (
+        "a key that drifts while it warms up",
+        plant("kernels/decide.cuh", "&& (flags & WARMING) == 0 && has_drifted", "&& has_drifted"),
+    ),
+    (
+        "half of a state that is kept",
+        plant("kernels/scores.cuh", "i < p.own_words;", "i < p.own_words / 2;"),
+    ),
+    (
+        "a drift of the first member alone",
+        plant(
+            "kernels/ensemble.cu",
+            "(out[row + 4] | rows[by + 4]) & DRIFTED;",
+            "out[row + 4] & DRIFTED;",
+        ),
+    ),
+];
+
 /// In what becomes of an alert that a label dismisses.
 const LABELS: &[Planted] = &[
     (
@@ -425,6 +453,13 @@ fn planted_mistakes_in_profiles_are_found() {
 fn planted_mistakes_in_ensembles_are_found() {
     found_by("planted_mistakes_in_ensembles_are_found", ENSEMBLES, |device, order, setup| {
         same_ensembles(device, order, setup, 3000);
+    });
+}
+
+#[test]
+fn planted_mistakes_in_drifts_are_found() {
+    found_by("planted_mistakes_in_drifts_are_found", DRIFTS, |device, order, setup| {
+        same_drifts(device, order, setup, 3000);
     });
 }
 

@@ -14,6 +14,7 @@
 //! 3. The member that has the event gives its value, what was expected of it, the parts of all values, and whether a
 //!    rule keeps it from being an alert. The dense score is that of the first member.
 //! 4. Rest and labels are those of the ensemble, with a state of its own in front of those of its members.
+//! 5. Where any member drifts (`ops::drift`), the row says so; only that member begins anew.
 //!
 //! The first member writes the rows; each further one writes rows of its own, which the kernel `ensemble` takes in.
 
@@ -24,9 +25,9 @@ use super::ewma::held;
 use super::math::{exp, ln};
 use super::page::{Page, slot_map};
 use super::score::{
-    ALERT, CLAMPED, DETECTOR_SHIFT, DISMISSED, ISOLATION_SHIFT, MISSING, RESTING, ROW, RULED_OUT,
-    SEEN, SEEN_AGAIN, ScoreParams, USUAL, VALUE_SHIFT, WARMING, clock, left_of, row_words,
-    state_words, state_words_with,
+    ALERT, CLAMPED, DETECTOR_SHIFT, DISMISSED, DRIFTED, ISOLATION_SHIFT, MISSING, RESTING, ROW,
+    RULED_OUT, SEEN, SEEN_AGAIN, ScoreParams, USUAL, VALUE_SHIFT, WARMING, clock, left_of,
+    row_words, state_words, state_words_with,
 };
 use super::walk;
 use crate::base::error::{Error, Result};
@@ -131,6 +132,7 @@ impl Judges {
 /// Takes a further member in: `row` holds what was said before, `by` what it says.
 fn take(state: &mut [u32], p: &ScoreParams, by: &[u32], row: &mut [u32]) {
     let [before, discount] = [p.shape0, p.shape1].map(f32::from_bits);
+    let drifted = (row[4] | by[4]) & DRIFTED;
     let mut flags = row[4] & !(ALERT | RESTING | DISMISSED);
     let mut surprise = f32::from_bits(row[5]);
     if flags & USUAL == 0 {
@@ -160,7 +162,7 @@ fn take(state: &mut [u32], p: &ScoreParams, by: &[u32], row: &mut [u32]) {
             flags = announce(state, p, surprise, flags);
         }
     }
-    (row[4], row[5]) = (flags, surprise.to_bits());
+    (row[4], row[5]) = (flags | drifted, surprise.to_bits());
 }
 
 /// Takes the rows of a further member into those of the ones before it, per key in order. `shape0` and `shape1` of its

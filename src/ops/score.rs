@@ -28,6 +28,7 @@
 use super::batch;
 use super::decide::{self, Judged, PRIOR, RING_PEAKS, SLOPE_FIRST, TRIALS_MAX};
 use super::detector::{Apart, ByDistance, Detector, Judge, Learnt, Level, Moment};
+use super::drift;
 use super::ewma::{self, Distance, Spread, TRACK, Track, VALUE_MAX, held};
 use super::group::{GROUPED, LIST, SEGMENT, SEGMENTS};
 use super::math::{inverse, ticks};
@@ -84,8 +85,8 @@ params! {
         warm: u32,
         /// On which side values alert: 1 above what was expected, 2 below, 3 on both.
         sides: u32,
-        /// 1 on a serial device: the order is that of the batch, and `order` holds ids.
-        serial: u32,
+        /// Words of a key's state, of this detector.
+        own_words: u32,
         /// One by the longest horizon, in spacings.
         rate: f32,
         /// Ticks between two events; 0 when each key's own are learnt.
@@ -116,10 +117,10 @@ params! {
         shape3: u32,
         /// Where in a key's state this detector's begins.
         state_at: u32,
-        /// No meaning.
-        pad0: u32,
-        /// As above.
-        pad1: u32,
+        /// By how many deviations a level may be higher than it was and not drift.
+        drift_delta: f32,
+        /// The sum from which a key has drifted; 0 where no drift is looked for.
+        drift_threshold: f32,
     }
 }
 
@@ -172,8 +173,10 @@ pub const RING: usize = 22;
 pub const BAR: usize = RING + RING_PEAKS as usize;
 /// State: events seen when the bar was raised.
 pub const BAR_SEEN: usize = BAR + 1;
+/// State: the sum of the test for drift (`ops::drift`).
+pub const DRIFT: usize = BAR_SEEN + 1;
 /// State: tracks of further values.
-pub const TRACKS: usize = BAR_SEEN + 1;
+pub const TRACKS: usize = DRIFT + 1;
 
 /// Words of a key's state, in whole lines of 64 bytes.
 pub const fn state_words(values: usize) -> usize {
@@ -220,6 +223,8 @@ pub const CLAMPED: u32 = 32;
 pub const USUAL: u32 = 64;
 /// Flag: it would be an alert, but a label said that its like is normal.
 pub const DISMISSED: u32 = 128;
+/// Flag: its key has drifted, and what was learnt of it is forgotten (`ops::drift`).
+pub const DRIFTED: u32 = 1 << 14;
 /// Bits of the flags above which the number of the value stands, of 3 bits.
 pub const VALUE_SHIFT: u32 = 8;
 /// Bits of the flags above which the number of the detector stands, of 3 bits (`ops::ensemble`).
@@ -336,7 +341,9 @@ fn decided(
     let u = decide::standardise(&mut past, level, levels as f32);
     past.write(state, LEVEL);
     let event = Judged { level, u, off: far.off, expected: far.expected };
-    decide::decide(state, p, &event, levels, flags)
+    let looked_for = p.drift_threshold > 0.0 && flags & WARMING == 0;
+    let drifted = looked_for && drift::has_drifted(state, p, u);
+    decide::decide(state, p, &event, levels, if drifted { flags | DRIFTED } else { flags })
 }
 
 /// Scores one event and learns it. `row` is what comes out, its key aside, and `parts` what stands behind it. `VALUES`
@@ -403,6 +410,10 @@ pub(super) fn step<const VALUES: usize, J: Judge>(
     (row[4], row[5], row[6]) = (flags, surprise.to_bits(), value.to_bits());
     (row[7], row[8]) = (far.expected.to_bits(), far.variance.to_bits());
     row[9] = state[SEEN];
+    if flags & DRIFTED != 0 {
+        state.fill(0);
+        own.fill(0);
+    }
 }
 
 /// Puts down the part of a value, where there are several.

@@ -49,7 +49,6 @@ pub(super) fn score<J: Judge>(args: Args<'_>, judge: J) {
 /// The walk of a serial device; `segments` are not looked at. `VALUES` is one where there is one and distances judge,
 /// or 0 for what the parameters say.
 fn score_as<const VALUES: usize, J: Judge>(args: Args<'_>, p: &ScoreParams, judge: J) {
-    debug_assert!(p.serial == 1, "the processor walks batches as they are");
     let (head, events) = (args.head, args.events);
     let [ids, _segments, map, states, out] = args.binds();
     let rows_at = OUT_FIXED + out[OUT_ASIDE] as usize;
@@ -59,7 +58,8 @@ fn score_as<const VALUES: usize, J: Judge>(args: Args<'_>, p: &ScoreParams, judg
     let room = rows.len();
     let mut rows = rows;
     let alone = (p.first_block, p.blocks) == (0, ALONE);
-    let side_by_side = VALUES == 1 && alone && p.value(0).1 == Kind::F32 && simd::available();
+    let plain = alone && p.value(0).1 == Kind::F32 && p.drift_threshold == 0.0;
+    let side_by_side = VALUES == 1 && plain && simd::available();
     for chunk in batch::chunks(head) {
         let map = slot_map(map, slot(head));
         let events = batch::event_words(events, &chunk, p.stride as usize);

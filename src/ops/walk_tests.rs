@@ -29,7 +29,7 @@ fn params(rng: &mut SplitMix, stride: usize, key_words: u32) -> ScoreParams {
         values67: packed(words),
         warm: [0, 20, 300][pick(rng, 3) as usize],
         sides: 1 + 2 * pick(rng, 2),
-        serial: 1,
+        own_words: word(state_words(1)),
         rate: [1.0 / 16.0, 1.0 / 2048.0][pick(rng, 2) as usize],
         spacing,
         asked: 7.0,
@@ -45,8 +45,8 @@ fn params(rng: &mut SplitMix, stride: usize, key_words: u32) -> ScoreParams {
         shape2: 0,
         shape3: 0,
         state_at: 0,
-        pad0: 0,
-        pad1: 0,
+        drift_delta: 0.0,
+        drift_threshold: 0.0,
     }
 }
 

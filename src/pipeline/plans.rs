@@ -68,9 +68,7 @@ impl Scoring {
         serial: bool,
         options: &GroupOptions,
     ) -> Self {
-        let own = |params: &ScoreParams| ScoreParams { serial: u32::from(serial), ..*params };
-        let members = scored.members.iter().map(own).collect();
-        let joins: Vec<_> = scored.joins.iter().map(own).collect();
+        let (members, joins) = (scored.members.clone(), scored.joins.clone());
         let words = OUT_FIXED + options.events * scored.row_words();
         let rows =
             (!joins.is_empty()).then(|| memory.buffer::<u32>("rows", Role::Scratch, words).id);

@@ -4,8 +4,8 @@ use super::results::Rows;
 use crate::base::time::Ticks;
 use crate::ops::batch::join;
 use crate::ops::score::{
-    ALERT, CLAMPED, DETECTOR_SHIFT, DISMISSED, ISOLATION_SHIFT, MISSING, RESTING, ROW, RULED_OUT,
-    USUAL, VALUE_SHIFT, WARMING,
+    ALERT, CLAMPED, DETECTOR_SHIFT, DISMISSED, DRIFTED, ISOLATION_SHIFT, MISSING, RESTING, ROW,
+    RULED_OUT, USUAL, VALUE_SHIFT, WARMING,
 };
 use std::fmt;
 
@@ -94,6 +94,13 @@ impl Score<'_> {
         self.is(DISMISSED)
     }
 
+    /// Whether its key has drifted ([`Scores::drift`](crate::Scores::drift)): it is another than it was, what was
+    /// learnt of it is forgotten, and it warms up from its next event on. In an ensemble one detector has, and the
+    /// others go on.
+    pub fn drifted(&self) -> bool {
+        self.is(DRIFTED)
+    }
+
     /// Whether none of its values is a number.
     pub fn missing(&self) -> bool {
         self.is(MISSING)
@@ -177,7 +184,8 @@ impl Score<'_> {
         self.expected() - half..=self.expected() + half
     }
 
-    /// Events of its key with a value so far, this one included; beyond 2^32 - 1 a number within 2^17 below that.
+    /// Events of its key with a value so far, or since it drifted, this one included; beyond 2^32 - 1 a number within
+    /// 2^17 below that.
     pub fn seen(&self) -> u64 {
         u64::from(self.words[9])
     }

@@ -13,8 +13,8 @@ use pelton::base::limits::VALUES_MAX;
 use pelton::base::rng::SplitMix;
 use pelton::ops::score::ROW;
 use pelton::{
-    Detector, Device, Forest, HalfSpaces, Inline, Key, LaneOptions, Loda, Member, Options, Pod,
-    Profile, Rows, Score, Scores, Season, Stats, Zeroable, field,
+    Detector, Device, Drift, Forest, HalfSpaces, Inline, Key, LaneOptions, Loda, Member, Options,
+    Pod, Profile, Rows, Score, Scores, Season, Stats, Zeroable, field,
 };
 use std::collections::BTreeMap;
 
@@ -248,6 +248,35 @@ pub fn same_ensembles(device: &Device, seed: u64, setup: &Setup, n: usize) {
     let loda = Detector::Loda(Loda { projections: 9, cells: 16, window: 40 });
     let queries = [ensemble(wide()), Scores { ensemble: two, detector: loda, ..dense(40) }];
     same_of(queries, device, &stream(seed, n, 40), setup);
+}
+
+/// As `query`, where keys drift soon.
+pub fn drifting(query: Scores<Reading>) -> Scores<Reading> {
+    Scores { drift: Some(Drift { delta: 0.25, threshold: 25.0 }), warm_up: 20, ..query }
+}
+
+/// The same for queries in which keys drift, as those of three values, of one, and of ensembles do.
+pub fn same_drifts(device: &Device, seed: u64, setup: &Setup, n: usize) {
+    /// Few, so that they are warm soon.
+    const KEYS: u32 = 5;
+    let queries = [wide(), dense(KEYS), ensemble(wide())].map(drifting);
+    let events = moving(seed, n, KEYS);
+    for query in &queries {
+        let (_, stats) = run(&Device::cpu(), query.clone(), &Setup::default(), &events);
+        assert!(stats.drifts > 2, "{} drifts", stats.drifts);
+    }
+    same_of(queries, device, &events, setup);
+}
+
+/// As [`stream`], where all keys go elsewhere three times, and stay there.
+pub fn moving(seed: u64, n: usize, keys: u32) -> Vec<Reading> {
+    let mut events = stream(seed, n, keys);
+    for (i, event) in events.iter_mut().enumerate() {
+        let moved = (4 * i / n) as f32;
+        event.value += 15.0 * moved;
+        event.other += 300.0 * moved;
+    }
+    events
 }
 
 fn same_of<const N: usize>(
