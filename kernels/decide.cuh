@@ -120,12 +120,26 @@ static __device__ __forceinline__ void announce(const State& state, const ScoreP
     }
 }
 
+// Whether a key has drifted, with an event whose level lies `u` deviations off. Twin of src/ops/drift.rs.
+static __device__ __forceinline__ bool has_drifted(State state, const ScoreParams& p, float u) {
+#ifndef CUDA_HOST
+    // So that no compiler keeps this place in a register from event to event, where mostly no drift is looked for.
+    asm volatile("" : "+r"(state.at));
+#endif
+    const float sum = state.get(DRIFT) + (u > 4.0f ? 4.0f : u) - p.drift_delta;
+    state.put(DRIFT, sum > 0.0f ? sum : 0.0f);
+    return sum > p.drift_threshold;
+}
+
 // How surprising an event is; its flags are added to. With `CHANCE` a part of a peak's surprise is that
 // by chance.
 template <bool CHANCE>
 static __device__ __forceinline__ float decide(const State& state, const ScoreParams& p, const Distance& far,
                                                const Level& judged, uint32_t& flags) {
     const float u = standardise(state, judged.level, float(judged.levels));
+    if (p.drift_threshold > 0.0f && (flags & WARMING) == 0 && has_drifted(state, p, u)) {
+        flags |= DRIFTED;
+    }
     const float excess = u - 3.0f;
     float surprise = state.get(SLOPE) * u;
     if (excess > 0.0f) {

@@ -1,7 +1,7 @@
 // Takes the rows of a further detector into those of the ones before it.
 //
 // Twin of src/ops/ensemble.rs. A thread takes a key and walks its rows in order: 40 bytes of each of two rows read, 40
-// written; per key 64 bytes of state.
+// written, and the parts of several values where they change; per key 64 bytes of state.
 #include "scores.cuh"
 
 namespace pelton::ensemble {
@@ -16,6 +16,7 @@ static __device__ __forceinline__ float less(float surprise, float discount) {
 
 static __device__ __forceinline__ void take(const State& state, const ScoreParams& p, ConstWords rows, uint32_t by,
                                             Words out, uint32_t row) {
+    const uint32_t drifted = (out[row + 4] | rows[by + 4]) & DRIFTED;
     uint32_t flags = out[row + 4] & ~(ALERT | RESTING | DISMISSED);
     float surprise = number_of(out[row + 5]);
     if ((flags & USUAL) == 0) {
@@ -31,6 +32,9 @@ static __device__ __forceinline__ void take(const State& state, const ScoreParam
             for (uint32_t i = 6; i < 9; i++) {
                 out[row + i] = rows[by + i];
             }
+            for (uint32_t i = ROW; i < row_words(p); i++) {
+                out[row + i] = rows[by + i];
+            }
         }
     }
     if (surprise <= p.asked) {
@@ -43,7 +47,7 @@ static __device__ __forceinline__ void take(const State& state, const ScoreParam
             announce(state, p, surprise, flags);
         }
     }
-    out[row + 4] = flags;
+    out[row + 4] = flags | drifted;
     out[row + 5] = bits_of(surprise);
 }
 
@@ -63,7 +67,7 @@ extern "C" __global__ void __launch_bounds__(256)
     const uint32_t to = OUT_FIXED + out[OUT_ASIDE];
     const Span span = events_of_segment(segments, segment);
     for (uint32_t i = span.first; i < span.end; i++) {
-        take(state, p, rows, came + i * ROW, out, to + i * ROW);
+        take(state, p, rows, came + i * row_words(p), out, to + i * row_words(p));
     }
 }
 

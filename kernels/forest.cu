@@ -168,7 +168,9 @@ static __device__ __forceinline__ Apart isolation_of(const State& state, const S
     const bool known = n >= 8;
     const float instant = known ? __fsqrt_rn(coarse * part) : 0.0f;
     const float mean = learn_mean(state, own + 5, instant, share);
-    return Apart{known ? __fsqrt_rn(fine * part) : 0.0f, 0.5f * (instant + mean)};
+    const float isolation = known ? __fsqrt_rn(fine * part) : 0.0f;
+    const float square = isolation * isolation;
+    return Apart{isolation, 0.5f * (instant + mean), square * square};
 }
 
 struct Forests {
@@ -179,7 +181,7 @@ struct Forests {
         return isolation_of(state, p, own, i, near_zero(x - state.get(track)), moment);
     }
     static __device__ __forceinline__ Level level(const State&, const ScoreParams& p, uint32_t, const Distance&,
-                                                  const Apart& apart, uint32_t seen) {
+                                                  const Apart& apart, uint32_t seen, const Row&) {
         return Level{seen > 8, seen - min(seen, 9u), apart.by * float(31 - __clz(int(p.shape0))), apart.dense};
     }
 };

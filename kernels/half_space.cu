@@ -21,24 +21,34 @@ static __device__ __forceinline__ uint32_t hash(uint32_t word) {
 }
 
 // Goes down a tree: the sum over its nodes up to the first light one; adds one to all of them.
+// With several values, what cuts took of the mass goes to the parts of theirs.
 static __device__ __forceinline__ uint32_t walk_tree(const State& state, uint32_t spaces, uint32_t masses,
                                                      uint32_t tree, uint32_t values, uint32_t height,
-                                                     uint32_t window) {
+                                                     uint32_t window, const Row& row) {
     const uint32_t dimensions = values == 1 ? 3 : values;
     uint32_t node = 1;
     uint32_t cuts = 0;
     uint32_t sum = 0;
     bool light = false;
+    // Of the node before: which dimension it cuts, and the zeros above the highest bit of its mass.
+    uint32_t cut = 0;
+    uint32_t zeros = 32;
     for (uint32_t depth = 0; depth <= height; depth++) {
         const uint32_t mass = state[masses + node];
         if (!light) {
             sum += mass >> 16 << depth;
             light = (mass >> 16) * 10 < window;
+            const uint32_t left = uint32_t(__clz(int(mass >> 16 | 1)));
+            if (left > zeros + 1 && values > 1) {
+                row.add_part(cut, float(left - zeros - 1));
+            }
+            zeros = left;
         }
         state[masses + node] = mass + 1;
         const uint32_t dimension = (hash(tree << 16 | node) >> 16) * dimensions >> 16;
         const uint32_t offset = hash(0x80000000u | tree << 16 | dimension) >> 16;
         const uint32_t place = state[spaces + SPACE_POINT + dimension] + offset;
+        cut = dimension;
         const uint32_t nth = cuts >> 4 * dimension & 15;
         cuts += 1u << 4 * dimension;
         node = node << 1 | (place >> (16 - nth) & 1);
@@ -55,18 +65,19 @@ struct Trees {
     static __device__ __forceinline__ Apart value(const State& state, const ScoreParams& p, uint32_t own, uint32_t i,
                                                   uint32_t track, float x, const Moment&, Distance& found) {
         put_point(state, p, own + SPACE_POINT, i, track, x);
-        return Apart{found.z2, 0.0f};
+        return Apart{found.z2, 0.0f, 0.0f};
     }
     // The mass around the point in the state, which is then learnt.
     static __device__ __forceinline__ Level level(const State& state, const ScoreParams& p, uint32_t spaces,
-                                                  const Distance&, const Apart&, uint32_t seen) {
+                                                  const Distance&, const Apart&, uint32_t seen, const Row& row) {
         const uint32_t trees = p.shape0 & 0xff;
         const uint32_t height = p.shape0 >> 8 & 0xff;
         const uint32_t window = p.shape0 >> 16;
         const uint32_t nodes = 2u << height;
         uint32_t sum = 0;
         for (uint32_t tree = 0; tree < trees; tree++) {
-            sum += walk_tree(state, spaces, spaces + SPACE_MASSES + tree * nodes, tree, p.values, height, window);
+            const uint32_t masses = spaces + SPACE_MASSES + tree * nodes;
+            sum += walk_tree(state, spaces, masses, tree, p.values, height, window, row);
         }
         const bool known = state[spaces + SPACE_KNOWN] != 0;
         const uint32_t count = state[spaces + SPACE_COUNT] + 1;

@@ -19,9 +19,17 @@ static __device__ __forceinline__ uint32_t hash(uint32_t word) {
     return x ^ x >> 16;
 }
 
-// Where projection `j` casts the point at `point`, from 0 to 65,535.
-static __device__ __forceinline__ uint32_t shadow(const State& state, uint32_t point, uint32_t j, uint32_t dimensions) {
+// Where a projection casts a point, from 0 to 65,535; which dimensions it uses, 4 bits each, and what each of these
+// adds.
+struct Shadow {
+    uint32_t place, which;
+    int32_t a, b, c;
+};
+
+// The shadow by projection `j` of the point at `point`.
+static __device__ __forceinline__ Shadow shadow(const State& state, uint32_t point, uint32_t j, uint32_t dimensions) {
     const uint32_t needed = dimensions <= 4 ? 2 : 3;
+    Shadow found{0, 0, 0, 0, 0};
     uint32_t taken = 0;
     int32_t sum = 0;
     int32_t size = 0;
@@ -29,13 +37,39 @@ static __device__ __forceinline__ uint32_t shadow(const State& state, uint32_t p
         const uint32_t word = hash(j << 8 | i);
         if ((word >> 16) * (dimensions - i) >> 16 < needed - taken) {
             const int32_t factor = int32_t(word & 0xff) * 2 - 255;
+            const int32_t term = factor * (int32_t(state[point + i]) - 0x8000);
+            found.a = taken == 0 ? term : found.a;
+            found.b = taken == 1 ? term : found.b;
+            found.c = taken == 2 ? term : found.c;
+            found.which |= i << 4 * taken;
             taken++;
-            sum += factor * (int32_t(state[point + i]) - 0x8000);
+            sum += term;
             size += factor < 0 ? -factor : factor;
         }
     }
     const uint32_t place = uint32_t(sum + size * 0x8000) / uint32_t(size);
-    return place > 0xffff ? 0xffff : place;
+    found.place = place > 0xffff ? 0xffff : place;
+    return found;
+}
+
+// Shares what is rare out among the values that cast a shadow, by the squares of what they add to it.
+static __device__ __forceinline__ void share_out(const Row& row, const Shadow& shadow, float rare) {
+    const float a = float(shadow.a) * float(shadow.a);
+    const float b = float(shadow.b) * float(shadow.b);
+    const float c = float(shadow.c) * float(shadow.c);
+    const float all = a + b + c;
+    if (all > 0.0f) {
+        const float each = rare * inverse(all);
+        if (a > 0.0f) {
+            row.add_part(shadow.which & 15, a * each);
+        }
+        if (b > 0.0f) {
+            row.add_part(shadow.which >> 4 & 15, b * each);
+        }
+        if (c > 0.0f) {
+            row.add_part(shadow.which >> 8 & 15, c * each);
+        }
+    }
 }
 
 struct Projections {
@@ -47,11 +81,11 @@ struct Projections {
     static __device__ __forceinline__ Apart value(const State& state, const ScoreParams& p, uint32_t own, uint32_t i,
                                                   uint32_t track, float x, const Moment&, Distance& found) {
         put_point(state, p, own + LODA_POINT, i, track, x);
-        return Apart{found.z2, 0.0f};
+        return Apart{found.z2, 0.0f, 0.0f};
     }
     // How rare the point in the state is, which is then learnt.
     static __device__ __forceinline__ Level level(const State& state, const ScoreParams& p, uint32_t own,
-                                                  const Distance&, const Apart&, uint32_t seen) {
+                                                  const Distance&, const Apart&, uint32_t seen, const Row& row) {
         const uint32_t projections = p.shape0;
         const uint32_t half = p.shape1 / 2;
         const uint32_t window = p.shape2;
@@ -62,11 +96,16 @@ struct Projections {
         float sum = 0.0f;
         uint32_t cells = own + LODA_CELLS;
         for (uint32_t j = 0; j < projections; j++) {
-            const uint32_t cell = shadow(state, own + LODA_POINT, j, dimensions) / (0x10000 / p.shape1);
+            const Shadow fallen = shadow(state, own + LODA_POINT, j, dimensions);
+            const uint32_t cell = fallen.place / (0x10000 / p.shape1);
             const uint32_t pair = state[cells + cell / 2];
             const uint32_t up = 16 * (cell & 1);
             const float times = of_all * inverse(float(pair >> up & 0xffff) + 1.0f);
-            sum += own_ln(times < 1.0f ? 1.0f : times);
+            const float rare = own_ln(times < 1.0f ? 1.0f : times);
+            sum += rare;
+            if (p.values > 1) {
+                share_out(row, fallen, rare * rare);
+            }
             state[cells + cell / 2] = pair + (1u << up);
             if (halved) {
                 for (uint32_t i = 0; i < half; i++) {

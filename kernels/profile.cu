@@ -135,11 +135,11 @@ struct Nearest {
             state[own + PROFILE_FRESH + i] = 1;
             keep_number(profile, asked, sixty_fourths(state, track, x));
         }
-        return Apart{found.z2, 0.0f};
+        return Apart{found.z2, 0.0f, 0.0f};
     }
     // `apart` holds the largest squared distance.
     static __device__ __forceinline__ Level level(const State& state, const ScoreParams&, uint32_t own, const Distance&,
-                                                  const Apart& apart, uint32_t) {
+                                                  const Apart& apart, uint32_t, const Row&) {
         if (apart.by < 0.0f) {
             return Level{false, 0, 0.0f, 0.0f};
         }
@@ -152,8 +152,8 @@ struct Nearest {
 };
 
 // Moves all profiles of an event's key on, all lanes together; of the event's values the largest squared distance, or
-// -1 where none is known.
-static __device__ __forceinline__ float farthest(const State& state, const ScoreParams& p) {
+// -1 where none is known. Each is the part of its value.
+static __device__ __forceinline__ float farthest(const State& state, const ScoreParams& p, const Row& row) {
     const Profile asked(p.shape0);
     float far = -1.0f;
     for (uint32_t i = 0; i < p.values; i++) {
@@ -162,6 +162,9 @@ static __device__ __forceinline__ float farthest(const State& state, const Score
             const float raw = to_float(least) * (asked.by_window() * 2.4414063e-4f);
             const float squared = asked.shape ? number_of(least) : raw;
             far = least != NO_DISTANCE && squared > far ? squared : far;
+            if (least != NO_DISTANCE && lane() == 0) {
+                row.put_part(p, i, squared);
+            }
         }
     }
     return far;
@@ -174,7 +177,7 @@ extern "C" __global__ void __launch_bounds__(256, 2)
     if (past_grid(head, block)) {
         return;
     }
-    const uint32_t rows = put_front(block.index == 0 && threadIdx.x == 0, segments, out);
+    const uint32_t rows = put_front(block.index == 0 && threadIdx.x == 0, p, segments, out);
     const uint32_t warps = head[GROUPS] * WARPS;
     for (uint32_t segment = block.index * WARPS + threadIdx.x / LANES; segment < segments[score::SEGMENTS];
          segment += warps) {
@@ -184,16 +187,16 @@ extern "C" __global__ void __launch_bounds__(256, 2)
         }
         const Span span = events_of_segment(segments, segment);
         for (uint32_t i = span.first; i < span.end; i++) {
-            const uint32_t row = rows + i * ROW;
+            const Row row{out, rows + i * row_words(p)};
             Observed observed{};
             if (lane() == 0) {
-                observed = observe<Nearest>(state, p, events, order[i], out, row);
+                observed = observe<Nearest>(state, p, events, order[i], row);
             }
             __syncwarp();
-            observed.apart.by = farthest(state, p);
+            observed.apart.by = farthest(state, p, row);
             __syncwarp();
             if (lane() == 0) {
-                judge<Nearest>(state, p, observed, out, row);
+                judge<Nearest>(state, p, observed, row);
             }
         }
     }

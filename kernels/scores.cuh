@@ -2,10 +2,11 @@
 // three functions.
 //
 // Twin of src/ops/score.rs and detector.rs with ewma.rs, decide.rs and math.rs. A thread takes a key and walks its
-// events in order. Per event: 4 bytes of order, its time and values, 40 bytes of row written; per key and batch its
-// first line of state and 16 bytes of the next, which then stay in the cache, and 160 bytes more for peaks. Neighbours
-// touch lines of their own, so the latency of memory and the busiest key of a batch bound it, not bytes. The order of
-// float operations is that of the Rust source; nothing is contracted, inverse and root are rounded correctly.
+// events in order. Per event: 4 bytes of order, its time and values, 40 bytes of row written, 4 more for each of
+// several values; per key and batch its first line of state and 16 bytes of the next, which then stay in the cache, and
+// 160 bytes more for peaks. Neighbours touch lines of their own, so the latency of memory and a batch's busiest key
+// bound it, not bytes. The order of float operations is that of the Rust source; nothing is contracted, inverse and
+// root are rounded correctly.
 #pragma once
 
 #include "window.cuh"
@@ -27,7 +28,7 @@ struct ScoreParams {
     uint32_t values67;
     uint32_t warm;
     uint32_t sides;
-    uint32_t serial;
+    uint32_t own_words;
     float rate;
     float spacing;
     float asked;
@@ -43,8 +44,8 @@ struct ScoreParams {
     uint32_t shape2;
     uint32_t shape3;
     uint32_t state_at;
-    uint32_t pad0;
-    uint32_t pad1;
+    float drift_delta;
+    float drift_threshold;
 };
 
 // The segments of src/ops/group.rs.
@@ -69,7 +70,8 @@ constexpr uint32_t RING = 22;
 constexpr uint32_t RING_PEAKS = 32;
 constexpr uint32_t BAR = RING + RING_PEAKS;
 constexpr uint32_t BAR_SEEN = BAR + 1;
-constexpr uint32_t TRACKS = BAR_SEEN + 1;
+constexpr uint32_t DRIFT = BAR_SEEN + 1;
+constexpr uint32_t TRACKS = DRIFT + 1;
 constexpr uint32_t TRACK = 10;
 constexpr uint32_t ROW = 10;
 constexpr uint32_t OUT_SCORED = 5;
@@ -81,6 +83,7 @@ constexpr uint32_t MISSING = 16;
 constexpr uint32_t CLAMPED = 32;
 constexpr uint32_t USUAL = 64;
 constexpr uint32_t DISMISSED = 128;
+constexpr uint32_t DRIFTED = 1 << 14;
 
 static __device__ __forceinline__ float number_of(uint32_t bits) {
     union {
@@ -113,9 +116,9 @@ struct Distance {
     float z2, off, expected, variance;
 };
 
-// How a value stands out: by how much, and its dense score.
+// How a value stands out: by how much, its dense score, and its part in the event's.
 struct Apart {
-    float by, dense;
+    float by, dense, part;
 };
 
 // What the detector makes of an event.
@@ -179,6 +182,7 @@ static __device__ __forceinline__ float near_zero(float x) { return x < 1e-16f &
 }  // namespace pelton::score
 
 #include "decide.cuh"
+#include "row.cuh"
 
 namespace pelton::score {
 
@@ -291,10 +295,10 @@ struct ByDistance {
     static __device__ __forceinline__ void missing(const State&, uint32_t, uint32_t) {}
     static __device__ __forceinline__ Apart value(const State&, const ScoreParams&, uint32_t, uint32_t, uint32_t, float,
                                                   const Moment&, Distance& found) {
-        return Apart{found.z2, 0.0f};
+        return Apart{found.z2, 0.0f, found.z2};
     }
     static __device__ __forceinline__ Level level(const State&, const ScoreParams&, uint32_t, const Distance& far,
-                                                  const Apart&, uint32_t seen) {
+                                                  const Apart&, uint32_t seen, const Row&) {
         return Level{seen > 8, seen - min(seen, 9u), own_ln(1.0f + far.z2 * 0.2f), 0.0f};
     }
 };
@@ -313,16 +317,16 @@ struct Observed {
     uint32_t flags;
 };
 
-// Looks at an event's values and learns them; its row begins at `row`.
+// Looks at an event's values and learns them.
 template <class D>
 static __device__ __forceinline__ Observed observe(const State& state, const ScoreParams& p, Events events,
-                                                   uint32_t index, Words out, uint32_t row) {
+                                                   uint32_t index, const Row& row) {
     const Event event(events, index, p.stride);
     const u64 time = event.two(p.time_word);
-    out[row] = p.key_words == 0 ? 0 : event[p.key_word];
-    out[row + 1] = p.key_words == 2 ? event[p.key_word + 1] : 0;
-    out[row + 2] = low_of(time);
-    out[row + 3] = high_of(time);
+    row[0] = p.key_words == 0 ? 0 : event[p.key_word];
+    row[1] = p.key_words == 2 ? event[p.key_word + 1] : 0;
+    row[2] = low_of(time);
+    row[3] = high_of(time);
     const float steps = advance(state, p, time);
     // Of what is 87 horizons ago nothing is left that counts, and `own_exp` goes no further.
     const float past = steps * p.rate;
@@ -332,17 +336,18 @@ static __device__ __forceinline__ Observed observe(const State& state, const Sco
     Distance far{-1.0f, 0.0f, 0.0f, 0.0f};
     uint32_t flags = MISSING;
     // Written as soon as it is known, which saves registers.
-    out[row + 6] = 0;
-    out[row + 7] = 0;
-    out[row + 8] = 0;
+    row[6] = 0;
+    row[7] = 0;
+    row[8] = 0;
     uint32_t most = 0;
     const uint32_t own = own_state(p);
-    Apart apart{-1.0f, 0.0f};
+    Apart apart{-1.0f, 0.0f, 0.0f};
     for (uint32_t i = 0; i < p.values; i++) {
         const Place place = place_of(p, i);
         uint32_t bits = value_bits(place.kind, event[place.word]);
         if (value_is_nan(place.kind, bits)) {
             D::missing(state, own, i);
+            row.put_part(p, i, NO_PART);
             continue;
         }
         float x = float(int32_t(bits));
@@ -356,12 +361,13 @@ static __device__ __forceinline__ Observed observe(const State& state, const Sco
         }
         Distance found = distance_of(state, track(i), x, moment.decays);
         const Apart stands = D::value(state, p, own, i, track(i), x, moment, found);
+        row.put_part(p, i, stands.part);
         if (stands.by > apart.by) {
             apart = stands;
             far = found;
-            out[row + 6] = bits_of(x);
-            out[row + 7] = bits_of(far.expected);
-            out[row + 8] = bits_of(far.variance);
+            row[6] = bits_of(x);
+            row[7] = bits_of(far.expected);
+            row[8] = bits_of(far.variance);
             most = i;
         }
         flags &= ~MISSING;
@@ -369,10 +375,10 @@ static __device__ __forceinline__ Observed observe(const State& state, const Sco
     return Observed{far, apart, most, flags};
 }
 
-// Scores an event of these values; its row begins at `row`.
+// Scores an event of these values.
 template <class D>
 static __device__ __forceinline__ void judge(const State& state, const ScoreParams& p, const Observed& observed,
-                                             Words out, uint32_t row) {
+                                             const Row& row) {
     uint32_t flags = observed.flags;
     const uint32_t most = observed.most;
     float surprise = 0.0f;
@@ -382,7 +388,7 @@ static __device__ __forceinline__ void judge(const State& state, const ScorePara
         const uint32_t seen = state[SEEN] == 0xffffffffu ? 0xfffe0000u : state[SEEN] + 1;
         state[SEEN] = seen;
         const bool few = !D::CHANCE && state[PEAKS] < 10 && seen / 4 <= p.warm;
-        const Level judged = D::level(state, p, own_state(p), observed.far, observed.apart, seen);
+        const Level judged = D::level(state, p, own_state(p), observed.far, observed.apart, seen, row);
         dense = judged.dense;
         if (seen <= p.warm || few || !judged.known || state.get(track(most) + 4) < 16.0f) {
             flags |= WARMING;
@@ -396,9 +402,14 @@ static __device__ __forceinline__ void judge(const State& state, const ScorePara
         flags |= USUAL;
     }
     flags |= uint32_t(dense * 65535.0f) << 16;
-    out[row + 4] = flags;
-    out[row + 5] = bits_of(surprise);
-    out[row + 9] = state[SEEN];
+    row[4] = flags;
+    row[5] = bits_of(surprise);
+    row[9] = state[SEEN];
+    if ((flags & DRIFTED) != 0) {
+        for (uint32_t i = 0; i < p.own_words; i++) {
+            state[i] = 0;
+        }
+    }
 }
 
 // Finds where the state of a segment's key begins; whether it is in this page.
@@ -429,11 +440,12 @@ static __device__ __forceinline__ Span events_of_segment(ConstWords segments, ui
 }
 
 // Writes what stands before the rows; returns where they begin.
-static __device__ __forceinline__ uint32_t put_front(bool first, ConstWords segments, Words out) {
+static __device__ __forceinline__ uint32_t put_front(bool first, const ScoreParams& p, ConstWords segments,
+                                                     Words out) {
     const uint32_t rows = OUT_FIXED + out[OUT_ASIDE];
     if (first) {
         out[OUT_SCORED] = segments[GROUPED];
-        out[0] = rows + segments[GROUPED] * ROW;
+        out[0] = rows + segments[GROUPED] * row_words(p);
     }
     return rows;
 }
@@ -447,7 +459,7 @@ static __device__ __forceinline__ void body(Block block, Head head, const ScoreP
         return;
     }
     const uint32_t segment = block.index * THREADS + threadIdx.x;
-    const uint32_t rows = put_front(segment == 0, segments, out);
+    const uint32_t rows = put_front(segment == 0, p, segments, out);
     if (segment >= segments[SEGMENTS]) {
         return;
     }
@@ -457,8 +469,8 @@ static __device__ __forceinline__ void body(Block block, Head head, const ScoreP
     }
     const Span span = events_of_segment(segments, segment);
     for (uint32_t i = span.first; i < span.end; i++) {
-        const uint32_t row = rows + i * ROW;
-        judge<D>(state, p, observe<D>(state, p, events, order[i], out, row), out, row);
+        const Row row{out, rows + i * row_words(p)};
+        judge<D>(state, p, observe<D>(state, p, events, order[i], row), row);
     }
 }
 

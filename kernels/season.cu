@@ -210,10 +210,10 @@ struct Seasons {
                 at += words_of(slots);
             }
         }
-        return Apart{found.z2, 0.0f};
+        return Apart{found.z2, 0.0f, found.z2};
     }
     static __device__ __forceinline__ Level level(const State&, const ScoreParams&, uint32_t, const Distance& far,
-                                                  const Apart&, uint32_t seen) {
+                                                  const Apart&, uint32_t seen, const Row&) {
         const float level = own_ln(1.0f + far.z2 * 0.2f);
         return Level{seen > 8, seen - min(seen, 9u), level, level * inverse(1.0f + level)};
     }

@@ -1,7 +1,7 @@
 // Takes the rows of a further detector into those of the ones before it. Twin of src/ops/ensemble.rs.
 //
-// A thread takes a key and walks its rows in order: 40 bytes of each of two rows read, 40 written; per key 64 bytes of
-// state. The busiest key of a batch bounds it.
+// A thread takes a key and walks its rows in order: 40 bytes of each of two rows read, 40 written, and the parts of
+// several values where they change; per key 64 bytes of state. The busiest key of a batch bounds it.
 
 @group(0) @binding(0) var<storage, read> head: array<u32>;
 @group(0) @binding(1) var<uniform> p: ScoreParams;
@@ -19,6 +19,7 @@ fn less(surprise: f32, discount: f32) -> f32 {
 }
 
 fn take(state: u32, by: u32, row: u32) {
+    let drifted = (out[row + 4u] | rows[by + 4u]) & DRIFTED;
     var flags = out[row + 4u] & ~(ALERT | RESTING | DISMISSED);
     var surprise = bitcast<f32>(out[row + 5u]);
     if ((flags & USUAL) == 0u) {
@@ -37,6 +38,9 @@ fn take(state: u32, by: u32, row: u32) {
             for (var i = 6u; i < 9u; i += 1u) {
                 out[row + i] = rows[by + i];
             }
+            for (var i = ROW; i < row_words(); i += 1u) {
+                out[row + i] = rows[by + i];
+            }
         }
     }
     if (surprise <= p.asked) {
@@ -50,7 +54,7 @@ fn take(state: u32, by: u32, row: u32) {
             flags = announce(state, surprise, flags);
         }
     }
-    out[row + 4u] = flags;
+    out[row + 4u] = flags | drifted;
     out[row + 5u] = bitcast<u32>(surprise);
 }
 
@@ -73,6 +77,6 @@ fn ensemble(
     let to = OUT_FIXED + out[OUT_ASIDE];
     let at = LIST + SEGMENT * segment + 1u;
     for (var i = segments[at]; i < segments[at + SEGMENT]; i += 1u) {
-        take(state, came + i * ROW, to + i * ROW);
+        take(state, came + i * row_words(), to + i * row_words());
     }
 }

@@ -231,7 +231,9 @@ fn isolation_of(forest: u32, value: u32, off: f32, moment: Moment) -> Apart {
     let known = n >= 8u;
     let instant = select(0.0, sqrt(mul(coarse, part)), known);
     let mean = learn_mean(own + 5u, instant, share);
-    return Apart(select(0.0, sqrt(mul(fine, part)), known), mul(0.5, instant + mean));
+    let isolation = rounded(select(0.0, sqrt(mul(fine, part)), known));
+    let square = mul(isolation, isolation);
+    return Apart(isolation, mul(0.5, instant + mean), mul(square, square));
 }
 
 fn missing_value(own: u32, i: u32) {
@@ -241,7 +243,7 @@ fn value_of(own: u32, i: u32, track: u32, x: f32, moment: Moment, found: ptr<fun
     return isolation_of(own, i, near_zero(rounded(x - state_of(track))), moment);
 }
 
-fn level_of(own: u32, far: Distance, apart: Apart, seen: u32) -> Level {
+fn level_of(own: u32, far: Distance, apart: Apart, seen: u32, row: u32) -> Level {
     let level = mul(apart.by, f32(firstTrailingBit(p.shape0)));
     return Level(seen > 8u, seen - min(seen, 9u), level, apart.dense);
 }

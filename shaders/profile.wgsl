@@ -136,11 +136,11 @@ fn value_of(own: u32, i: u32, track: u32, x: f32, moment: Moment, found: ptr<fun
         states[own + PROFILE_FRESH + i] = 1u;
         keep_number(asked, profile, sixty_fourths(track, x));
     }
-    return Apart((*found).z2, 0.0);
+    return Apart((*found).z2, 0.0, 0.0);
 }
 
-// Of the event's values the largest squared distance, or -1 where none is known.
-fn farthest(asked: Profile, own: u32) -> f32 {
+// Of the event's values the largest squared distance, or -1 where none is known. Each is the part of its value.
+fn farthest(asked: Profile, own: u32, row: u32) -> f32 {
     var far = -1.0;
     for (var i = 0u; i < p.values; i += 1u) {
         let bits = atomicLoad(&least[i]);
@@ -150,13 +150,14 @@ fn farthest(asked: Profile, own: u32) -> f32 {
                 squared = bitcast<f32>(bits);
             }
             far = select(far, squared, squared > far);
+            put_part(row, i, squared);
         }
     }
     return far;
 }
 
 // `apart` holds the largest squared distance.
-fn level_of(own: u32, far: Distance, apart: Apart, seen: u32) -> Level {
+fn level_of(own: u32, far: Distance, apart: Apart, seen: u32, row: u32) -> Level {
     if (apart.by < 0.0) {
         return Level(false, 0u, 0.0, 0.0);
     }
@@ -188,9 +189,10 @@ fn profile(
         let at = LIST + SEGMENT * segment + 1u;
         for (var i = segments[at]; i < segments[at + SEGMENT]; i += 1u) {
             let event = order[i] * p.stride;
+            let row = rows + i * row_words();
             var observed: Observed;
             if (k == 0u) {
-                observed = observe(state, event);
+                observed = observe(state, event, row);
             }
             if (k < p.values) {
                 atomicStore(&least[k], NO_DISTANCE);
@@ -205,8 +207,8 @@ fn profile(
             storageBarrier();
             workgroupBarrier();
             if (k == 0u) {
-                observed.apart.by = farthest(asked, own);
-                judge(state, event, rows + i * ROW, observed);
+                observed.apart.by = farthest(asked, own, row);
+                judge(state, event, row, observed);
             }
         }
     }

@@ -1,9 +1,10 @@
 // Scores each event by the past of its key: what the kernels that score share. A detector's file adds missing_value,
 // value_of, level_of and the entry point. Twin of src/ops/score.rs and detector.rs with ewma.rs and math.rs.
 //
-// A thread takes a key and walks its events in order: per event 4 bytes of order, its time and values, 40 bytes of row;
-// per key 64 bytes of state read and written, 16 read, and 160 more for peaks. The busiest key of a batch bounds it.
-// The order of float operations is that of the Rust source; no built-in but inverse and square root (state.wgsl).
+// A thread takes a key and walks its events in order: per event 4 bytes of order, its time and values, 40 bytes of row
+// and 4 more for each of several values; per key 64 bytes of state read and written, 16 read, and 160 more for peaks.
+// The busiest key of a batch bounds it. The order of float operations is that of the Rust source; no built-in but
+// inverse and square root (state.wgsl).
 
 @group(0) @binding(0) var<storage, read> head: array<u32>;
 @group(0) @binding(1) var<uniform> p: ScoreParams;
@@ -110,10 +111,26 @@ fn put_row(row: u32, event: u32, time: vec2<u32>, flags: u32, surprise: f32, val
     out[row + 8u] = bitcast<u32>(far.variance);
 }
 
-// How a value stands out: by how much, and its dense score.
+// How a value stands out: by how much, its dense score, and its part in the event's.
 struct Apart {
     by: f32,
     dense: f32,
+    part: f32,
+}
+
+// Puts down the part of a value, where there are several.
+fn put_part(row: u32, value: u32, part: f32) {
+    if (p.values > 1u) {
+        out[row + ROW + value] = bitcast<u32>(part);
+    }
+}
+
+// Adds to the part of a value that is not missing.
+fn add_part(row: u32, value: u32, more: f32) {
+    let part = bitcast<f32>(out[row + ROW + value]);
+    if (part >= 0.0) {
+        out[row + ROW + value] = bitcast<u32>(rounded(part + more));
+    }
 }
 
 // When an event came: its time, spacings since the one before, and what each horizon keeps, the shortest first.
@@ -148,8 +165,8 @@ struct Observed {
     apart: Apart,
 }
 
-// Looks at an event's values and learns them; what was learnt before lies at `state`.
-fn observe(state: u32, event: u32) -> Observed {
+// Looks at an event's values and learns them; what was learnt before lies at `state`. The event's row begins at `row`.
+fn observe(state: u32, event: u32, row: u32) -> Observed {
     let time = vec2<u32>(events[event + p.time_word], events[event + p.time_word + 1u]);
     let steps = advance(state, time);
     let long = own_exp(-min(mul(steps, p.rate), 87.0));
@@ -160,16 +177,18 @@ fn observe(state: u32, event: u32) -> Observed {
     var value = 0.0;
     var most = 0u;
     let own = own_state(state);
-    var apart = Apart(-1.0, 0.0);
+    var apart = Apart(-1.0, 0.0, 0.0);
     for (var i = 0u; i < p.values; i += 1u) {
         let number = number_of(i, event);
         if (number.missing) {
             missing_value(own, i);
+            put_part(row, i, NO_PART);
             continue;
         }
         flags |= number.clamped;
         var found = distance(state + track(i), number.x, moment.decays);
         let stands = value_of(own, i, state + track(i), number.x, moment, &found);
+        put_part(row, i, stands.part);
         if (stands.by > apart.by) {
             apart = stands;
             far = found;
@@ -195,7 +214,7 @@ fn judge(state: u32, event: u32, row: u32, seen_as: Observed) {
         states[state + SEEN] = seen;
         let weight = state_of(state + track(most) + 4u);
         let few = p.chance == 0.0 && states[state + PEAKS] < 10u && seen / 4u <= p.warm;
-        let judged = level_of(own_state(state), far, seen_as.apart, seen);
+        let judged = level_of(own_state(state), far, seen_as.apart, seen, row);
         dense = judged.dense;
         if (seen <= p.warm || few || !judged.known || weight < 16.0) {
             flags |= WARMING;
@@ -213,6 +232,11 @@ fn judge(state: u32, event: u32, row: u32, seen_as: Observed) {
     flags |= u32(mul(dense, 65535.0)) << 16u;
     put_row(row, event, seen_as.time, flags, surprise, seen_as.value, far);
     out[row + 9u] = states[state + SEEN];
+    if ((flags & DRIFTED) != 0u) {
+        for (var i = 0u; i < p.own_words; i += 1u) {
+            states[state + i] = 0u;
+        }
+    }
 }
 
 // Writes what stands before the rows; returns where they begin.
@@ -220,7 +244,7 @@ fn put_front(first: bool) -> u32 {
     let rows = OUT_FIXED + out[OUT_ASIDE];
     if (first) {
         out[OUT_SCORED] = segments[GROUPED];
-        out[0] = rows + segments[GROUPED] * ROW;
+        out[0] = rows + segments[GROUPED] * row_words();
     }
     return rows;
 }
@@ -240,6 +264,7 @@ fn walk(wid: vec3<u32>, groups: vec3<u32>, k: u32) {
     let at = LIST + SEGMENT * segment + 1u;
     for (var i = segments[at]; i < segments[at + SEGMENT]; i += 1u) {
         let event = order[i] * p.stride;
-        judge(state, event, rows + i * ROW, observe(state, event));
+        let row = rows + i * row_words();
+        judge(state, event, row, observe(state, event, row));
     }
 }

@@ -241,10 +241,10 @@ fn value_of(own: u32, i: u32, track: u32, x: f32, moment: Moment, found: ptr<fun
         }
     }
     *found = best.far;
-    return Apart(best.far.z2, 0.0);
+    return Apart(best.far.z2, 0.0, best.far.z2);
 }
 
-fn level_of(own: u32, far: Distance, apart: Apart, seen: u32) -> Level {
+fn level_of(own: u32, far: Distance, apart: Apart, seen: u32, row: u32) -> Level {
     let level = own_ln(1.0 + mul(far.z2, 0.2));
     return Level(seen > 8u, seen - min(seen, 9u), level, mul(level, inverse(1.0 + level)));
 }

@@ -16,7 +16,7 @@ struct ScoreParams {
     values67: u32,
     warm: u32,
     sides: u32,
-    serial: u32,
+    own_words: u32,
     rate: f32,
     spacing: f32,
     asked: f32,
@@ -32,8 +32,8 @@ struct ScoreParams {
     shape2: u32,
     shape3: u32,
     state_at: u32,
-    pad0: u32,
-    pad1: u32,
+    drift_delta: f32,
+    drift_threshold: f32,
 }
 
 const SEGMENTS: u32 = 0u;
@@ -57,9 +57,11 @@ const RING: u32 = 22u;
 const RING_PEAKS: u32 = 32u;
 const BAR: u32 = 54u;
 const BAR_SEEN: u32 = 55u;
-const TRACKS: u32 = 56u;
+const DRIFT: u32 = 56u;
+const TRACKS: u32 = 57u;
 const TRACK: u32 = 10u;
 const ROW: u32 = 10u;
+const NO_PART: f32 = -1.0;
 const OUT_SCORED: u32 = 5u;
 const ALERT: u32 = 1u;
 const WARMING: u32 = 2u;
@@ -69,6 +71,7 @@ const MISSING: u32 = 16u;
 const CLAMPED: u32 = 32u;
 const USUAL: u32 = 64u;
 const DISMISSED: u32 = 128u;
+const DRIFTED: u32 = 0x4000u;
 
 fn state_of(at: u32) -> f32 {
     return bitcast<f32>(states[at]);
@@ -191,6 +194,11 @@ fn advance(state: u32, time: vec2<u32>) -> f32 {
     let rest = state_of(state + REST) - steps;
     put(state + REST, select(0.0, rest, rest > 0.0));
     return steps;
+}
+
+// Words of a row: one for the part of each value where there are several.
+fn row_words() -> u32 {
+    return select(ROW + p.values, ROW, p.values == 1u);
 }
 
 const NOWHERE: u32 = 0xffffffffu;

@@ -47,6 +47,7 @@ pub use base::field::Field;
 pub use bytemuck::{Pod, Zeroable};
 pub use device::Device;
 pub use ops::detector::Detector;
+pub use ops::drift::Drift;
 pub use ops::ensemble::Member;
 pub use ops::expr::Filter;
 pub use ops::forest::Forest;

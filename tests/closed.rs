@@ -39,7 +39,7 @@ fn options(device: &Device, batch: usize) -> Options {
 
 fn keep(scored: &mut Scored, rows: &pelton::Rows) {
     for score in rows.scores() {
-        let words = score.words().try_into().expect("ten words");
+        let words = scores::words(&score);
         scored.entry(score.key()).or_default().push(words);
     }
 }

@@ -146,7 +146,7 @@ fn masses_are_those_of_the_definition() {
             let point: Vec<u32> =
                 (0..values).map(|_| u32::try_from(rng.below(spread)).unwrap()).collect();
             state[POINT..POINT + values as usize].copy_from_slice(&point);
-            let got = spaces.mass(&mut state, &cuts);
+            let got = spaces.mass(&mut state, &cuts, None);
             let want = naive.step(&point[..]);
             assert_eq!(got.known.then_some(u64::from(got.sum)), want, "{spaces:?}, event {i}");
             if let Some(want) = want {
@@ -178,9 +178,9 @@ fn the_largest_sums_fit() {
         let (mut state, cuts) = (vec![0; spaces.words()], Cuts::new(spaces, 1));
         state[POINT] = MIDDLE;
         for _ in 0..32_768 {
-            assert!(!spaces.mass(&mut state, &cuts).known);
+            assert!(!spaces.mass(&mut state, &cuts, None).known);
         }
-        let got = spaces.mass(&mut state, &cuts);
+        let got = spaces.mass(&mut state, &cuts, None);
         assert_eq!((got.sum, got.level, got.rarity), (spaces.sum_max(), 0.0, 0.0));
         assert_eq!(u64::from(got.sum), u64::from(trees) * 32_768 * ((2 << height) - 1));
     }

@@ -61,7 +61,7 @@ fn levels_are_those_of_the_definition() {
             let point: Vec<u32> =
                 (0..dimensions).map(|_| u32::try_from(rng.below(spread)).unwrap()).collect();
             state[POINT..POINT + dimensions as usize].copy_from_slice(&point);
-            let got = loda.shadows(&mut state, &factors);
+            let got = loda.shadows(&mut state, &factors, &mut []);
             let want = naive.step(&point);
             assert_eq!(got.known, want.is_some(), "{loda:?}, event {i}");
             let Some(level) = want else { continue };
@@ -90,7 +90,7 @@ fn the_largest_counts_fit() {
     let mut state = vec![0; loda.words()];
     state[POINT..POINT + 8].fill(MIDDLE);
     for i in 0..70_000 {
-        let got = loda.shadows(&mut state, &loda.factors(8));
+        let got = loda.shadows(&mut state, &loda.factors(8), &mut []);
         assert!(got.known == (i >= 32_767) && got.level == 0.0, "{got:?}");
     }
 }

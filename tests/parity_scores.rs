@@ -11,7 +11,7 @@ use pelton::ops::batch::{CHUNKS, FIXED, OUT_FIXED, SPANS_AT, Span};
 use pelton::ops::group::{self, GroupOptions};
 use pelton::ops::page::ALONE;
 use pelton::ops::row::Kind;
-use pelton::ops::score::{ROW, ScoreParams, packed, state_words_with};
+use pelton::ops::score::{ScoreParams, packed, row_words, state_words_with};
 use pelton::plan::{BufId, Grid, Memory, Plan, Role};
 use pelton::{Detector, Forest, HalfSpaces, Loda, Pod, Profile, Season, Zeroable};
 
@@ -49,7 +49,7 @@ fn events(seed: u64) -> Vec<Reading> {
     (0..BATCH * BATCHES).map(event).collect()
 }
 
-fn params(device: &Device, values: u32, detector: Detector) -> ScoreParams {
+fn params(values: u32, detector: Detector) -> ScoreParams {
     let [which, shape0, shape1, shape2, shape3] = detector.shape();
     let value = |i: u32| (i < values).then_some((3 + i as usize, Kind::F32));
     ScoreParams {
@@ -67,7 +67,7 @@ fn params(device: &Device, values: u32, detector: Detector) -> ScoreParams {
         values67: 0,
         warm: 20,
         sides: 3,
-        serial: u32::from(device.caps().serial),
+        own_words: words(state_words_with(values as usize, detector)),
         rate: 1.0 / 256.0,
         spacing: 0.0,
         asked: 5.0,
@@ -83,8 +83,8 @@ fn params(device: &Device, values: u32, detector: Detector) -> ScoreParams {
         shape2,
         shape3,
         state_at: 0,
-        pad0: 0,
-        pad1: 0,
+        drift_delta: 0.25,
+        drift_threshold: if values == 1 { 0.0 } else { 30.0 },
     }
 }
 
@@ -109,7 +109,8 @@ impl Bed {
         let state_words = 2 * BLOCK * params.state_words as usize;
         let states = memory.buffer::<u32>("states", Role::State, state_words);
         let output = Role::Output { eager: 8 };
-        let out = memory.buffer::<u32>("out", output, OUT_FIXED + BATCH * ROW);
+        let rows = OUT_FIXED + BATCH * row_words(params.values as usize);
+        let out = memory.buffer::<u32>("out", output, rows);
         let mut plan = Plan::new("scores", FIXED + 4 + chunks * 12);
         (plan.events_max, plan.stride, plan.output) = (BATCH, 6, Some(out.id));
         let unread = memory.buffer::<u32>("unread", Role::Scratch, 1);
@@ -182,12 +183,12 @@ fn same_states(devices: impl IntoIterator<Item = Device>) {
             let events = events(seed);
             let states = |device: &Device| {
                 let chunks = header(device)[CHUNKS] as usize;
-                let params = params(device, values, detector);
+                let params = params(values, detector);
                 Bed::new(device, params, chunks).run(device, &events)
             };
             let (got, want) = (states(&device), states(&cpu));
             for (batch, (got, want)) in got.iter().zip(&want).enumerate() {
-                let row = params(&cpu, values, detector).state_words as usize;
+                let row = params(values, detector).state_words as usize;
                 let differs = got.iter().zip(want).position(|(got, want)| got != want);
                 let differs = differs.map(|at| (at / row, at % row));
                 let name = &device.caps().name;

@@ -10,7 +10,7 @@ use scores::labels::same_labelled;
 use scores::order::same_by_time;
 use scores::states::{same_forgotten, same_restored};
 use scores::{
-    SHORT, Setup, ensemble, forest, half_spaces, loda, profiles, same, same_ensembles,
+    SHORT, Setup, ensemble, forest, half_spaces, loda, profiles, same, same_drifts, same_ensembles,
     same_forests, same_half_spaces, same_lodas, same_profiles, same_seasons, seasonal, wide,
 };
 
@@ -129,6 +129,16 @@ fn cuda_ensembles_are_those_of_the_processor() {
     let moves = vec![Device::cpu(), device.clone()];
     same_ensembles(&device, 5, &Setup { moves, ..Setup::default() }, 2000);
     same_labelled(&device, || ensemble(wide()), (3, 2000));
+}
+
+#[test]
+fn cuda_keys_drift_as_on_the_processor() {
+    let Some(device) = cuda("scores_cuda::cuda_keys_drift_as_on_the_processor") else {
+        return;
+    };
+    same_drifts(&device, 1, &Setup { in_flight: 3, ..Setup::default() }, 4000);
+    let moves = vec![Device::cpu(), device.clone()];
+    same_drifts(&device, 5, &Setup { batch: 100, moves, ..Setup::default() }, 2500);
 }
 
 #[test]

@@ -13,7 +13,7 @@ use cuda_host::{Plant, SCORES};
 use pelton::Device;
 use scores::labels::same_labelled;
 use scores::{
-    Setup, ensemble, same, same_ensembles, same_forests, same_half_spaces, same_lodas,
+    Setup, ensemble, same, same_drifts, same_ensembles, same_forests, same_half_spaces, same_lodas,
     same_profiles, same_seasons, wide,
 };
 
@@ -29,6 +29,18 @@ const COMMON: &[Planted] = &[
     (
         "the least unusual value taken",
         plant("kernels/scores.cuh", "if (stands.by > apart.by) {", "if (stands.by >= 0.0f) {"),
+    ),
+    (
+        "a part of the first value for all",
+        plant(
+            "kernels/scores.cuh",
+            "row.put_part(p, i, stands.part);",
+            "row.put_part(p, 0, stands.part);",
+        ),
+    ),
+    (
+        "a missing value with a part",
+        plant("kernels/scores.cuh", "row.put_part(p, i, NO_PART);", "row.put_part(p, i, 0.0f);"),
     ),
     (
         "a rest that does not end",
@@ -103,6 +115,7 @@ const FORESTS: &[Planted] = &[
         "a slot never seen that stands at nothing",
         plant("kernels/forest.cu", "seen == 0 ? 0.0f : near_zero", "near_zero"),
     ),
+    ("a part that is only squared", plant("kernels/forest.cu", "square * square}", "square}")),
     (
         "the dense score without its mean",
         plant("kernels/forest.cu", "0.5f * (instant + mean)", "instant + 0.0f * mean"),
@@ -142,6 +155,14 @@ const HALF_SPACES: &[Planted] = &[
     (
         "the next bit of the wrong dimension",
         plant("kernels/half_space.cu", "cuts >> 4 * dimension & 15;", "cuts & 15;"),
+    ),
+    (
+        "a part of the next dimension",
+        plant("kernels/half_space.cu", "row.add_part(cut,", "row.add_part((cut + 1) % values,"),
+    ),
+    (
+        "a part of half the mass",
+        plant("kernels/half_space.cu", "float(left - zeros - 1)", "float(left - zeros)"),
     ),
     (
         "a missing value where the last one was",
@@ -209,6 +230,14 @@ const LODAS: &[Planted] = &[
         plant("kernels/loda.cu", "(0x10000 / p.shape1);", "(0x20000 / p.shape1);"),
     ),
     (
+        "a term for another",
+        plant(
+            "kernels/loda.cu",
+            "row.add_part(shadow.which >> 4 & 15, b",
+            "row.add_part(shadow.which >> 4 & 15, a",
+        ),
+    ),
+    (
         "a missing value where the last one was cast",
         plant("kernels/loda.cu", "+ LODA_POINT + i] = 0x8000;", "+ LODA_POINT + i] += 0;"),
     ),
@@ -261,6 +290,14 @@ const PROFILES: &[Planted] = &[
         ),
     ),
     (
+        "parts of distances that are not known",
+        plant(
+            "kernels/profile.cu",
+            "if (least != NO_DISTANCE && lane() == 0) {",
+            "if (lane() == 0) {",
+        ),
+    ),
+    (
         "levels that are not counted",
         plant("kernels/profile.cu", "? 0xfffe0000u : levels + 1;", "? 0xfffe0000u : levels;"),
     ),
@@ -298,6 +335,38 @@ const ENSEMBLES: &[Planted] = &[
         plant("kernels/ensemble.cu", "|| other > so_far)", "|| other > 0.0f * so_far)"),
     ),
     ("another value than the member's", plant("kernels/ensemble.cu", "i < 9; i++", "i < 8; i++")),
+    (
+        "parts of another member",
+        plant("kernels/ensemble.cu", "i < row_words(p); i++", "i < row_words(p) - 1; i++"),
+    ),
+];
+
+/// In the test for drift, and in what a key forgets then.
+const DRIFTS: &[Planted] = &[
+    (
+        "a large event that counts in full",
+        plant("kernels/decide.cuh", "(u > 4.0f ? 4.0f : u)", "(u > 4e9f ? 4.0f : u)"),
+    ),
+    (
+        "a delta left out",
+        plant("kernels/decide.cuh", " - p.drift_delta;", " - 0.0f * p.drift_delta;"),
+    ),
+    (
+        "a key that drifts while it warms up",
+        plant("kernels/decide.cuh", "&& (flags & WARMING) == 0 && has_drifted", "&& has_drifted"),
+    ),
+    (
+        "half of a state that is kept",
+        plant("kernels/scores.cuh", "i < p.own_words;", "i < p.own_words / 2;"),
+    ),
+    (
+        "a drift of the first member alone",
+        plant(
+            "kernels/ensemble.cu",
+            "(out[row + 4] | rows[by + 4]) & DRIFTED;",
+            "out[row + 4] & DRIFTED;",
+        ),
+    ),
 ];
 
 /// In what becomes of an alert that a label dismisses.
@@ -384,6 +453,13 @@ fn planted_mistakes_in_profiles_are_found() {
 fn planted_mistakes_in_ensembles_are_found() {
     found_by("planted_mistakes_in_ensembles_are_found", ENSEMBLES, |device, order, setup| {
         same_ensembles(device, order, setup, 3000);
+    });
+}
+
+#[test]
+fn planted_mistakes_in_drifts_are_found() {
+    found_by("planted_mistakes_in_drifts_are_found", DRIFTS, |device, order, setup| {
+        same_drifts(device, order, setup, 3000);
     });
 }
 

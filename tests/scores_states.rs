@@ -9,8 +9,8 @@ use pelton::{
 };
 use scores::states::{engine, feed, same_forgotten, same_restored};
 use scores::{
-    Reading, SHORT, dense, ensemble, forest, half_spaces, loda, periodic, profiles, seasonal,
-    settle, stream, wide,
+    Reading, SHORT, dense, drifting, ensemble, forest, half_spaces, loda, periodic, profiles,
+    seasonal, settle, stream, wide,
 };
 use std::time::Duration;
 
@@ -54,6 +54,7 @@ fn forgotten_keys_go_on_once_they_are_back() {
         same_forgotten(&cpu, || seasonal(SHORT, wide()), (60, 32, true), (seed, 1500));
         same_forgotten(&cpu, || loda(LODA), (60, 32, true), (seed, 1500));
         same_forgotten(&cpu, || ensemble(wide()), (60, 32, true), (seed, 1500));
+        same_forgotten(&cpu, || drifting(wide()), (60, 32, true), (seed, 1500));
         same_forgotten(&cpu, || profiles(PROFILE), (60, 32, true), (seed, 3000));
     }
 }

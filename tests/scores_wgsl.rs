@@ -9,7 +9,7 @@ use scores::labels::same_labelled;
 use scores::order::same_by_time;
 use scores::states::{same_forgotten, same_restored};
 use scores::{
-    SHORT, Setup, ensemble, forest, half_spaces, loda, profiles, same, same_ensembles,
+    SHORT, Setup, ensemble, forest, half_spaces, loda, profiles, same, same_drifts, same_ensembles,
     same_forests, same_half_spaces, same_lodas, same_profiles, same_seasons, seasonal, wide,
 };
 
@@ -125,6 +125,16 @@ fn wgsl_profiles_are_those_of_the_processor() {
     }
     let moves = vec![Device::cpu(), device.clone()];
     same_profiles(&device, 5, &Setup { moves, ..Setup::default() }, 5000);
+}
+
+#[test]
+fn wgsl_keys_drift_as_on_the_processor() {
+    let Some(device) = software("scores_wgsl::wgsl_keys_drift_as_on_the_processor") else {
+        return;
+    };
+    same_drifts(&device, 1, &Setup { batch: 64, in_flight: 3, ..Setup::default() }, 4000);
+    let moves = vec![Device::cpu(), device.clone()];
+    same_drifts(&device, 5, &Setup { batch: 64, moves, ..Setup::default() }, 2500);
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! On Linux the counters are those of `/proc`, read many times a second. Elsewhere it is what any program can
 //! see of its machine: how late it is woken, and how much work it gets done. Each counter is a key of two
 //! queries: windows of one second, one every quarter of a second, are printed as they close, alerts as they come.
+//! A third query scores a few counters together, as one event, and its alerts say which of them stand out.
 
 mod counters;
 
@@ -43,6 +44,20 @@ struct Reading {
     at: u64,
     counter: u32,
     value: f32,
+}
+
+/// Counters that are scored together, by name. Where one is not there, its value is missing.
+const TOGETHER: [&str; 4] = ["self wake late us", "running", "MemAvailable MiB", "Dirty MiB"];
+
+/// What they read at one time.
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct Moment {
+    at: u64,
+    late: f32,
+    running: f32,
+    available: f32,
+    dirty: f32,
 }
 
 struct Args {
@@ -115,22 +130,37 @@ fn run(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
         least_share: 0.1,
         ..Scores::new(field!(Reading.at), field!(Reading.value))
     };
+    let together = Scores {
+        values: vec![
+            field!(Moment.late).into(),
+            field!(Moment.running).into(),
+            field!(Moment.available).into(),
+            field!(Moment.dirty).into(),
+        ],
+        rate: args.rate,
+        ..Scores::new(field!(Moment.at), field!(Moment.late))
+    };
     let windows = Pipeline::start(windows, Options::on(device.clone()))?;
-    let scores = Pipeline::start(scores, Options::on(device))?;
+    let scores = Pipeline::start(scores, Options::on(device.clone()))?;
+    let together = Pipeline::start(together, Options::on(device))?;
     let monitors = [windows.monitor(), scores.monitor()];
-    let lanes = [windows.lane()?, scores.lane()?];
+    let lanes = ([windows.lane()?, scores.lane()?], together.lane()?);
     let (feeds, closed) = windows.split();
     drop(feeds);
     let (feeds, scored) = scores.split();
+    drop(feeds);
+    let (feeds, of_moments) = together.split();
     drop(feeds);
     let names = Mutex::new(Keys::default());
     thread::scope(|scope| {
         let names = &names;
         let sampler = scope.spawn(move || sample(lanes, names, args.hz, args.run_for));
-        let watcher = scope.spawn(move || watch(scored, names));
+        let watcher = scope.spawn(move || watch(scored, |s| alert(s, &name(names, s.key()))));
+        let of_all = scope.spawn(move || watch(of_moments, alert_together));
         let shown = print_windows(closed, names);
         let took = sampler.join().map_err(|_| "the sampler panicked")?;
         let alerts = watcher.join().map_err(|_| "the watcher panicked")??;
+        let alerts = alerts + of_all.join().map_err(|_| "the watcher panicked")??;
         if shown? {
             sum_up(&monitors, alerts, took)?;
         }
@@ -171,14 +201,14 @@ fn print_windows(
 /// Prints alerts as they come; returns how many there were.
 fn watch(
     scored: impl Iterator<Item = pelton::Result<Rows>>,
-    names: &Mutex<Keys>,
+    line: impl Fn(&Score<'_>) -> String,
 ) -> Result<usize, String> {
     let mut alerts = 0;
     for rows in scored {
         let rows = rows.map_err(|e| e.to_string())?;
         for score in rows.scores().filter(Score::alert) {
             alerts += 1;
-            let line = alert(&score, &name(names, score.key()));
+            let line = line(&score);
             if !heard(writeln!(io::stdout(), "{line}")).map_err(|e| e.to_string())? {
                 return Ok(alerts);
             }
@@ -196,6 +226,21 @@ fn alert(score: &Score<'_>, name: &str) -> String {
         usual.start(),
         usual.end(),
         1.0 / score.tail()
+    )
+}
+
+/// An alert of several counters on one line: which of them stand for how much of it, the largest first.
+fn alert_together(score: &Score<'_>) -> String {
+    let mut parts: Vec<_> = score.attribution().zip(TOGETHER).collect();
+    parts.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let shares = parts.iter().map(|(part, name)| (100.0 * part / score.score(), name));
+    let shares =
+        shares.filter(|(share, _)| *share >= 1.0).map(|(s, name)| format!("{name} {s:.0} %"));
+    let (said, at) = (shares.collect::<Vec<_>>(), Duration::from_nanos(score.time()).as_secs_f64());
+    format!(
+        "alert    {at:.2} s  all together, one in {:.0}: {}",
+        1.0 / score.tail(),
+        said.join(", ")
     )
 }
 
@@ -233,13 +278,19 @@ fn heard(written: io::Result<()>) -> io::Result<bool> {
     }
 }
 
-/// Reads all counters `hz` times a second into both lanes, and returns how long it did.
-fn sample(mut lanes: [Feed<Reading>; 2], names: &Mutex<Keys>, hz: u64, run_for: u64) -> u64 {
+/// Reads all counters `hz` times a second into all lanes, and returns how long it did.
+fn sample(
+    (mut lanes, mut together): ([Feed<Reading>; 2], Feed<Moment>),
+    names: &Mutex<Keys>,
+    hz: u64,
+    run_for: u64,
+) -> u64 {
     let (mut counters, begin) = (Counters::default(), clock::now_ns());
     for due in (0..run_for).step_by(usize::try_from(SECOND / hz).unwrap_or(1)) {
         let now = clock::now_ns() - begin;
         thread::sleep(Duration::from_nanos(due.saturating_sub(now)));
         let at = clock::now_ns() - begin;
+        let mut several = [f32::NAN; TOGETHER.len()];
         for (name, value) in counters.read(at, at.saturating_sub(due)) {
             let id = names.lock().unwrap_or_else(PoisonError::into_inner).id(&name);
             let counter = u32::try_from(id).unwrap_or(u32::MAX);
@@ -248,6 +299,13 @@ fn sample(mut lanes: [Feed<Reading>; 2], names: &Mutex<Keys>, hz: u64, run_for: 
             if lanes.iter_mut().any(|lane| lane.push(reading).is_err()) {
                 return at;
             }
+            if let Some(which) = TOGETHER.iter().position(|counter| *counter == name) {
+                several[which] = reading.value;
+            }
+        }
+        let [late, running, available, dirty] = several;
+        if together.push(Moment { at, late, running, available, dirty }).is_err() {
+            return at;
         }
     }
     clock::now_ns() - begin

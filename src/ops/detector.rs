@@ -36,8 +36,7 @@ pub enum Detector {
     HalfSpaces(HalfSpaces),
     /// Random projections of all values of an event, each with a histogram (`ops::loda`). They find what half-space
     /// trees find, from a longer past and with less state: [`Loda::default`] takes 2 KB a key, and less than a
-    /// microsecond an event. The value that explains the event is the one that its rare projections have in common. On
-    /// Mesa's software adapter (see above) batches may have 256 events at most.
+    /// microsecond an event. On Mesa's software adapter (see above) batches may have 256 events at most.
     Loda(Loda),
     /// Distances from what a value's season makes likely at its time (`ops::season`), for keys that are found to have
     /// one; from means alone for others. They find what is unusual for its time of the day or week. [`Season::days`]
@@ -203,10 +202,12 @@ pub(super) struct Moment {
 /// How a value stands out.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Apart {
-    /// By how much: the value that stands out most explains the event.
+    /// By how much: the value that stands out most is the one that its row tells of.
     pub(super) by: f32,
     /// Its dense score, from 0 to 1.
     pub(super) dense: f32,
+    /// How much of the event's score is its part, at least 0.
+    pub(super) part: f32,
 }
 
 /// What a detector makes of an event.
@@ -238,15 +239,15 @@ pub(super) trait Judge {
         found: &mut Distance<f32>,
     ) -> Apart;
 
-    /// What to make of an event, the `seen`th of its key, of whose values the one of distance `far` stands out most,
-    /// by `apart`.
+    /// What to make of an event, the `seen`th of its key, of whose values that of such a distance stands out most, and
+    /// how. `parts` are those of several values, which may be added to; there are none of one.
     fn level(
         &mut self,
         own: &mut [u32],
         p: &ScoreParams,
-        far: &Distance<f32>,
-        apart: Apart,
+        most: (&Distance<f32>, Apart),
         seen: u32,
+        parts: &mut [u32],
     ) -> Level;
 }
 
@@ -262,7 +263,7 @@ impl Judge for ByDistance {
         _: &Learnt<'_>,
         found: &mut Distance<f32>,
     ) -> Apart {
-        Apart { by: found.z2, dense: 0.0 }
+        Apart { by: found.z2, dense: 0.0, part: found.z2 }
     }
 
     #[inline(always)]
@@ -270,9 +271,9 @@ impl Judge for ByDistance {
         &mut self,
         _: &mut [u32],
         _: &ScoreParams,
-        far: &Distance<f32>,
-        _: Apart,
+        (far, _): (&Distance<f32>, Apart),
         seen: u32,
+        _: &mut [u32],
     ) -> Level {
         let levels = seen.saturating_sub(LEVEL_FIRST + 1);
         Level { known: seen > LEVEL_FIRST, levels, level: decide::level(far.z2), dense: 0.0 }

@@ -11,9 +11,10 @@
 //! 1. What is no peak (`u <= 3`) by the first member keeps its surprise; by another it says nothing.
 //! 2. A further member whose event is a peak, and which does not warm up, takes the event over where its surprise is
 //!    larger than that so far, or where so far only members that warm up have spoken. Among equals the first stays.
-//! 3. The member that has the event gives its value, what was expected of it, and whether a rule keeps it from being an
-//!    alert. The dense score is that of the first member.
+//! 3. The member that has the event gives its value, what was expected of it, the parts of all values, and whether a
+//!    rule keeps it from being an alert. The dense score is that of the first member.
 //! 4. Rest and labels are those of the ensemble, with a state of its own in front of those of its members.
+//! 5. Where any member drifts (`ops::drift`), the row says so; only that member begins anew.
 //!
 //! The first member writes the rows; each further one writes rows of its own, which the kernel `ensemble` takes in.
 
@@ -24,9 +25,9 @@ use super::ewma::held;
 use super::math::{exp, ln};
 use super::page::{Page, slot_map};
 use super::score::{
-    ALERT, CLAMPED, DETECTOR_SHIFT, DISMISSED, ISOLATION_SHIFT, MISSING, RESTING, ROW, RULED_OUT,
-    SEEN, SEEN_AGAIN, ScoreParams, USUAL, VALUE_SHIFT, WARMING, clock, left_of, state_words,
-    state_words_with,
+    ALERT, CLAMPED, DETECTOR_SHIFT, DISMISSED, DRIFTED, ISOLATION_SHIFT, MISSING, RESTING, ROW,
+    RULED_OUT, SEEN, SEEN_AGAIN, ScoreParams, USUAL, VALUE_SHIFT, WARMING, clock, left_of,
+    row_words, state_words, state_words_with,
 };
 use super::walk;
 use crate::base::error::{Error, Result};
@@ -129,8 +130,9 @@ impl Judges {
 }
 
 /// Takes a further member in: `row` holds what was said before, `by` what it says.
-fn take(state: &mut [u32], p: &ScoreParams, by: &[u32; ROW], row: &mut [u32; ROW]) {
+fn take(state: &mut [u32], p: &ScoreParams, by: &[u32], row: &mut [u32]) {
     let [before, discount] = [p.shape0, p.shape1].map(f32::from_bits);
+    let drifted = (row[4] | by[4]) & DRIFTED;
     let mut flags = row[4] & !(ALERT | RESTING | DISMISSED);
     let mut surprise = f32::from_bits(row[5]);
     if flags & USUAL == 0 {
@@ -147,6 +149,7 @@ fn take(state: &mut [u32], p: &ScoreParams, by: &[u32; ROW], row: &mut [u32; ROW
             flags = flags >> ISOLATION_SHIFT << ISOLATION_SHIFT | kept | p.shape2 << DETECTOR_SHIFT;
             surprise = other;
             row[6..9].copy_from_slice(&by[6..9]);
+            row[ROW..].copy_from_slice(&by[ROW..]);
         }
     }
     if surprise <= p.asked {
@@ -159,7 +162,7 @@ fn take(state: &mut [u32], p: &ScoreParams, by: &[u32; ROW], row: &mut [u32; ROW
             flags = announce(state, p, surprise, flags);
         }
     }
-    (row[4], row[5]) = (flags, surprise.to_bits());
+    (row[4], row[5]) = (flags | drifted, surprise.to_bits());
 }
 
 /// Takes the rows of a further member into those of the ones before it, per key in order. `shape0` and `shape1` of its
@@ -191,8 +194,9 @@ fn ensemble(args: Args<'_>) {
     let [ids, _segments, map, states, rows, out] = args.binds();
     let page = Page { first: p.first_block, blocks: p.blocks };
     let [rows_at, out_at] = [&*rows, &*out].map(|rows| OUT_FIXED + rows[OUT_ASIDE] as usize);
-    let from = rows[rows_at..].as_chunks::<ROW>().0;
-    let mut pairs = from.iter().zip(out[out_at..].as_chunks_mut::<ROW>().0);
+    let width = row_words(p.values as usize);
+    let from = rows[rows_at..].chunks_exact(width);
+    let mut pairs = from.zip(out[out_at..].chunks_exact_mut(width));
     let map = slot_map(map, walk::slot(head));
     for chunk in batch::chunks(head) {
         let ids = &ids[chunk.first as usize..][..chunk.events as usize];

@@ -221,16 +221,17 @@ impl Judge for Forests {
         let [short, middle, _] = learnt.moment.decays;
         let kept = [short, middle].map(|decay| positive(decay * decay));
         let judged = judge(self.0, own, learnt.value, off, learnt.moment.time, kept);
-        Apart { by: judged.isolation, dense: judged.dense }
+        let square = judged.isolation * judged.isolation;
+        Apart { by: judged.isolation, dense: judged.dense, part: square * square }
     }
 
     fn level(
         &mut self,
         _: &mut [u32],
         _: &ScoreParams,
-        _: &Distance<f32>,
-        apart: Apart,
+        (_, apart): (&Distance<f32>, Apart),
         seen: u32,
+        _: &mut [u32],
     ) -> Level {
         let levels = seen.saturating_sub(LEVEL_FIRST + 1);
         let level = apart.by * self.0.points.trailing_zeros() as f32;

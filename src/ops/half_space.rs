@@ -23,6 +23,10 @@
 //! were in one place with this one, the more the fewer were around it. By its largest value it is the *rarity*, the
 //! dense score.
 //!
+//! The *part* of one of several values is how many bits the cuts of its dimension took of the reference mass on all
+//! ways down, beyond the one that a cut takes of an even spread: for each node behind a cut the position of the highest
+//! bit of the mass before it, less that of the node's own (of 1 where it is 0), less one, where that is more than 0.
+//!
 //! State for each key: a line of counts and coordinates, then a word for each node, the reference mass in its high
 //! half: 20 KB for ten trees of height eight. Cost for each event: height + 1 words of each tree read and written, and
 //! all of them when a window is full.
@@ -30,7 +34,7 @@
 use super::detector::{Apart, Judge, Learnt, Level, out_of_range};
 use super::ewma::{Distance, held, near_zero};
 use super::math::{inverse, ln};
-use super::score::{BINDS, ScoreParams, scores_wgsl};
+use super::score::{BINDS, ScoreParams, add_part, scores_wgsl};
 use super::walk;
 use crate::base::error::Result;
 use crate::base::limits::{VALUES_MAX, word};
@@ -167,8 +171,16 @@ impl HalfSpaces {
         self.trees * self.window * ((2 << self.height) - 1)
     }
 
-    /// The mass around the point in the state, which is then learnt.
-    pub fn mass(self, state: &mut [u32], cuts: &Cuts) -> Mass {
+    /// The mass around the point in the state, which is then learnt; adds to `taken`, where it is asked for, the bits
+    /// that the cuts of each dimension took.
+    pub fn mass(self, state: &mut [u32], cuts: &Cuts, taken: Option<&mut Taken>) -> Mass {
+        match taken {
+            None => self.mass_as::<false>(state, cuts, &mut [0; VALUES_MAX]),
+            Some(taken) => self.mass_as::<true>(state, cuts, taken),
+        }
+    }
+
+    fn mass_as<const PARTS: bool>(self, state: &mut [u32], cuts: &Cuts, taken: &mut Taken) -> Mass {
         let (head, masses) = state.split_at_mut(MASSES);
         let point: &[u32; VALUES_MAX] = head[POINT..].first_chunk().expect("a line");
         let masses = &mut masses[..self.masses()];
@@ -176,11 +188,11 @@ impl HalfSpaces {
         let (mut sum, mut first) = (0, 0);
         let mut several = masses.chunks_exact_mut(ABREAST * nodes);
         for masses in &mut several {
-            sum += self.walk::<ABREAST>(masses, first, point, cuts);
+            sum += self.walk::<ABREAST, PARTS>(masses, first, (point, cuts), taken);
             first += ABREAST;
         }
         for masses in several.into_remainder().chunks_exact_mut(nodes) {
-            sum += self.walk::<1>(masses, first, point, cuts);
+            sum += self.walk::<1, PARTS>(masses, first, (point, cuts), taken);
             first += 1;
         }
         let known = head[KNOWN] != 0;
@@ -198,14 +210,15 @@ impl HalfSpaces {
     }
 
     /// Goes down some trees, from the `first` on, side by side, since each step waits for the one before it: the sum
-    /// over the nodes of each up to the first light one; adds one to all nodes on the ways.
+    /// over the nodes of each up to the first light one; adds one to all nodes on the ways, and with `PARTS`
+    /// what cuts took to `taken`.
     #[inline(always)]
-    fn walk<const TREES: usize>(
+    fn walk<const TREES: usize, const PARTS: bool>(
         self,
         masses: &mut [u32],
         first: usize,
-        point: &[u32; VALUES_MAX],
-        cuts: &Cuts,
+        (point, cuts): (&[u32; VALUES_MAX], &Cuts),
+        taken: &mut Taken,
     ) -> u32 {
         let nodes = 2usize << self.height;
         let dimensions = &cuts.dimensions[first * nodes..][..TREES * nodes];
@@ -217,26 +230,42 @@ impl HalfSpaces {
         let light = self.window.div_ceil(10) << 16;
         // `heavy` lets reference masses through up to the first light node.
         let (mut node, mut heavy, mut sum) = ([1usize; TREES], [0xFFFF_0000; TREES], 0);
+        // The zeros above the highest bit of the mass before.
+        let mut zeros = [0; TREES];
         for tree in 0..TREES {
             let root = &mut masses[tree * nodes + 1];
             sum += *root >> 16;
+            zeros[tree] = zeros_above(*root);
             *root += 1;
         }
         for depth in 1..=self.height {
             for tree in 0..TREES {
-                let cut = dimensions[tree * nodes + node[tree]];
-                let place = &mut places[tree][usize::from(cut) % VALUES_MAX];
+                let cut = usize::from(dimensions[tree * nodes + node[tree]]) % VALUES_MAX;
+                let place = &mut places[tree][cut];
                 let (rest, right) = place.overflowing_add(*place);
                 *place = rest;
                 node[tree] = 2 * node[tree] + usize::from(right);
                 let mass = &mut masses[tree * nodes + node[tree]];
                 sum += (*mass & heavy[tree]) >> (16 - depth);
+                if PARTS {
+                    let before = std::mem::replace(&mut zeros[tree], zeros_above(*mass));
+                    taken[cut] += zeros[tree].saturating_sub(before + 1) & heavy[tree] >> 16;
+                }
                 heavy[tree] = if *mass < light { 0 } else { heavy[tree] };
                 *mass += 1;
             }
         }
         sum
     }
+}
+
+/// For each dimension the bits that its cuts took.
+pub type Taken = [u32; VALUES_MAX];
+
+/// The zeros above the highest bit of a node's reference mass, of 1 where that is 0.
+#[inline(always)]
+const fn zeros_above(mass: u32) -> u32 {
+    (mass >> 16 | 1).leading_zeros()
 }
 
 /// All that trees are by their numbers: worked out once a batch, a few microseconds.
@@ -295,18 +324,23 @@ impl Judge for Trees {
         found: &mut Distance<f32>,
     ) -> Apart {
         put_point(&mut own[POINT..MASSES], p, learnt);
-        Apart { by: found.z2, dense: 0.0 }
+        Apart { by: found.z2, dense: 0.0, part: 0.0 }
     }
 
     fn level(
         &mut self,
         own: &mut [u32],
         _: &ScoreParams,
-        _: &Distance<f32>,
-        _: Apart,
+        _: (&Distance<f32>, Apart),
         seen: u32,
+        parts: &mut [u32],
     ) -> Level {
-        let mass = self.spaces.mass(own, &self.cuts);
+        let mut taken = [0; VALUES_MAX];
+        let asked = (!parts.is_empty()).then_some(&mut taken);
+        let mass = self.spaces.mass(own, &self.cuts, asked);
+        for (value, &bits) in taken.iter().enumerate().take(parts.len()) {
+            add_part(parts, value, bits as f32);
+        }
         let levels = seen.saturating_sub(self.spaces.window + 1);
         Level { known: mass.known, levels, level: mass.level, dense: mass.rarity }
     }

@@ -21,6 +21,12 @@
 //! of events and `c` the count of the event's cell, added up in the order of projections; by its largest value, `ln(n +
 //! 1)`, it is the dense score.
 //!
+//! The *part* of one of several values: a shadow's distance from the middle is a sum with a term for each dimension
+//! that the projection uses, factor times coordinate, so each has its share in the sum of their squares. Of each
+//! projection the dimensions get these shares of the square of the logarithm above: what lies in rare cells by no doing
+//! of its own gets little. (Pevny compares the means with a dimension and without it, which needs some without
+//! it: of two dimensions every projection uses both.)
+//!
 //! State for each key: a line of counts and coordinates, then 2 bytes a cell: 2 KB for 32 projections of 32 cells. Cost
 //! for each event and projection: a hash for each dimension, one division, a half-word read and written, a logarithm.
 
@@ -29,11 +35,12 @@ use super::ewma::Distance;
 use super::half_space::{MIDDLE, dimensions, put_point};
 use super::math::{inverse, ln};
 use super::number::Number;
-use super::score::{BINDS, ScoreParams, scores_wgsl};
+use super::score::{BINDS, ScoreParams, add_part, scores_wgsl};
 use super::walk;
 use crate::base::error::Result;
 use crate::base::limits::VALUES_MAX;
 use crate::plan::Kernel;
+use std::array::from_fn;
 
 /// The kernel `ops::score` with random projections.
 pub static LODA: Kernel = Kernel {
@@ -132,8 +139,8 @@ impl Loda {
         (0..self.projections).map(|projection| factors(projection, dimensions)).collect()
     }
 
-    /// How rare the point in the state is, which is then learnt.
-    pub fn shadows(self, state: &mut [u32], factors: &[Factors]) -> Shadows {
+    /// How rare the point in the state is, which is then learnt; adds to the parts of several values.
+    pub fn shadows(self, state: &mut [u32], factors: &[Factors], parts: &mut [u32]) -> Shadows {
         let (head, cells) = state.split_at_mut(CELLS);
         let point: &[u32; VALUES_MAX] = head[POINT..].first_chunk().expect("a line");
         let events = head[EVENTS];
@@ -148,6 +155,9 @@ impl Loda {
             // At least one, but for a rounding.
             let rare = ln((of_all * inverse(count as f32 + 1.0)).no_less(1.0));
             sum += rare;
+            if !parts.is_empty() {
+                share_out(rare * rare, &terms(factors, point), parts);
+            }
             *pair += 1 << up;
             if halved {
                 cells.iter_mut().for_each(|pair| *pair = *pair >> 1 & 0x7FFF_7FFF);
@@ -191,18 +201,18 @@ impl Judge for Projections {
         found: &mut Distance<f32>,
     ) -> Apart {
         put_point(&mut own[POINT..CELLS], p, learnt);
-        Apart { by: found.z2, dense: 0.0 }
+        Apart { by: found.z2, dense: 0.0, part: 0.0 }
     }
 
     fn level(
         &mut self,
         own: &mut [u32],
         _: &ScoreParams,
-        _: &Distance<f32>,
-        _: Apart,
+        _: (&Distance<f32>, Apart),
         seen: u32,
+        parts: &mut [u32],
     ) -> Level {
-        let Shadows { known, level, rarity } = self.loda.shadows(own, &self.factors);
+        let Shadows { known, level, rarity } = self.loda.shadows(own, &self.factors, parts);
         Level { known, levels: seen.saturating_sub(self.loda.window + 1), level, dense: rarity }
     }
 }
@@ -232,14 +242,33 @@ pub const fn needed(dimensions: u32) -> u32 {
     }
 }
 
+/// What each dimension adds to a point's shadow; 23 bits and a sign.
+#[inline(always)]
+fn terms(factors: &Factors, point: &[u32; VALUES_MAX]) -> [i32; VALUES_MAX] {
+    from_fn(|i| factors[i] * (point[i].cast_signed() - MIDDLE.cast_signed()))
+}
+
+/// Shares what is rare out among the dimensions by the squares of their terms.
+#[inline(always)]
+fn share_out(rare: f32, terms: &[i32; VALUES_MAX], parts: &mut [u32]) {
+    let squares = terms.map(|term| term as f32 * term as f32);
+    let mut all = 0.0;
+    for square in squares {
+        all += square;
+    }
+    if all > 0.0 {
+        let each = rare * inverse(all);
+        for (value, square) in squares.into_iter().enumerate().filter(|(_, square)| *square > 0.0) {
+            add_part(parts, value, square * each);
+        }
+    }
+}
+
 /// Where a point's shadow falls, from 0 to 65,535.
 #[inline(always)]
 pub fn shadow(factors: &Factors, point: &[u32; VALUES_MAX]) -> u32 {
-    let (mut sum, mut size) = (0, 0);
-    for (&factor, &place) in factors.iter().zip(point) {
-        sum += factor * (place.cast_signed() - MIDDLE.cast_signed());
-        size += factor.unsigned_abs();
-    }
+    let sum: i32 = terms(factors, point).into_iter().sum();
+    let size: u32 = factors.iter().map(|factor| factor.unsigned_abs()).sum();
     let place = (sum + (size * MIDDLE).cast_signed()).cast_unsigned() / size;
     if place > 0xFFFF { 0xFFFF } else { place }
 }

@@ -19,6 +19,7 @@ pub mod attention;
 pub mod batch;
 pub mod decide;
 pub mod detector;
+pub mod drift;
 #[cfg(feature = "model")]
 pub mod embed;
 pub mod ends;

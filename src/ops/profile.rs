@@ -218,23 +218,25 @@ impl Judge for Nearest {
     ) -> Apart {
         let at = learnt.value * self.profile.words();
         let [_, _, longest] = learnt.track.horizons;
+        let mut part = 0.0;
         if own[at + COUNT] > 0 || longest.weight >= SETTLED {
             own[FRESH + learnt.value] = 1;
             let off = near_zero(learnt.x - learnt.track.origin) - longest.spread.mean;
             let squared = self.profile.nearest(&mut own[at..], place(off, longest.spread.variance));
             let further = |squared: &f32| self.farthest.is_none_or(|before| *squared > before);
             self.farthest = squared.filter(further).or(self.farthest);
+            part = squared.unwrap_or(0.0);
         }
-        Apart { by: found.z2, dense: 0.0 }
+        Apart { by: found.z2, dense: 0.0, part }
     }
 
     fn level(
         &mut self,
         own: &mut [u32],
         _: &ScoreParams,
-        _: &Distance<f32>,
-        _: Apart,
+        _: (&Distance<f32>, Apart),
         _: u32,
+        _: &mut [u32],
     ) -> Level {
         let Some(squared) = self.farthest.take() else {
             return Level { known: false, levels: 0, level: 0.0, dense: 0.0 };

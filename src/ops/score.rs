@@ -7,6 +7,14 @@
 //! the decision another level. An event without a number is *missing*: it moves the clock and nothing else. One row
 //! comes out for each event that has an id.
 //!
+//! **Parts.** With several values a row ends in a word for each: how much of the event's score is its part, at least 0,
+//! or -1 where it is missing. Parts are what their detector makes of a value by itself: the squared distance in
+//! deviations (distances, seasons), the fourth power of the isolation (forests: of usual values it is a fifth of the
+//! largest, and there may be seven of them), the squared distance of the value's stretch (profiles). Half-space trees
+//! and projections, which judge all values together, say what each dimension did. Only the shares of the parts in their
+//! sum mean anything: the reader gives each value its share of the score, so that these add up to it
+//! ([`Score::attribution`](crate::Score::attribution)).
+//!
 //! State lies in the rows of the slot that all events go to (`ops::page`), `state_words` for each key. Of a query with
 //! one value every event changes one line of 64 bytes (clock, the first value's track, level) and reads four words of
 //! the next (rest, peaks); what follows is touched by peaks and alerts alone.
@@ -15,11 +23,12 @@
 //! key and walks its events, so a batch takes as long as its busiest key. Rows come in the order of the walk.
 //!
 //! Cost per event: its time and values, 8 bytes of order, the state read and written once per key and batch on a
-//! parallel device, 40 bytes of row. About 200 operations.
+//! parallel device, 40 bytes of row, 4 more a value where there are several. About 200 operations.
 
 use super::batch;
 use super::decide::{self, Judged, PRIOR, RING_PEAKS, SLOPE_FIRST, TRIALS_MAX};
 use super::detector::{Apart, ByDistance, Detector, Judge, Learnt, Level, Moment};
+use super::drift;
 use super::ewma::{self, Distance, Spread, TRACK, Track, VALUE_MAX, held};
 use super::group::{GROUPED, LIST, SEGMENT, SEGMENTS};
 use super::math::{inverse, ticks};
@@ -76,8 +85,8 @@ params! {
         warm: u32,
         /// On which side values alert: 1 above what was expected, 2 below, 3 on both.
         sides: u32,
-        /// 1 on a serial device: the order is that of the batch, and `order` holds ids.
-        serial: u32,
+        /// Words of a key's state, of this detector.
+        own_words: u32,
         /// One by the longest horizon, in spacings.
         rate: f32,
         /// Ticks between two events; 0 when each key's own are learnt.
@@ -108,10 +117,10 @@ params! {
         shape3: u32,
         /// Where in a key's state this detector's begins.
         state_at: u32,
-        /// No meaning.
-        pad0: u32,
-        /// As above.
-        pad1: u32,
+        /// By how many deviations a level may be higher than it was and not drift.
+        drift_delta: f32,
+        /// The sum from which a key has drifted; 0 where no drift is looked for.
+        drift_threshold: f32,
     }
 }
 
@@ -164,8 +173,10 @@ pub const RING: usize = 22;
 pub const BAR: usize = RING + RING_PEAKS as usize;
 /// State: events seen when the bar was raised.
 pub const BAR_SEEN: usize = BAR + 1;
+/// State: the sum of the test for drift (`ops::drift`).
+pub const DRIFT: usize = BAR_SEEN + 1;
 /// State: tracks of further values.
-pub const TRACKS: usize = BAR_SEEN + 1;
+pub const TRACKS: usize = DRIFT + 1;
 
 /// Words of a key's state, in whole lines of 64 bytes.
 pub const fn state_words(values: usize) -> usize {
@@ -183,8 +194,16 @@ pub const fn track(value: usize) -> usize {
     if value == 0 { TRACK_FIRST } else { TRACKS + (value - 1) * TRACK }
 }
 
-/// Words of a row: key, time, flags, surprise, value, what was expected, its variance, events seen.
+/// Words of a row, parts aside: key, time, flags, surprise, value, what was expected, its variance, events seen.
 pub const ROW: usize = 10;
+
+/// Words of a row of so many values, with a part for each of several.
+pub const fn row_words(values: usize) -> usize {
+    if values == 1 { ROW } else { ROW + values }
+}
+
+/// The part of a missing value.
+pub const NO_PART: f32 = -1.0;
 /// Output word: how many rows there are. They stand behind the list of events set aside.
 pub const OUT_SCORED: usize = 5;
 
@@ -204,6 +223,8 @@ pub const CLAMPED: u32 = 32;
 pub const USUAL: u32 = 64;
 /// Flag: it would be an alert, but a label said that its like is normal.
 pub const DISMISSED: u32 = 128;
+/// Flag: its key has drifted, and what was learnt of it is forgotten (`ops::drift`).
+pub const DRIFTED: u32 = 1 << 14;
 /// Bits of the flags above which the number of the value stands, of 3 bits.
 pub const VALUE_SHIFT: u32 = 8;
 /// Bits of the flags above which the number of the detector stands, of 3 bits (`ops::ensemble`).
@@ -320,18 +341,20 @@ fn decided(
     let u = decide::standardise(&mut past, level, levels as f32);
     past.write(state, LEVEL);
     let event = Judged { level, u, off: far.off, expected: far.expected };
-    decide::decide(state, p, &event, levels, flags)
+    let looked_for = p.drift_threshold > 0.0 && flags & WARMING == 0;
+    let drifted = looked_for && drift::has_drifted(state, p, u);
+    decide::decide(state, p, &event, levels, if drifted { flags | DRIFTED } else { flags })
 }
 
-/// Scores one event and learns it. `row` is what comes out, its key aside. `VALUES` are those of the query, one alone
-/// and by its distance, or 0 for what the parameters say.
+/// Scores one event and learns it. `row` is what comes out, its key aside, and `parts` what stands behind it. `VALUES`
+/// are those of the query, one alone and by its distance, or 0 for what the parameters say.
 #[inline(always)]
 pub(super) fn step<const VALUES: usize, J: Judge>(
     state: &mut [u32],
     p: &ScoreParams,
     judge: &mut J,
     event: &[u32],
-    row: &mut [u32; ROW],
+    (row, parts): (&mut [u32; ROW], &mut [u32]),
 ) {
     let time = batch::join(event[p.time_word as usize], event[p.time_word as usize + 1]);
     let values = if VALUES == 0 { p.values as usize } else { VALUES };
@@ -340,11 +363,12 @@ pub(super) fn step<const VALUES: usize, J: Judge>(
     let moment = Moment { time, steps, decays: ewma::decays(steps, p.rate) };
     let mut far = Distance::<f32>::none();
     let (mut flags, mut value, mut most) = (MISSING | USUAL, 0.0, 0);
-    let mut apart = Apart { by: -1.0, dense: 0.0 };
+    let mut apart = Apart { by: -1.0, dense: 0.0, part: 0.0 };
     for i in 0..values {
         let (at, kind) = p.value(i);
         let Some(x) = number(kind, event[at]) else {
             judge.missing(own, i);
+            put_part(parts, i, NO_PART);
             continue;
         };
         let clamped = held(x, VALUE_MAX);
@@ -355,6 +379,7 @@ pub(super) fn step<const VALUES: usize, J: Judge>(
         track.write(state, self::track(i));
         let learnt = Learnt { value: i, x: clamped, track: &track, moment: &moment };
         let stands = judge.value(own, p, &learnt, &mut found);
+        put_part(parts, i, stands.part);
         if stands.by > apart.by {
             (apart, far, value, most) = (stands, found, clamped, i);
         }
@@ -365,7 +390,7 @@ pub(super) fn step<const VALUES: usize, J: Judge>(
         flags |= word(most) << VALUE_SHIFT;
         let seen = state[SEEN].checked_add(1).unwrap_or(SEEN_AGAIN);
         state[SEEN] = seen;
-        let judged = judge.level(own, p, &far, apart, seen);
+        let judged = judge.level(own, p, (&far, apart), seen, parts);
         dense = judged.dense;
         let middle = f32::from_bits(state[track(most) + 4]);
         let few = p.chance == 0.0 && state[PEAKS] < PRIOR && seen / 4 <= p.warm;
@@ -385,6 +410,27 @@ pub(super) fn step<const VALUES: usize, J: Judge>(
     (row[4], row[5], row[6]) = (flags, surprise.to_bits(), value.to_bits());
     (row[7], row[8]) = (far.expected.to_bits(), far.variance.to_bits());
     row[9] = state[SEEN];
+    if flags & DRIFTED != 0 {
+        state.fill(0);
+        own.fill(0);
+    }
+}
+
+/// Puts down the part of a value, where there are several.
+#[inline(always)]
+fn put_part(parts: &mut [u32], value: usize, part: f32) {
+    if let Some(word) = parts.get_mut(value) {
+        *word = part.to_bits();
+    }
+}
+
+/// Adds to the part of a value that is not missing.
+#[inline(always)]
+pub(super) fn add_part(parts: &mut [u32], value: usize, more: f32) {
+    let part = f32::from_bits(parts[value]);
+    if part >= 0.0 {
+        parts[value] = (part + more).to_bits();
+    }
 }
 
 /// One event's key.

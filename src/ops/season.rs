@@ -235,16 +235,16 @@ impl Judge for Seasons {
                 (least, *found) = (share, far);
             }
         }
-        Apart { by: found.z2, dense: 0.0 }
+        Apart { by: found.z2, dense: 0.0, part: found.z2 }
     }
 
     fn level(
         &mut self,
         _: &mut [u32],
         _: &ScoreParams,
-        far: &Distance<f32>,
-        _: Apart,
+        (far, _): (&Distance<f32>, Apart),
         seen: u32,
+        _: &mut [u32],
     ) -> Level {
         let level = decide::level(far.z2);
         let dense = level * inverse(1.0 + level);

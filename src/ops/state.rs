@@ -6,14 +6,16 @@
 
 use super::decide::{RING_PEAKS, TRIALS_MAX};
 use super::detector::Detector;
+use super::drift::THRESHOLD_MAX;
 use super::ensemble::Judges;
 use super::ewma::{HORIZONS, OFF_MAX, VALUE_MAX};
 use super::score::{
-    BAR, EXCESS, LEAST, LEVEL, PEAK, PEAKS, REST, RING, SEEN, SLOPE, SPACING, state_words, track,
+    BAR, DRIFT, EXCESS, LEAST, LEVEL, PEAK, PEAKS, REST, RING, SEEN, SLOPE, SPACING, state_words,
+    track,
 };
 
 /// The layout of states, which changes when they mean something else.
-pub const STATE_VERSION: u32 = 5;
+pub const STATE_VERSION: u32 = 6;
 
 /// Weights count events, and an f32 stops counting here.
 pub(super) const WEIGHT_MAX: f32 = 16_777_216.0;
@@ -46,6 +48,7 @@ fn misfit_of(state: &[u32], values: usize, detector: Detector) -> Option<usize> 
         .or_else(|| (RING..RING + RING_PEAKS as usize).find_map(|at| within(at, 0.0, 16.0)))
         .or_else(|| within(BAR, 0.0, 2e15))
         .or_else(|| (0..values).find_map(|value| track_misfit(state, track(value))))
+        .or_else(|| within(DRIFT, 0.0, THRESHOLD_MAX))
         .or_else(|| {
             let (state, own) = state.split_at(state_words(values));
             detector.misfit(own, values, state[SEEN]).map(|at| state.len() + at)

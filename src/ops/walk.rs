@@ -9,7 +9,7 @@ use super::detector::{ByDistance, Judge};
 use super::page::{ALONE, NO_BLOCK, Page, Slot, in_order, slot_map};
 use super::row::Kind;
 use super::score::{
-    LEVEL_FIRST, OUT_SCORED, ROW, ScoreParams, key, state_words, state_words_with, step,
+    LEVEL_FIRST, OUT_SCORED, ROW, ScoreParams, key, row_words, state_words, state_words_with, step,
 };
 use super::simd;
 use crate::base::limits::word;
@@ -49,17 +49,17 @@ pub(super) fn score<J: Judge>(args: Args<'_>, judge: J) {
 /// The walk of a serial device; `segments` are not looked at. `VALUES` is one where there is one and distances judge,
 /// or 0 for what the parameters say.
 fn score_as<const VALUES: usize, J: Judge>(args: Args<'_>, p: &ScoreParams, judge: J) {
-    debug_assert!(p.serial == 1, "the processor walks batches as they are");
     let (head, events) = (args.head, args.events);
     let [ids, _segments, map, states, out] = args.binds();
     let rows_at = OUT_FIXED + out[OUT_ASIDE] as usize;
     let (fixed, rows) = out.split_at_mut(rows_at);
     let page = Page { first: p.first_block, blocks: p.blocks };
     let mut walk = Walk { p, judge, page, states };
-    let mut rows = rows.as_chunks_mut::<ROW>().0;
     let room = rows.len();
+    let mut rows = rows;
     let alone = (p.first_block, p.blocks) == (0, ALONE);
-    let side_by_side = VALUES == 1 && alone && p.value(0).1 == Kind::F32 && simd::available();
+    let plain = alone && p.value(0).1 == Kind::F32 && p.drift_threshold == 0.0;
+    let side_by_side = VALUES == 1 && plain && simd::available();
     for chunk in batch::chunks(head) {
         let map = slot_map(map, slot(head));
         let events = batch::event_words(events, &chunk, p.stride as usize);
@@ -70,9 +70,9 @@ fn score_as<const VALUES: usize, J: Judge>(args: Args<'_>, p: &ScoreParams, judg
             walk.events::<VALUES>(map, events, ids, rows)
         };
     }
-    let count = word(room - rows.len());
-    fixed[OUT_SCORED] = count;
-    fixed[0] = word(rows_at) + count * word(ROW);
+    let words = room - rows.len();
+    fixed[OUT_SCORED] = word(words / row_words(p.values as usize));
+    fixed[0] = word(rows_at + words);
 }
 
 /// What a serial device walks with.
@@ -91,15 +91,15 @@ impl<J: Judge> Walk<'_, J> {
         simd::prefetch(self.states, at + 16);
     }
 
-    /// Scores events one by one; returns the rows that are left.
+    /// Scores events one by one; returns the words that are left of the rows.
     #[inline(always)]
     fn events<'r, const VALUES: usize>(
         &mut self,
         map: &[u32],
         events: &[u32],
         ids: &[u32],
-        rows: &'r mut [[u32; ROW]],
-    ) -> &'r mut [[u32; ROW]] {
+        mut rows: &'r mut [u32],
+    ) -> &'r mut [u32] {
         let p = self.p;
         let (words, of) = match VALUES {
             0 => {
@@ -108,7 +108,7 @@ impl<J: Judge> Walk<'_, J> {
             }
             _ => (state_words(1), 0..state_words(1)),
         };
-        let mut rows = rows.iter_mut();
+        let several = row_words(if VALUES == 0 { p.values as usize } else { VALUES }) - ROW;
         for (i, (event, &id)) in events.chunks_exact(p.stride as usize).zip(ids).enumerate() {
             if let Some(&ahead) = ids.get(i + AHEAD)
                 && let Some(at) = self.page.row_at(map, ahead, words)
@@ -118,13 +118,15 @@ impl<J: Judge> Walk<'_, J> {
             if id >= ASIDE {
                 continue;
             }
-            let row = rows.next().expect("room for every event");
+            let (row, behind) = rows.split_first_chunk_mut().expect("room for every event");
+            let parts;
+            (parts, rows) = behind.split_at_mut(several);
             let Some(at) = self.page.row_at(map, id, words) else { continue };
             [row[0], row[1]] = key(p, event);
             let state = &mut self.states[at..at + words][of.clone()];
-            step::<VALUES, _>(state, p, &mut self.judge, event, row);
+            step::<VALUES, _>(state, p, &mut self.judge, event, (row, parts));
         }
-        rows.into_slice()
+        rows
     }
 
     /// The same for events of one f32, [`simd::TOGETHER`] side by side where they are of different keys.
@@ -133,8 +135,8 @@ impl<J: Judge> Walk<'_, J> {
         map: &[u32],
         events: &[u32],
         ids: &[u32],
-        mut rows: &'r mut [[u32; ROW]],
-    ) -> &'r mut [[u32; ROW]] {
+        mut rows: &'r mut [u32],
+    ) -> &'r mut [u32] {
         const STATE: usize = state_words(1);
         let (p, stride) = (self.p, self.p.stride as usize);
         let keys = self.states.len() / STATE;
@@ -166,8 +168,10 @@ impl<J: Judge> Walk<'_, J> {
                 rows = self.events::<1>(map, events, ids, rows);
                 continue;
             }
-            let (row, behind) = rows.split_first_chunk_mut().expect("room for every event");
+            let (row, behind) = rows.split_at_mut(simd::TOGETHER * ROW);
             rows = behind;
+            let row: &mut [[u32; ROW]; simd::TOGETHER] =
+                row.as_chunks_mut().0.try_into().expect("so many");
             simd::score(p, events, places, self.states, row, &mut done);
             // These come first: what is left may be later events of their keys.
             for lane in simd::ones(done.judged) {
@@ -183,7 +187,7 @@ impl<J: Judge> Walk<'_, J> {
                 let state = &mut self.states[places[lane] as usize * STATE..][..STATE];
                 let event = &events[lane * stride..];
                 [row[lane][0], row[lane][1]] = key(p, event);
-                step::<1, _>(state, p, &mut ByDistance, event, &mut row[lane]);
+                step::<1, _>(state, p, &mut ByDistance, event, (&mut row[lane], &mut []));
             }
         }
         self.events::<1>(map, events.remainder(), rest, rows)

@@ -29,7 +29,7 @@ fn params(rng: &mut SplitMix, stride: usize, key_words: u32) -> ScoreParams {
         values67: packed(words),
         warm: [0, 20, 300][pick(rng, 3) as usize],
         sides: 1 + 2 * pick(rng, 2),
-        serial: 1,
+        own_words: word(state_words(1)),
         rate: [1.0 / 16.0, 1.0 / 2048.0][pick(rng, 2) as usize],
         spacing,
         asked: 7.0,
@@ -45,8 +45,8 @@ fn params(rng: &mut SplitMix, stride: usize, key_words: u32) -> ScoreParams {
         shape2: 0,
         shape3: 0,
         state_at: 0,
-        pad0: 0,
-        pad1: 0,
+        drift_delta: 0.0,
+        drift_threshold: 0.0,
     }
 }
 
@@ -118,9 +118,10 @@ fn side_by_side_is_one_by_one() {
             }
             let (mut rows, mut other_rows) = (vec![[0; ROW]; n], vec![[0; ROW]; n]);
             let mut walk = Walk { p: &p, judge: ByDistance, page, states: &mut one };
-            let left = walk.events::<1>(&map, &events, &ids, &mut rows).len();
+            let left = walk.events::<1>(&map, &events, &ids, rows.as_flattened_mut()).len();
             let mut walk = Walk { p: &p, judge: ByDistance, page, states: &mut other };
-            let other_left = walk.side_by_side(&map, &events, &ids, &mut other_rows).len();
+            let other_left =
+                walk.side_by_side(&map, &events, &ids, other_rows.as_flattened_mut()).len();
             assert_eq!(left, other_left, "as many rows");
             for (i, (row, other)) in rows.iter().zip(&other_rows).enumerate() {
                 assert_eq!(row, other, "round {round}, part {part}, row {i}");

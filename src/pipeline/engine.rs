@@ -16,6 +16,7 @@ use super::outbox::Outbox;
 use super::placement::{Estimate, Placement};
 use super::programs::Programs;
 use super::results::Shape;
+use super::scores::Scored;
 use super::stats::Stats;
 use crate::base::clock;
 use crate::base::error::Result;
@@ -93,7 +94,7 @@ impl Engine {
         let Home { device, caps, queue, programs } = home;
         let values = programs.groups.iter().zip(&query.values);
         let values = values.map(|(g, v)| (g.out_at, g.layout, v.kind, v.fraction)).collect();
-        let scores = query.scores.is_some();
+        let scores = query.scores.as_ref().map(Scored::row_words);
         let shape = Arc::new(Shape { words: programs.out_words, values, scores });
         let stats = Stats { device: caps.name.clone(), ..Stats::default() };
         let keys = Keyspace::new(&query, &options, programs.page_slots());

@@ -20,7 +20,7 @@ use crate::ops::keys::{DENSE, KEYS, KeysParams, REHASH, RESOLVE, SETTLE, WALK_GR
 use crate::ops::merge::WALK_WORDS;
 use crate::ops::page::{ALONE, Page};
 use crate::ops::row::{FIRST, LAST, Layout};
-use crate::ops::score::{ROW, ScoreParams};
+use crate::ops::score::ScoreParams;
 use crate::plan::{BufId, Grid, Kernel, Memory, Plan, Role, Step};
 
 /// What the plans are recorded from.
@@ -68,10 +68,8 @@ impl Scoring {
         serial: bool,
         options: &GroupOptions,
     ) -> Self {
-        let own = |params: &ScoreParams| ScoreParams { serial: u32::from(serial), ..*params };
-        let members = scored.members.iter().map(own).collect();
-        let joins: Vec<_> = scored.joins.iter().map(own).collect();
-        let words = OUT_FIXED + options.events * ROW;
+        let (members, joins) = (scored.members.clone(), scored.joins.clone());
+        let words = OUT_FIXED + options.events * scored.row_words();
         let rows =
             (!joins.is_empty()).then(|| memory.buffer::<u32>("rows", Role::Scratch, words).id);
         if serial {

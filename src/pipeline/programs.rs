@@ -5,6 +5,7 @@
 
 use super::options::{Options, Query};
 use super::plans::{Plans, Scoring, key_params, row_params};
+use super::scores::Scored;
 use crate::base::error::{Error, Result};
 use crate::base::limits::{
     BATCH_RANGES_MAX, BLOCK_IDS, BUFFERS_MAX, CHUNK_EVENTS, IDS_MAX, TABLE_PAGES_MAX,
@@ -18,7 +19,6 @@ use crate::ops::group::GroupOptions;
 use crate::ops::keys::COUNTS_LIST;
 use crate::ops::merge::{CLEAR, MERGE, ZERO, ZeroParams};
 use crate::ops::row::Layout;
-use crate::ops::score::ROW;
 use crate::plan::{Buf, BufId, Grid, Memory, Plan, Role};
 
 /// Pieces of lanes that one batch puts together, at most.
@@ -124,9 +124,9 @@ impl Programs {
         let (page_slots, page_ids) = (page_slots(record_words, caps), page_ids(record_words, caps));
         let (events, fire_rows) = (options.batch_events, options.result_rows);
         let (groups, out_words) = declare_groups(&mut memory, query);
-        let scored = if query.scores.is_some() { events * ROW } else { 0 };
-        let b =
-            Buffers::declare(&mut memory, record_words, (events, scored), (fire_rows, out_words));
+        let score_words = query.scores.as_ref().map_or(0, Scored::row_words);
+        let sizes = ((events, score_words), (fire_rows, out_words));
+        let b = Buffers::declare(&mut memory, record_words, sizes);
         let scoring = query.scores.as_ref().map(|scored| {
             let chunks = events / CHUNK_EVENTS + PIECES_MAX + 1;
             let ids = query.dense.map_or(options.keys_max + events, |keys| keys as usize);
@@ -446,8 +446,7 @@ impl Buffers {
     fn declare(
         m: &mut Memory,
         record_words: usize,
-        (events, scored): (usize, usize),
-        (rows, words): (usize, usize),
+        ((events, score_words), (rows, words)): ((usize, usize), (usize, usize)),
     ) -> Self {
         let eager = FIRE_FIXED + rows.min(FIRE_EAGER) * words;
         Self {
@@ -459,8 +458,8 @@ impl Buffers {
             emitted: m.buffer("emitted", Role::Scratch, rows),
             ingested: m.buffer(
                 "out",
-                Role::Output { eager: OUT_FIXED + scored.min(SCORE_EAGER * ROW) },
-                OUT_FIXED + events.max(scored),
+                Role::Output { eager: OUT_FIXED + events.min(SCORE_EAGER) * score_words },
+                OUT_FIXED + events * score_words.max(1),
             ),
             fired: m.buffer("out", Role::Output { eager }, FIRE_FIXED + rows * words),
         }

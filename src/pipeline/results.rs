@@ -8,6 +8,7 @@ use crate::ops::row::{self, COUNT, Kind, Layout, NAN, OUTSIDE};
 use crate::ops::score::{OUT_SCORED, ROW};
 use crate::ring::Bell;
 use std::fmt;
+use std::slice::ChunksExact;
 use std::sync::Arc;
 
 /// Why an event was set aside.
@@ -40,8 +41,8 @@ pub(super) struct Shape {
     pub(super) words: usize,
     /// For each value: where its accumulators begin, how they lie, and what its numbers mean.
     pub(super) values: Vec<(usize, Layout, Kind, u32)>,
-    /// Whether rows are the scores of a batch's events.
-    pub(super) scores: bool,
+    /// Words of a score, where rows are those of a batch's events.
+    pub(super) scores: Option<usize>,
 }
 
 /// Closed rows of one window, as many of its keys as fit one result batch; or the scores of one batch of events. The
@@ -79,15 +80,15 @@ impl Rows {
 
     /// How many rows or scores there are.
     pub fn len(&self) -> usize {
-        let at = if self.shape.scores { OUT_SCORED } else { FIRE_ROWS };
+        let at = if self.shape.scores.is_some() { OUT_SCORED } else { FIRE_ROWS };
         self.words().get(at).map_or(0, |&rows| rows as usize)
     }
 
-    /// The words of the scores; none for windows.
-    pub(super) fn score_words(&self) -> &[u32] {
-        let rows = if self.shape.scores { self.len() } else { 0 };
+    /// The words of each score; none for windows.
+    pub(super) fn score_words(&self) -> ChunksExact<'_, u32> {
+        let (rows, words) = self.shape.scores.map_or((0, ROW), |words| (self.len(), words));
         let at = self.words().get(OUT_ASIDE).map_or(0, |&asides| OUT_FIXED + asides as usize);
-        self.words().get(at..at + rows * ROW).unwrap_or(&[])
+        self.words().get(at..at + rows * words).unwrap_or(&[]).chunks_exact(words)
     }
 
     /// Whether there are none.
@@ -97,7 +98,7 @@ impl Rows {
 
     /// The rows of a window, in no particular order. For scores see [`Rows::scores`].
     pub fn iter(&self) -> RowIter<'_> {
-        let rows = if self.shape.scores { 0 } else { self.len() };
+        let rows = if self.shape.scores.is_some() { 0 } else { self.len() };
         let words = self.words().get(FIRE_FIXED..).unwrap_or(&[]);
         let words = &words[..rows * self.shape.words];
         RowIter { words: words.chunks_exact(self.shape.words), rows: self }
@@ -115,7 +116,7 @@ impl<'a> IntoIterator for &'a Rows {
 /// The rows of one result batch.
 #[derive(Clone)]
 pub struct RowIter<'a> {
-    words: std::slice::ChunksExact<'a, u32>,
+    words: ChunksExact<'a, u32>,
     rows: &'a Rows,
 }
 

@@ -4,8 +4,8 @@ use super::results::Rows;
 use crate::base::time::Ticks;
 use crate::ops::batch::join;
 use crate::ops::score::{
-    ALERT, CLAMPED, DETECTOR_SHIFT, DISMISSED, ISOLATION_SHIFT, MISSING, RESTING, ROW, RULED_OUT,
-    USUAL, VALUE_SHIFT, WARMING,
+    ALERT, CLAMPED, DETECTOR_SHIFT, DISMISSED, DRIFTED, ISOLATION_SHIFT, MISSING, RESTING, ROW,
+    RULED_OUT, USUAL, VALUE_SHIFT, WARMING,
 };
 use std::fmt;
 
@@ -94,6 +94,13 @@ impl Score<'_> {
         self.is(DISMISSED)
     }
 
+    /// Whether its key has drifted ([`Scores::drift`](crate::Scores::drift)): it is another than it was, what was
+    /// learnt of it is forgotten, and it warms up from its next event on. In an ensemble one detector has, and the
+    /// others go on.
+    pub fn drifted(&self) -> bool {
+        self.is(DRIFTED)
+    }
+
     /// Whether none of its values is a number.
     pub fn missing(&self) -> bool {
         self.is(MISSING)
@@ -107,6 +114,47 @@ impl Score<'_> {
     /// Which of [`Scores::values`](crate::Scores::values) is the most unusual: the one that explains the score.
     pub fn field(&self) -> usize {
         (self.words[4] >> VALUE_SHIFT & 7) as usize
+    }
+
+    /// How much of [`Score::score`] each of [`Scores::values`](crate::Scores::values) stands for, in their order: at
+    /// least 0, and adding up to it within a rounding, whatever the detector. Each value has the share that its *part*
+    /// has in all parts (`ops::score`); that of a missing value is 0, and where no value stands out at all, those that
+    /// there are have equal ones. With an ensemble they are the parts by [`Score::detector`]. The largest need not be
+    /// that of [`Score::field`], which goes by distance alone where a detector judges more than that.
+    ///
+    /// ```
+    /// # use pelton::{Device, Inline, Options, Pod, Scores, Zeroable, field};
+    /// # #[repr(C)]
+    /// # #[derive(Clone, Copy, Pod, Zeroable)]
+    /// # struct Reading { at: u64, heat: f32, load: f32 }
+    /// let values = vec![field!(Reading.heat).into(), field!(Reading.load).into()];
+    /// let query = Scores { values, ..Scores::new(field!(Reading.at), field!(Reading.heat)) };
+    /// let mut inline = Inline::new(query, Options::on(Device::cpu()))?;
+    /// let mut lane = inline.lane()?;
+    /// for at in 0..=1000u64 {
+    ///     let noise = |of: u64| ((at * 2_654_435_761 + of) % 1000) as f32 / 1000.0;
+    ///     let load = if at == 1000 { 9.0 } else { noise(500) };
+    ///     lane.push(Reading { at, heat: noise(0), load }).expect("there is room");
+    /// }
+    /// inline.settle(|rows| {
+    ///     let score = rows.scores().last().expect("a thousand");
+    ///     let parts: Vec<f64> = score.attribution().collect();
+    ///     assert!(parts[1] > 0.9 * score.score() && (parts[0] + parts[1] - score.score()).abs() < 1e-9);
+    /// })?;
+    /// # Ok::<(), pelton::Error>(())
+    /// ```
+    pub fn attribution(&self) -> impl ExactSizeIterator<Item = f64> {
+        // One value alone has no part in words.
+        let parts = if self.words.len() == ROW { &[0][..] } else { &self.words[ROW..] };
+        let part = |&word: &u32| f64::from(f32::from_bits(word));
+        let there = parts.iter().map(part).filter(|&part| part >= 0.0);
+        let (count, all) = there.fold((0.0, 0.0), |(count, all), part| (count + 1.0, all + part));
+        let score = self.score();
+        parts.iter().map(part).map(move |part| match () {
+            () if part < 0.0 => 0.0,
+            () if all > 0.0 => score * (part / all),
+            () => score / count,
+        })
     }
 
     /// Which detector found it the most improbable: 0 for [`Scores::detector`](crate::Scores::detector), then those of
@@ -136,12 +184,13 @@ impl Score<'_> {
         self.expected() - half..=self.expected() + half
     }
 
-    /// Events of its key with a value so far, this one included; beyond 2^32 - 1 a number within 2^17 below that.
+    /// Events of its key with a value so far, or since it drifted, this one included; beyond 2^32 - 1 a number within
+    /// 2^17 below that.
     pub fn seen(&self) -> u64 {
         u64::from(self.words[9])
     }
 
-    /// The words as the device wrote them: see `ops::score`.
+    /// The words as the device wrote them, of several values with their parts: see `ops::score`.
     pub fn words(&self) -> &[u32] {
         self.words
     }
@@ -164,6 +213,6 @@ impl fmt::Debug for Score<'_> {
 impl Rows {
     /// The scores of a batch of events: each key's in order, keys in no particular one. Empty for windows.
     pub fn scores(&self) -> impl ExactSizeIterator<Item = Score<'_>> {
-        self.score_words().chunks_exact(ROW).map(|words| Score { words })
+        self.score_words().map(|words| Score { words })
     }
 }

@@ -7,11 +7,12 @@ use crate::base::field::Field;
 use crate::base::limits::{VALUES_MAX, word};
 use crate::base::time::{Shape, Ticks};
 use crate::ops::detector::Detector;
+use crate::ops::drift::Drift;
 use crate::ops::ensemble::{self, Judges, Member};
 use crate::ops::expr::Filter;
 use crate::ops::page::ALONE;
 use crate::ops::row::Kind;
-use crate::ops::score::{ScoreParams, packed};
+use crate::ops::score::{ScoreParams, packed, row_words};
 
 /// Anomaly scores of keyed events of type `E`, as they arrive.
 ///
@@ -58,7 +59,8 @@ pub struct Scores<E> {
     pub time: Field<E, u64>,
     /// Whose past an event is compared with.
     pub key: Key<E>,
-    /// The fields to score, 1 to 8. An event's score is that of its most unusual value.
+    /// The fields to score, 1 to 8. An event's score is that of its most unusual value;
+    /// [`Score::attribution`](crate::Score::attribution) says how much of it each of them stands for.
     pub values: Vec<NumberField<E>>,
     /// Only events that pass are scored and learnt.
     pub filter: Option<Filter<E>>,
@@ -89,6 +91,10 @@ pub struct Scores<E> {
     /// event is as improbable as the member makes it that is the least likely to say so by chance, and
     /// [`Score::detector`](crate::Score::detector) names that member. Each member takes its own state and time.
     pub ensemble: Vec<Member>,
+    /// When a key has drifted: is another than it was, and stays so. What was learnt of it is then forgotten, labels
+    /// included, so that it warms up anew ([`Score::drifted`](crate::Score::drifted), `ops::drift`), instead of taking
+    /// large distances for usual until the longest horizon has passed. `None` never forgets so.
+    pub drift: Option<Drift>,
     /// Keys not seen for this long in event time are forgotten, an eighth of it later at most; `None` keeps them. Dense
     /// keys stay.
     pub ttl: Option<Ticks>,
@@ -158,6 +164,7 @@ impl<E> Scores<E> {
             least_share: 0.0,
             detector: Detector::Distances,
             ensemble: Vec::new(),
+            drift: None,
             ttl: None,
             evict: false,
             order: Order::Arrival,
@@ -192,6 +199,7 @@ impl<E: bytemuck::Pod> Scores<E> {
         check_values(self.values.len())?;
         self.detector.check()?;
         ensemble::check(&self.ensemble)?;
+        self.drift.map_or(Ok(()), Drift::check)?;
         if !(16.0..=1_048_576.0).contains(&self.horizon) {
             return Err(Error::out_of_range("horizon", self.horizon, "16 to 2^20 spacings"));
         }
@@ -245,7 +253,7 @@ impl<E: bytemuck::Pod> sealed::Ask for Scores<E> {
                 Side::Below => 2,
                 Side::Both => 3,
             },
-            serial: 0,
+            own_words: 0,
             rate: 1.0 / self.horizon,
             spacing: self.spacing.map_or(0.0, crate::ops::math::ticks),
             asked,
@@ -261,8 +269,8 @@ impl<E: bytemuck::Pod> sealed::Ask for Scores<E> {
             shape2: 0,
             shape3: 0,
             state_at: 0,
-            pad0: 0,
-            pad1: 0,
+            drift_delta: self.drift.map_or(0.0, |drift| drift.delta),
+            drift_threshold: self.drift.map_or(0.0, |drift| drift.threshold),
         };
         Ok(Query {
             stride,
@@ -298,7 +306,7 @@ pub(super) struct Scored {
 
 impl Scored {
     fn new(common: ScoreParams, judges: Judges, further: &[Member]) -> Self {
-        let member = |(at, _, detector): (usize, usize, Detector)| {
+        let member = |(at, own, detector): (usize, usize, Detector)| {
             let [shape, shape0, shape1, shape2, shape3] = detector.shape();
             let [chance, chance_steep] = detector.chance();
             let state_at = word(at);
@@ -311,6 +319,7 @@ impl Scored {
                 shape2,
                 shape3,
                 state_at,
+                own_words: word(own),
                 ..common
             }
         };
@@ -334,6 +343,16 @@ impl Scored {
     /// Words of a key's state.
     pub(super) fn state_words(&self) -> usize {
         self.members[0].state_words as usize
+    }
+
+    /// Words of an event's row.
+    pub(super) fn row_words(&self) -> usize {
+        row_words(self.kind.values as usize)
+    }
+
+    /// Whether keys may drift.
+    pub(super) fn may_drift(&self) -> bool {
+        self.members[0].drift_threshold > 0.0
     }
 
     /// One by the longest horizon, in spacings.

@@ -64,6 +64,8 @@ pub struct Stats {
     pub labels: u64,
     /// Labels of keys that have no events, and labels for windows, which changed nothing.
     pub labels_unknown: u64,
+    /// Events at which a key drifted ([`Scores::drift`](super::Scores::drift)).
+    pub drifts: u64,
     /// Times the key table was rebuilt.
     pub rehashes: u64,
     /// Bytes of state on the device.

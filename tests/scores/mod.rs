@@ -9,10 +9,12 @@ pub mod order;
 pub mod spec;
 pub mod states;
 
+use pelton::base::limits::VALUES_MAX;
 use pelton::base::rng::SplitMix;
+use pelton::ops::score::ROW;
 use pelton::{
-    Detector, Device, Forest, HalfSpaces, Inline, Key, LaneOptions, Loda, Member, Options, Pod,
-    Profile, Rows, Scores, Season, Stats, Zeroable, field,
+    Detector, Device, Drift, Forest, HalfSpaces, Inline, Key, LaneOptions, Loda, Member, Options,
+    Pod, Profile, Rows, Score, Scores, Season, Stats, Zeroable, field,
 };
 use std::collections::BTreeMap;
 
@@ -27,8 +29,8 @@ pub struct Reading {
     pub count: i32,
 }
 
-/// Words of a score as the device wrote them.
-pub type Words = [u32; 10];
+/// Words of a score as the device wrote them; zeros behind what there is.
+pub type Words = [u32; ROW + VALUES_MAX];
 /// Each key's scores in order.
 pub type Scored = BTreeMap<u64, Vec<Words>>;
 
@@ -248,6 +250,35 @@ pub fn same_ensembles(device: &Device, seed: u64, setup: &Setup, n: usize) {
     same_of(queries, device, &stream(seed, n, 40), setup);
 }
 
+/// As `query`, where keys drift soon.
+pub fn drifting(query: Scores<Reading>) -> Scores<Reading> {
+    Scores { drift: Some(Drift { delta: 0.25, threshold: 25.0 }), warm_up: 20, ..query }
+}
+
+/// The same for queries in which keys drift, as those of three values, of one, and of ensembles do.
+pub fn same_drifts(device: &Device, seed: u64, setup: &Setup, n: usize) {
+    /// Few, so that they are warm soon.
+    const KEYS: u32 = 5;
+    let queries = [wide(), dense(KEYS), ensemble(wide())].map(drifting);
+    let events = moving(seed, n, KEYS);
+    for query in &queries {
+        let (_, stats) = run(&Device::cpu(), query.clone(), &Setup::default(), &events);
+        assert!(stats.drifts > 2, "{} drifts", stats.drifts);
+    }
+    same_of(queries, device, &events, setup);
+}
+
+/// As [`stream`], where all keys go elsewhere three times, and stay there.
+pub fn moving(seed: u64, n: usize, keys: u32) -> Vec<Reading> {
+    let mut events = stream(seed, n, keys);
+    for (i, event) in events.iter_mut().enumerate() {
+        let moved = (4 * i / n) as f32;
+        event.value += 15.0 * moved;
+        event.other += 300.0 * moved;
+    }
+    events
+}
+
 fn same_of<const N: usize>(
     queries: [Scores<Reading>; N],
     device: &Device,
@@ -266,12 +297,17 @@ fn same_of<const N: usize>(
     }
 }
 
+pub fn words(score: &Score<'_>) -> Words {
+    let mut words = [0; _];
+    words[..score.words().len()].copy_from_slice(score.words());
+    words
+}
+
 pub fn settle(engine: &mut Inline<Reading>, scored: &mut Scored) {
     let mut take = |rows: Rows| {
         assert_eq!((rows.iter().len(), rows.scores().len()), (0, rows.len()));
         for score in rows.scores() {
-            let words = score.words().try_into().expect("ten words");
-            scored.entry(score.key()).or_default().push(words);
+            scored.entry(score.key()).or_default().push(words(&score));
         }
     };
     while engine.poll(&mut take).expect("the device is there") {

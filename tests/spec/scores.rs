@@ -19,6 +19,8 @@ pub struct Ask {
     pub least: f64,
     pub least_share: f64,
     pub season: Season,
+    /// Delta and threshold of the test for drift.
+    pub drift: Option<(f64, f64)>,
 }
 
 impl Default for Ask {
@@ -34,6 +36,7 @@ impl Default for Ask {
             least: 0.0,
             least_share: 0.0,
             season: Season::default(),
+            drift: None,
         }
     }
 }
@@ -52,10 +55,14 @@ pub struct Scored {
     pub missing: bool,
     pub ruled_out: bool,
     pub clamped: bool,
+    /// Whether the key has drifted: it is to begin anew.
+    pub drifted: bool,
     /// How far the event is from a decision that a rounding could turn, relative.
     pub margin: f64,
     /// How far the season that speaks is from another, relative.
     pub choice: f64,
+    /// How far the squared distances of two horizons are from one another: a rounding may say which is larger.
+    pub tie: f64,
 }
 
 /// Events with a weight, forgotten at a rate.
@@ -78,6 +85,8 @@ struct Level {
 struct Track {
     origin: Option<f64>,
     horizons: [Horizon; 3],
+    /// By how much the largest squared distance of the latest value was that.
+    tie: f64,
 }
 
 /// One key's state.
@@ -91,6 +100,7 @@ pub struct State {
     tracks: Vec<Track>,
     seasons: Vec<Vec<season::Kept>>,
     level: Level,
+    drift: f64,
     pub trials: u32,
     pub peaks: u32,
     excess: f64,
@@ -130,7 +140,7 @@ impl State {
     /// Scores one event and learns it.
     pub fn step(&mut self, ask: &Ask, time: u64, values: &[f64]) -> Scored {
         let (margin, choice) = (f64::INFINITY, f64::INFINITY);
-        let mut out = Scored { margin, choice, ..Scored::default() };
+        let mut out = Scored { margin, choice, tie: f64::INFINITY, ..Scored::default() };
         if self.seen == 0 {
             self.last = time;
         }
@@ -158,6 +168,7 @@ impl State {
             let event = season::Event { time, x, own: &own, far, decays, steps, horizon };
             let (found, choice) = season::distance(&mut self.seasons[value], &ask.season, &event);
             out.choice = out.choice.min(choice);
+            out.tie = out.tie.min(self.tracks[value].tie);
             let found = Most { value, ..found };
             if most.is_none_or(|most| found.z2 > most.z2) {
                 most = Some(found);
@@ -195,6 +206,11 @@ impl State {
             off = off.clamp(-8.0 * deviation - 1e-3, 8.0 * deviation + 1e-3);
         }
         self.level.add(off);
+        if let Some((delta, threshold)) = ask.drift.filter(|_| !out.warming) {
+            self.drift = (self.drift + u.min(4.0) - delta).max(0.0);
+            out.drifted = self.drift > threshold;
+            out.margin = out.margin.min((self.drift / threshold - 1.0).abs());
+        }
         let excess = u - PEAK;
         out.margin = out.margin.min((excess / PEAK).abs());
         if excess <= 0.0 {
@@ -298,12 +314,14 @@ impl Track {
     fn step(&mut self, x: f64, decays: [f64; 3]) -> Most {
         let origin = *self.origin.get_or_insert(x);
         let x = x - origin;
+        self.tie = f64::INFINITY;
         let mut most = Most { z2: -1.0, off: 0.0, expected: 0.0, variance: 0.0, value: 0 };
         for (h, decay) in self.horizons.iter_mut().zip(decays) {
             let mut off = x - h.mean;
             let variance = h.squares / h.weight.max(1.0);
             let z2 =
                 if h.weight >= 8.0 { (off * off / (variance + 1e-24)).min(Z2_MAX) } else { 0.0 };
+            self.tie = self.tie.min((z2 - most.z2).abs());
             if z2 > most.z2 {
                 let expected = origin + h.mean;
                 most = Most { z2, off, expected, variance, value: 0 };

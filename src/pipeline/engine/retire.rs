@@ -2,6 +2,8 @@
 
 use super::super::batch::{Stamp, event_at};
 use super::super::results::{Reason, Rows};
+use super::super::score::Score;
+use super::super::scores::Scored;
 use super::{Engine, Sent};
 use crate::base::error::Result;
 use crate::device::Done;
@@ -69,6 +71,9 @@ impl Engine {
             let (shape, bell) = (self.shape.clone(), self.bell.clone());
             let rows = Rows::new(output, shape, bell, (0, u64::MAX), (0, oldest, true));
             self.stats.rows += rows.len() as u64;
+            if self.query.scores.as_ref().is_some_and(Scored::may_drift) {
+                self.stats.drifts += rows.scores().filter(Score::drifted).count() as u64;
+            }
             if !rows.is_empty() {
                 self.outbox.put(rows);
             }
