@@ -5,12 +5,12 @@ mod scores;
 use pelton::base::rng::SplitMix;
 use pelton::{
     Device, Error, HalfSpaces, Inline, Key, Loda, Options, Pipeline, Profile, Scores, States,
-    Windows, field,
+    SubPca, Windows, field,
 };
 use scores::states::{engine, feed, same_forgotten, same_restored};
 use scores::{
     Reading, SHORT, dense, ensemble, forest, half_spaces, loda, periodic, profiles, seasonal,
-    settle, stream, wide,
+    settle, stream, sub_pcas, wide,
 };
 use std::time::Duration;
 
@@ -26,6 +26,9 @@ const LODA: Loda = Loda { projections: 4, cells: 16, window: 20 };
 
 /// By shape, which has the most state.
 const PROFILE: Profile = Profile { points: 256, window: 8, shape: true };
+
+/// Whose window is full as soon.
+const PCA: SubPca = SubPca { window: 8, rank: 3 };
 
 /// Events of one key after another, `each` of them.
 fn in_turn(keys: u32, each: u64) -> Vec<Reading> {
@@ -55,6 +58,7 @@ fn forgotten_keys_go_on_once_they_are_back() {
         same_forgotten(&cpu, || loda(LODA), (60, 32, true), (seed, 1500));
         same_forgotten(&cpu, || ensemble(wide()), (60, 32, true), (seed, 1500));
         same_forgotten(&cpu, || profiles(PROFILE), (60, 32, true), (seed, 3000));
+        same_forgotten(&cpu, || sub_pcas(PCA), (60, 32, true), (seed, 3000));
     }
 }
 
@@ -72,6 +76,7 @@ fn states_go_on_in_another_query() {
         same_restored((&cpu, &cpu), || loda(LODA), (seed, 3000));
         same_restored((&cpu, &cpu), || ensemble(wide()), (seed, 3000));
         same_restored((&cpu, &cpu), || profiles(PROFILE), (seed, 3000));
+        same_restored((&cpu, &cpu), || sub_pcas(PCA), (seed, 3000));
     }
 }
 
@@ -236,7 +241,7 @@ fn hostile_bytes_do_no_harm() {
     let events = stream(4, 3000, 8);
     let mut refused = 0;
     let mut rng = SplitMix::new(11);
-    let queries: [fn() -> Scores<Reading>; 7] = [
+    let queries: [fn() -> Scores<Reading>; 8] = [
         narrow,
         || dense(40),
         || Scores { key: Key::hashed(field!(Reading.key)), ..periodic() },
@@ -244,6 +249,7 @@ fn hostile_bytes_do_no_harm() {
         || ensemble(dense(40)),
         || Scores { key: Key::hashed(field!(Reading.key)), ..loda(LODA) },
         || Scores { key: Key::hashed(field!(Reading.key)), ..profiles(PROFILE) },
+        || Scores { key: Key::hashed(field!(Reading.key)), ..sub_pcas(PCA) },
     ];
     for query in queries {
         let mut first = engine(&Device::cpu(), query(), 1 << 10);
@@ -287,7 +293,7 @@ fn hostile_bytes_do_no_harm() {
             }
         }
     }
-    assert!((580..800).contains(&refused), "{refused} of 840 refused");
+    assert!((660..920).contains(&refused), "{refused} of 960 refused");
     for bytes in
         [&b""[..], b"PLTSCORE", &[0; 32], b"something else that is longer than a head of 32"]
     {

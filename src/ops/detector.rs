@@ -13,6 +13,7 @@ use super::loda::{LODA, Loda};
 use super::profile::{PROFILE, Profile};
 use super::score::{LEVEL_FIRST, SCORE, ScoreParams};
 use super::season::{SEASON, Season};
+use super::sub_pca::{SUB_PCA, SubPca};
 use crate::base::error::{Error, Result};
 use crate::plan::Kernel;
 use std::fmt;
@@ -47,6 +48,11 @@ pub enum Detector {
     /// (`ops::profile`). They find what is usual number by number, but not in this order, and rank best of all while an
     /// anomaly lasts. [`Profile::default`] takes 8 KB a key and value, and less than a microsecond an event.
     Profile(Profile),
+    /// Streaming principal components of each value's latest stretch: how much of it its usual shapes leave over
+    /// (`ops::sub_pca`). They find what matrix profiles find where stretches are mixtures of a few shapes, with less
+    /// state and for less: [`SubPca::default`] takes 704 bytes a key and value, and a fraction of a microsecond an
+    /// event.
+    SubPca(SubPca),
 }
 
 impl Detector {
@@ -65,6 +71,7 @@ impl Detector {
                 [4, a, b, c, d]
             }
             Self::Profile(profile) => [5, profile.packed(), 0, 0, 0],
+            Self::SubPca(pca) => [6, pca.packed(), 0, 0, 0],
         }
     }
 
@@ -79,6 +86,7 @@ impl Detector {
             }
             [4, a, b, c, d] => Some(Self::Season(Season::unpacked([a, b, c, d]))),
             [5, profile, 0, 0, 0] => Some(Self::Profile(Profile::unpacked(profile))),
+            [6, pca, 0, 0, 0] => Some(Self::SubPca(SubPca::unpacked(pca))),
             _ => None,
         }
     }
@@ -93,6 +101,7 @@ impl Detector {
             Self::Loda(loda) => loda.check(),
             Self::Season(season) => season.check(),
             Self::Profile(profile) => profile.check(),
+            Self::SubPca(pca) => pca.check(),
         }
     }
 
@@ -105,6 +114,7 @@ impl Detector {
             Self::Loda(loda) => loda.words(),
             Self::Season(season) => season.words(values),
             Self::Profile(profile) => values * profile.words(),
+            Self::SubPca(pca) => values * pca.words(),
         }
     }
 
@@ -117,6 +127,7 @@ impl Detector {
             Self::Loda(_) => &LODA,
             Self::Season(_) => &SEASON,
             Self::Profile(_) => &PROFILE,
+            Self::SubPca(_) => &SUB_PCA,
         }
     }
 
@@ -124,9 +135,9 @@ impl Detector {
     /// 1.3 (`ops::decide`); 0 where the key's own past alone decides.
     pub const fn chance(self) -> [f32; 2] {
         match self {
-            Self::Distances | Self::Loda(_) | Self::Season(_) | Self::Profile(_) => [0.0; 2],
             Self::Forest(_) => [0.75, 10.0],
             Self::HalfSpaces(_) => [0.5, 0.0],
+            _ => [0.0; 2],
         }
     }
 
@@ -139,6 +150,7 @@ impl Detector {
             Self::Loda(loda) => loda.misfit(own),
             Self::Season(season) => season.misfit(own, values),
             Self::Profile(profile) => profile.misfit(own, values, seen),
+            Self::SubPca(pca) => pca.misfit(own, values, seen),
         }
     }
 }
@@ -168,6 +180,9 @@ impl fmt::Display for Detector {
                     f,
                     "a matrix profile of {points} points by the {kind} of windows of {window}"
                 )
+            }
+            Self::SubPca(SubPca { window, rank }) => {
+                write!(f, "{rank} principal components of windows of {window}")
             }
         }
     }

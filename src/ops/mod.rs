@@ -53,6 +53,7 @@ pub mod score;
 pub mod season;
 pub(crate) mod simd;
 pub mod state;
+pub mod sub_pca;
 #[cfg(feature = "model")]
 pub mod tokens;
 mod walk;
@@ -80,6 +81,7 @@ pub const KERNELS: &[&Kernel] = &[
     &loda::LODA,
     &season::SEASON,
     &profile::PROFILE,
+    &sub_pca::SUB_PCA,
     &ensemble::ENSEMBLE,
     &ends::ELECT,
     &ends::ENDS,

@@ -28,6 +28,7 @@ constexpr HostKernel KERNELS[] = {
     KERNEL(loda),
     KERNEL(season),
     KERNEL(profile),
+    KERNEL(sub_pca),
     KERNEL(ensemble),
     KERNEL(elect),
     KERNEL(ends),

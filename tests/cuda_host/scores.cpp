@@ -11,6 +11,7 @@
 #include "../../kernels/profile.cu"
 #include "../../kernels/score.cu"
 #include "../../kernels/season.cu"
+#include "../../kernels/sub_pca.cu"
 
 namespace {
 
@@ -23,6 +24,7 @@ constexpr HostKernel KERNELS[] = {
     KERNEL(loda),
     KERNEL(season),
     KERNEL(profile),
+    KERNEL(sub_pca),
     KERNEL(ensemble),
 };
 

@@ -12,7 +12,7 @@ pub mod states;
 use pelton::base::rng::SplitMix;
 use pelton::{
     Detector, Device, Forest, HalfSpaces, Inline, Key, LaneOptions, Loda, Member, Options, Pod,
-    Profile, Rows, Scores, Season, Stats, Zeroable, field,
+    Profile, Rows, Scores, Season, Stats, SubPca, Zeroable, field,
 };
 use std::collections::BTreeMap;
 
@@ -194,6 +194,26 @@ pub fn same_profiles(device: &Device, seed: u64, setup: &Setup, n: usize) {
             event.value = [20.0, 1000.0, 0.0, -3.5e5][event.key as usize % 4];
         }
     }
+    same_of(queries, device, &events, setup);
+}
+
+/// As [`wide`], judged by principal components, too.
+pub fn sub_pcas(pca: SubPca) -> Scores<Reading> {
+    Scores { detector: Detector::SubPca(pca), ..wide() }
+}
+
+/// The same for queries with principal components, of three values and of one.
+pub fn same_sub_pcas(device: &Device, seed: u64, setup: &Setup, n: usize) {
+    let one =
+        |window, rank| Scores { detector: Detector::SubPca(SubPca { window, rank }), ..dense(20) };
+    let mut events = stream(seed, n, 20);
+    // Now and then a key stands still, so that vectors vanish.
+    for (i, event) in events.iter_mut().enumerate() {
+        if i / 400 % 3 == 2 {
+            event.value = [20.0, 1000.0, 0.0, -3.5e5][event.key as usize % 4];
+        }
+    }
+    let queries = [sub_pcas(SubPca { window: 8, rank: 2 }), one(32, 4), one(64, 3)];
     same_of(queries, device, &events, setup);
 }
 
