@@ -13,7 +13,9 @@ use pelton::ops::page::ALONE;
 use pelton::ops::row::Kind;
 use pelton::ops::score::{ROW, ScoreParams, packed, state_words_with};
 use pelton::plan::{BufId, Grid, Memory, Plan, Role};
-use pelton::{Detector, Forest, HalfSpaces, Loda, Pod, Profile, Season, SubPca, Zeroable};
+use pelton::{
+    Detector, Forest, HalfSpaces, Loda, Pod, Profile, Season, Spectral, SubPca, Zeroable,
+};
 
 /// Events of a batch.
 const BATCH: usize = 1000;
@@ -178,6 +180,7 @@ fn same_states(devices: impl IntoIterator<Item = Device>) {
         (2, profile(true)),
         (1, Detector::SubPca(SubPca::default())),
         (3, Detector::SubPca(SubPca { window: 8, rank: 2 })),
+        (1, Detector::Spectral(Spectral { window: 32 })),
     ];
     for device in devices {
         for (seed, (values, detector)) in (1..).zip(cases) {

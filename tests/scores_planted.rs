@@ -14,7 +14,7 @@ use pelton::Device;
 use scores::labels::same_labelled;
 use scores::{
     Setup, ensemble, same, same_ensembles, same_forests, same_half_spaces, same_lodas,
-    same_profiles, same_seasons, same_sub_pcas, wide,
+    same_profiles, same_seasons, wide,
 };
 
 /// What is planted, which stands there once.
@@ -270,71 +270,6 @@ const PROFILES: &[Planted] = &[
     ),
 ];
 
-/// In principal components.
-const COMPONENTS: &[Planted] = &[
-    (
-        "a vector of the wrong length",
-        plant("kernels/sub_pca.cu", "inverse(__fsqrt_rn(size)) * share", "inverse(size) * share"),
-    ),
-    (
-        "what a vector explains left in",
-        plant(
-            "kernels/sub_pca.cu",
-            "near_zero(left[i] - before[i] * taken)",
-            "near_zero(left[i] - 0.0f * taken)",
-        ),
-    ),
-    (
-        "sums of half a window",
-        plant(
-            "kernels/sub_pca.cu",
-            "uint32_t half = LANES / 2; half > 0",
-            "uint32_t half = LANES / 4; half > 0",
-        ),
-    ),
-    (
-        "vectors behind one that is not there",
-        plant("kernels/sub_pca.cu", "        if (none) {", "        if (none && p.rank == 0) {"),
-    ),
-    (
-        "the ring taken for the window",
-        plant(
-            "kernels/sub_pca.cu",
-            "((at + k) & (p.window - 1))",
-            "((0 * at + k) & (p.window - 1))",
-        ),
-    ),
-    (
-        "a window that is learnt in full for ever",
-        plant(
-            "kernels/sub_pca.cu",
-            "early < 9.765625e-4f ? 9.765625e-4f : early",
-            "early < 1.0f ? 1.0f : early",
-        ),
-    ),
-    (
-        "a mean that is learnt before it judges",
-        plant(
-            "kernels/sub_pca.cu",
-            "square * inverse(mean + 2.4414063e-4f)",
-            "square * inverse(pca.get(PCA_MEAN) + 2.4414063e-4f)",
-        ),
-    ),
-    (
-        "a missing value judged again",
-        plant(
-            "kernels/sub_pca.cu",
-            "state[own + PCA_FRESH + i] = 0;",
-            "state[own + PCA_FRESH + i] = 1;",
-        ),
-    ),
-    (
-        "levels that are not counted",
-        plant("kernels/sub_pca.cu", "? 0xfffe0000u : levels + 1;", "? 0xfffe0000u : levels;"),
-    ),
-    ("the last value taken", plant("kernels/sub_pca.cu", "excess > largest ?", "excess >= 0.0f ?")),
-];
-
 /// In how an ensemble takes the rows of its members.
 const ENSEMBLES: &[Planted] = &[
     (
@@ -442,13 +377,6 @@ fn planted_mistakes_in_projections_are_found() {
 fn planted_mistakes_in_profiles_are_found() {
     found_by("planted_mistakes_in_profiles_are_found", PROFILES, |device, order, setup| {
         same_profiles(device, order, setup, 2100);
-    });
-}
-
-#[test]
-fn planted_mistakes_in_components_are_found() {
-    found_by("planted_mistakes_in_components_are_found", COMPONENTS, |device, order, setup| {
-        same_sub_pcas(device, order, setup, 3000);
     });
 }
 

@@ -4,13 +4,13 @@ mod scores;
 
 use pelton::base::rng::SplitMix;
 use pelton::{
-    Device, Error, HalfSpaces, Inline, Key, Loda, Options, Pipeline, Profile, Scores, States,
-    SubPca, Windows, field,
+    Device, Error, HalfSpaces, Inline, Key, Loda, Options, Pipeline, Profile, Scores, Spectral,
+    States, SubPca, Windows, field,
 };
 use scores::states::{engine, feed, same_forgotten, same_restored};
 use scores::{
     Reading, SHORT, dense, ensemble, forest, half_spaces, loda, periodic, profiles, seasonal,
-    settle, stream, sub_pcas, wide,
+    settle, spectrals, stream, sub_pcas, wide,
 };
 use std::time::Duration;
 
@@ -29,6 +29,9 @@ const PROFILE: Profile = Profile { points: 256, window: 8, shape: true };
 
 /// Whose window is full as soon.
 const PCA: SubPca = SubPca { window: 8, rank: 3 };
+
+/// The shortest.
+const SPECTRAL: Spectral = Spectral { window: 32 };
 
 /// Events of one key after another, `each` of them.
 fn in_turn(keys: u32, each: u64) -> Vec<Reading> {
@@ -59,6 +62,7 @@ fn forgotten_keys_go_on_once_they_are_back() {
         same_forgotten(&cpu, || ensemble(wide()), (60, 32, true), (seed, 1500));
         same_forgotten(&cpu, || profiles(PROFILE), (60, 32, true), (seed, 3000));
         same_forgotten(&cpu, || sub_pcas(PCA), (60, 32, true), (seed, 3000));
+        same_forgotten(&cpu, || spectrals(SPECTRAL), (30, 16, true), (seed, 3000));
     }
 }
 
@@ -77,6 +81,7 @@ fn states_go_on_in_another_query() {
         same_restored((&cpu, &cpu), || ensemble(wide()), (seed, 3000));
         same_restored((&cpu, &cpu), || profiles(PROFILE), (seed, 3000));
         same_restored((&cpu, &cpu), || sub_pcas(PCA), (seed, 3000));
+        same_restored((&cpu, &cpu), || spectrals(SPECTRAL), (seed, 3000));
     }
 }
 
@@ -241,7 +246,7 @@ fn hostile_bytes_do_no_harm() {
     let events = stream(4, 3000, 8);
     let mut refused = 0;
     let mut rng = SplitMix::new(11);
-    let queries: [fn() -> Scores<Reading>; 8] = [
+    let queries: [fn() -> Scores<Reading>; 9] = [
         narrow,
         || dense(40),
         || Scores { key: Key::hashed(field!(Reading.key)), ..periodic() },
@@ -250,6 +255,7 @@ fn hostile_bytes_do_no_harm() {
         || Scores { key: Key::hashed(field!(Reading.key)), ..loda(LODA) },
         || Scores { key: Key::hashed(field!(Reading.key)), ..profiles(PROFILE) },
         || Scores { key: Key::hashed(field!(Reading.key)), ..sub_pcas(PCA) },
+        || Scores { key: Key::hashed(field!(Reading.key)), ..spectrals(SPECTRAL) },
     ];
     for query in queries {
         let mut first = engine(&Device::cpu(), query(), 1 << 10);
@@ -293,7 +299,7 @@ fn hostile_bytes_do_no_harm() {
             }
         }
     }
-    assert!((660..920).contains(&refused), "{refused} of 960 refused");
+    assert!((740..1040).contains(&refused), "{refused} of 1080 refused");
     for bytes in
         [&b""[..], b"PLTSCORE", &[0; 32], b"something else that is longer than a head of 32"]
     {

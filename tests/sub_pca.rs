@@ -5,7 +5,7 @@ mod scores;
 
 use pelton::base::rng::SplitMix;
 use pelton::ops::score::ALERT;
-use pelton::ops::sub_pca::{COUNT, COUNT_MAX, MEAN, NUMBER_MAX, RING, dense, level, scaled};
+use pelton::ops::stretch::{COUNT, COUNT_MAX, MEAN, NUMBER_MAX, RING, dense, level, scaled};
 use pelton::{Detector, Device, Scores, SubPca};
 use scores::{Reading, Setup, normal, run};
 

@@ -13,6 +13,8 @@ use super::loda::{LODA, Loda};
 use super::profile::{PROFILE, Profile};
 use super::score::{LEVEL_FIRST, SCORE, ScoreParams};
 use super::season::{SEASON, Season};
+use super::spectral::{SPECTRAL, Spectral};
+use super::stretch;
 use super::sub_pca::{SUB_PCA, SubPca};
 use crate::base::error::{Error, Result};
 use crate::plan::Kernel;
@@ -51,8 +53,13 @@ pub enum Detector {
     /// Streaming principal components of each value's latest stretch: how much of it its usual shapes leave over
     /// (`ops::sub_pca`). They find what matrix profiles find where stretches are mixtures of a few shapes, with less
     /// state and for less: [`SubPca::default`] takes 704 bytes a key and value, and a fraction of a microsecond an
-    /// event.
+    /// event. On Mesa's software adapter (see above) batches may have 256 events at most.
     SubPca(SubPca),
+    /// Spectral residuals of each value's latest stretch: how salient its latest number is (`ops::spectral`). They find
+    /// single numbers that jump out of what is around them, whatever its scale, and little else, with the least state
+    /// of all that look at stretches: [`Spectral::default`] takes 320 bytes a key and value, and a microsecond or two
+    /// an event. On Mesa's software adapter (see above) batches may have 64 events at most.
+    Spectral(Spectral),
 }
 
 impl Detector {
@@ -72,6 +79,7 @@ impl Detector {
             }
             Self::Profile(profile) => [5, profile.packed(), 0, 0, 0],
             Self::SubPca(pca) => [6, pca.packed(), 0, 0, 0],
+            Self::Spectral(Spectral { window }) => [7, window, 0, 0, 0],
         }
     }
 
@@ -87,6 +95,7 @@ impl Detector {
             [4, a, b, c, d] => Some(Self::Season(Season::unpacked([a, b, c, d]))),
             [5, profile, 0, 0, 0] => Some(Self::Profile(Profile::unpacked(profile))),
             [6, pca, 0, 0, 0] => Some(Self::SubPca(SubPca::unpacked(pca))),
+            [7, window, 0, 0, 0] => Some(Self::Spectral(Spectral { window })),
             _ => None,
         }
     }
@@ -102,6 +111,7 @@ impl Detector {
             Self::Season(season) => season.check(),
             Self::Profile(profile) => profile.check(),
             Self::SubPca(pca) => pca.check(),
+            Self::Spectral(spectral) => spectral.check(),
         }
     }
 
@@ -115,6 +125,7 @@ impl Detector {
             Self::Season(season) => season.words(values),
             Self::Profile(profile) => values * profile.words(),
             Self::SubPca(pca) => values * pca.words(),
+            Self::Spectral(spectral) => values * spectral.words(),
         }
     }
 
@@ -128,6 +139,7 @@ impl Detector {
             Self::Season(_) => &SEASON,
             Self::Profile(_) => &PROFILE,
             Self::SubPca(_) => &SUB_PCA,
+            Self::Spectral(_) => &SPECTRAL,
         }
     }
 
@@ -150,7 +162,8 @@ impl Detector {
             Self::Loda(loda) => loda.misfit(own),
             Self::Season(season) => season.misfit(own, values),
             Self::Profile(profile) => profile.misfit(own, values, seen),
-            Self::SubPca(pca) => pca.misfit(own, values, seen),
+            Self::SubPca(pca) => stretch::misfit(pca, own, values, seen),
+            Self::Spectral(spectral) => stretch::misfit(spectral, own, values, seen),
         }
     }
 }
@@ -183,6 +196,9 @@ impl fmt::Display for Detector {
             }
             Self::SubPca(SubPca { window, rank }) => {
                 write!(f, "{rank} principal components of windows of {window}")
+            }
+            Self::Spectral(Spectral { window }) => {
+                write!(f, "spectral residuals of windows of {window}")
             }
         }
     }

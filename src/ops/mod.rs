@@ -52,7 +52,9 @@ pub mod row;
 pub mod score;
 pub mod season;
 pub(crate) mod simd;
+pub mod spectral;
 pub mod state;
+pub mod stretch;
 pub mod sub_pca;
 #[cfg(feature = "model")]
 pub mod tokens;
@@ -82,6 +84,7 @@ pub const KERNELS: &[&Kernel] = &[
     &season::SEASON,
     &profile::PROFILE,
     &sub_pca::SUB_PCA,
+    &spectral::SPECTRAL,
     &ensemble::ENSEMBLE,
     &ends::ELECT,
     &ends::ENDS,

@@ -29,6 +29,7 @@ constexpr HostKernel KERNELS[] = {
     KERNEL(season),
     KERNEL(profile),
     KERNEL(sub_pca),
+    KERNEL(spectral),
     KERNEL(ensemble),
     KERNEL(elect),
     KERNEL(ends),

@@ -11,6 +11,7 @@
 #include "../../kernels/profile.cu"
 #include "../../kernels/score.cu"
 #include "../../kernels/season.cu"
+#include "../../kernels/spectral.cu"
 #include "../../kernels/sub_pca.cu"
 
 namespace {
@@ -25,6 +26,7 @@ constexpr HostKernel KERNELS[] = {
     KERNEL(season),
     KERNEL(profile),
     KERNEL(sub_pca),
+    KERNEL(spectral),
     KERNEL(ensemble),
 };
 

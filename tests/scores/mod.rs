@@ -12,7 +12,7 @@ pub mod states;
 use pelton::base::rng::SplitMix;
 use pelton::{
     Detector, Device, Forest, HalfSpaces, Inline, Key, LaneOptions, Loda, Member, Options, Pod,
-    Profile, Rows, Scores, Season, Stats, SubPca, Zeroable, field,
+    Profile, Rows, Scores, Season, Spectral, Stats, SubPca, Zeroable, field,
 };
 use std::collections::BTreeMap;
 
@@ -215,6 +215,18 @@ pub fn same_sub_pcas(device: &Device, seed: u64, setup: &Setup, n: usize) {
     }
     let queries = [sub_pcas(SubPca { window: 8, rank: 2 }), one(32, 4), one(64, 3)];
     same_of(queries, device, &events, setup);
+}
+
+/// As [`wide`], judged by spectral residuals, too.
+pub fn spectrals(spectral: Spectral) -> Scores<Reading> {
+    Scores { detector: Detector::Spectral(spectral), ..wide() }
+}
+
+/// The same for queries with spectral residuals, of three values and of one.
+pub fn same_spectrals(device: &Device, seed: u64, setup: &Setup, n: usize) {
+    let one = |window| Scores { detector: Detector::Spectral(Spectral { window }), ..dense(10) };
+    let queries = [spectrals(Spectral { window: 32 }), one(64), one(128)];
+    same_of(queries, device, &stream(seed, n, 10), setup);
 }
 
 /// As `query`, by seasons.
