@@ -32,6 +32,8 @@
 #include "profile.cu"
 #include "season.cu"
 #include "score.cu"
+#include "spectral.cu"
+#include "sub_pca.cu"
 
 #include "clear.cu"
 #include "fire.cu"

@@ -149,57 +149,30 @@ struct Nearest {
         const float dense = distance * inverse(1.0f + distance);
         return Level{true, levels, own_ln(1.0f + apart.by * 64.0f), dense};
     }
-};
-
-// Moves all profiles of an event's key on, all lanes together; of the event's values the largest squared distance, or
-// -1 where none is known. Each is the part of its value.
-static __device__ __forceinline__ float farthest(const State& state, const ScoreParams& p, const Row& row) {
-    const Profile asked(p.shape0);
-    float far = -1.0f;
-    for (uint32_t i = 0; i < p.values; i++) {
-        if (state[own_state(p) + PROFILE_FRESH + i] != 0) {
-            const uint32_t least = slide(profile_of(state, asked, own_state(p), i), asked);
-            const float raw = to_float(least) * (asked.by_window() * 2.4414063e-4f);
-            const float squared = asked.shape ? number_of(least) : raw;
-            far = least != NO_DISTANCE && squared > far ? squared : far;
-            if (least != NO_DISTANCE && lane() == 0) {
-                row.put_part(p, i, squared);
+    // Moves all profiles of an event's key on, all lanes together; of the event's values the largest squared distance,
+    // or -1 where none is known. Each is the part of its value.
+    static __device__ __forceinline__ float together(const State& state, const ScoreParams& p, const Row& row) {
+        const Profile asked(p.shape0);
+        float far = -1.0f;
+        for (uint32_t i = 0; i < p.values; i++) {
+            if (state[own_state(p) + PROFILE_FRESH + i] != 0) {
+                const uint32_t least = slide(profile_of(state, asked, own_state(p), i), asked);
+                const float raw = to_float(least) * (asked.by_window() * 2.4414063e-4f);
+                const float squared = asked.shape ? number_of(least) : raw;
+                far = least != NO_DISTANCE && squared > far ? squared : far;
+                if (least != NO_DISTANCE && lane() == 0) {
+                    row.put_part(p, i, squared);
+                }
             }
         }
+        return far;
     }
-    return far;
-}
+};
 
 extern "C" __global__ void __launch_bounds__(256, 2)
     profile(Head head, ScoreParams p, Events events, ConstWords order, ConstWords segments, ConstWords map,
             Words states, Words out) {
-    const Block block = this_block();
-    if (past_grid(head, block)) {
-        return;
-    }
-    const uint32_t rows = put_front(block.index == 0 && threadIdx.x == 0, p, segments, out);
-    const uint32_t warps = head[GROUPS] * WARPS;
-    for (uint32_t segment = block.index * WARPS + threadIdx.x / LANES; segment < segments[score::SEGMENTS];
-         segment += warps) {
-        State state{states, 0};
-        if (!find_state(head, p, segments, map, segment, state.at)) {
-            continue;
-        }
-        const Span span = events_of_segment(segments, segment);
-        for (uint32_t i = span.first; i < span.end; i++) {
-            const Row row{out, rows + i * row_words(p)};
-            Observed observed{};
-            if (lane() == 0) {
-                observed = observe<Nearest>(state, p, events, order[i], row);
-            }
-            __syncwarp();
-            observed.apart.by = farthest(state, p, row);
-            __syncwarp();
-            if (lane() == 0) {
-                judge<Nearest>(state, p, observed, row);
-            }
-        }
-    }
+    body_together<Nearest>(this_block(), head, p, events, order, segments, map, states, out);
 }
 
 }  // namespace pelton::profile

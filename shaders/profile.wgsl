@@ -2,8 +2,7 @@
 // lies from the nearest one before it. Twin of src/ops/profile.rs; what all kernels that score share stands in
 // scores.wgsl.
 //
-// A workgroup takes a key, since an event has hundreds of lags to move on: its threads take them side by side, and one
-// of them what else there is to do.
+// An event has hundreds of lags to move on: the threads of a workgroup take them side by side.
 
 const PROFILE_COUNT: u32 = 0u;
 const PROFILE_SUM: u32 = 1u;
@@ -139,8 +138,20 @@ fn value_of(own: u32, i: u32, track: u32, x: f32, moment: Moment, found: ptr<fun
     return Apart((*found).z2, 0.0, 0.0);
 }
 
-// Of the event's values the largest squared distance, or -1 where none is known. Each is the part of its value.
-fn farthest(asked: Profile, own: u32, row: u32) -> f32 {
+// Moves all profiles of an event's key on, all threads together; of the event's values the largest squared distance,
+// or -1 where none is known. Each is the part of its value.
+fn found_together(own: u32, row: u32, k: u32) -> f32 {
+    let asked = profile_asked();
+    if (k < p.values) {
+        atomicStore(&least[k], NO_DISTANCE);
+    }
+    workgroupBarrier();
+    for (var value = 0u; value < p.values; value += 1u) {
+        if (states[own + PROFILE_FRESH + value] != 0u) {
+            slide(asked, value, own + value * asked.words, k);
+        }
+    }
+    workgroupBarrier();
     var far = -1.0;
     for (var i = 0u; i < p.values; i += 1u) {
         let bits = atomicLoad(&least[i]);
@@ -150,7 +161,9 @@ fn farthest(asked: Profile, own: u32, row: u32) -> f32 {
                 squared = bitcast<f32>(bits);
             }
             far = select(far, squared, squared > far);
-            put_part(row, i, squared);
+            if (k == 0u) {
+                put_part(row, i, squared);
+            }
         }
     }
     return far;
@@ -174,42 +187,5 @@ fn profile(
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) k: u32,
 ) {
-    let g = group_index(wid, groups);
-    let rows = put_front(g == 0u && k == 0u);
-    if (g >= head[GROUPS]) {
-        return;
-    }
-    let asked = profile_asked();
-    for (var segment = g; segment < segments[SEGMENTS]; segment += head[GROUPS]) {
-        let state = state_of_segment(segment);
-        if (state == NOWHERE) {
-            continue;
-        }
-        let own = own_state(state);
-        let at = LIST + SEGMENT * segment + 1u;
-        for (var i = segments[at]; i < segments[at + SEGMENT]; i += 1u) {
-            let event = order[i] * p.stride;
-            let row = rows + i * row_words();
-            var observed: Observed;
-            if (k == 0u) {
-                observed = observe(state, event, row);
-            }
-            if (k < p.values) {
-                atomicStore(&least[k], NO_DISTANCE);
-            }
-            storageBarrier();
-            workgroupBarrier();
-            for (var value = 0u; value < p.values; value += 1u) {
-                if (states[own + PROFILE_FRESH + value] != 0u) {
-                    slide(asked, value, own + value * asked.words, k);
-                }
-            }
-            storageBarrier();
-            workgroupBarrier();
-            if (k == 0u) {
-                observed.apart.by = farthest(asked, own, row);
-                judge(state, event, row, observed);
-            }
-        }
-    }
+    walk_together(wid, groups, k);
 }

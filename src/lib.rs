@@ -56,6 +56,8 @@ pub use ops::label::Label;
 pub use ops::loda::Loda;
 pub use ops::profile::Profile;
 pub use ops::season::Season;
+pub use ops::spectral::Spectral;
+pub use ops::sub_pca::SubPca;
 pub use pipeline::{
     Aggregate, Aside, Closed, Feed, Feeds, Inline, Key, Options, Order, Pipeline, Reason, Results,
     Row, Rows, Score, Scores, SharedFeed, Side, States, Stats, Sum, Value, WindowScores, Windows,

@@ -13,7 +13,9 @@ use pelton::ops::page::ALONE;
 use pelton::ops::row::Kind;
 use pelton::ops::score::{ScoreParams, packed, row_words, state_words_with};
 use pelton::plan::{BufId, Grid, Memory, Plan, Role};
-use pelton::{Detector, Forest, HalfSpaces, Loda, Pod, Profile, Season, Zeroable};
+use pelton::{
+    Detector, Forest, HalfSpaces, Loda, Pod, Profile, Season, Spectral, SubPca, Zeroable,
+};
 
 /// Events of a batch.
 const BATCH: usize = 1000;
@@ -177,6 +179,9 @@ fn same_states(devices: impl IntoIterator<Item = Device>) {
         (3, loda),
         (1, profile(false)),
         (2, profile(true)),
+        (1, Detector::SubPca(SubPca::default())),
+        (3, Detector::SubPca(SubPca { window: 8, rank: 2 })),
+        (1, Detector::Spectral(Spectral { window: 32 })),
     ];
     for device in devices {
         for (seed, (values, detector)) in (1..).zip(cases) {

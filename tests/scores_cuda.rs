@@ -5,13 +5,14 @@ mod cuda_host;
 mod scores;
 
 use cuda_host::driver::cuda;
-use pelton::{Device, HalfSpaces, Loda, Profile};
+use pelton::{Device, HalfSpaces, Loda, Profile, Spectral, SubPca};
 use scores::labels::same_labelled;
 use scores::order::same_by_time;
 use scores::states::{same_forgotten, same_restored};
 use scores::{
     SHORT, Setup, ensemble, forest, half_spaces, loda, profiles, same, same_drifts, same_ensembles,
-    same_forests, same_half_spaces, same_lodas, same_profiles, same_seasons, seasonal, wide,
+    same_forests, same_half_spaces, same_lodas, same_profiles, same_seasons, same_spectrals,
+    same_sub_pcas, seasonal, spectrals, sub_pcas, wide,
 };
 
 #[test]
@@ -56,6 +57,10 @@ fn cuda_states_leave_and_come_back() {
     same_restored((&device, &Device::cpu()), || ensemble(wide()), (12, 900));
     let profile = Profile { points: 256, window: 8, shape: true };
     same_restored((&Device::cpu(), &device), || profiles(profile), (10, 1500));
+    let pca = SubPca { window: 8, rank: 2 };
+    same_restored((&device, &Device::cpu()), || sub_pcas(pca), (11, 1500));
+    let short = Spectral { window: 32 };
+    same_restored((&device, &Device::cpu()), || spectrals(short), (12, 900));
 }
 
 #[test]
@@ -119,6 +124,30 @@ fn cuda_profiles_are_those_of_the_processor() {
 }
 
 #[test]
+fn cuda_components_are_those_of_the_processor() {
+    let Some(device) = cuda("scores_cuda::cuda_components_are_those_of_the_processor") else {
+        return;
+    };
+    for (seed, batch, n) in [(1, 1024, 4000), (2, 7, 400)] {
+        same_sub_pcas(&device, seed, &Setup { batch, in_flight: 3, ..Setup::default() }, n);
+    }
+    let moves = vec![Device::cpu(), device.clone()];
+    same_sub_pcas(&device, 5, &Setup { moves, ..Setup::default() }, 2500);
+}
+
+#[test]
+fn cuda_spectra_are_those_of_the_processor() {
+    let Some(device) = cuda("scores_cuda::cuda_spectra_are_those_of_the_processor") else {
+        return;
+    };
+    for (seed, batch, n) in [(1, 1024, 2000), (2, 7, 400)] {
+        same_spectrals(&device, seed, &Setup { batch, in_flight: 3, ..Setup::default() }, n);
+    }
+    let moves = vec![Device::cpu(), device.clone()];
+    same_spectrals(&device, 5, &Setup { batch: 64, moves, ..Setup::default() }, 1500);
+}
+
+#[test]
 fn cuda_ensembles_are_those_of_the_processor() {
     let Some(device) = cuda("scores_cuda::cuda_ensembles_are_those_of_the_processor") else {
         return;
@@ -154,6 +183,8 @@ fn kernels_score_alike_in_all_orders() {
             same_seasons(&device, order, &setup, 3000);
             same_lodas(&device, order, &setup, 3000);
             same_profiles(&device, order, &setup, 1500);
+            same_sub_pcas(&device, order, &setup, 1500);
+            same_spectrals(&device, order, &setup, 1000);
         }
     }
 }

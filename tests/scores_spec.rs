@@ -7,13 +7,13 @@ use pelton::ops::score::{ALERT, CLAMPED, MISSING, WARMING};
 use pelton::ops::season::SLOT_MAX;
 use pelton::{
     Detector, Device, Forest, HalfSpaces, Inline, Loda, Options, Profile, Scores, Season, Side,
-    field,
+    Spectral, SubPca, field,
 };
 use scores::judge::{judge, of_key, surprise};
 use scores::spec::Ask;
 use scores::{
     Reading, SHORT, Setup, Words, dense, forest, half_spaces, loda, normal, profiles, run,
-    seasonal, stream, unit, wide,
+    seasonal, spectrals, stream, sub_pcas, unit, wide,
 };
 
 /// One by values and one by shape.
@@ -153,7 +153,9 @@ fn batches_lanes_and_other_keys_do_not_show() {
     let seasons = seasonal(SHORT, wide());
     let lodas = loda(Loda::default());
     let [by_value, by_shape] = PROFILES.map(profiles);
-    for query in [wide(), forest(128), trees, seasons, lodas, by_value, by_shape] {
+    let pcas = sub_pcas(SubPca::default());
+    let spectra = spectrals(Spectral::default());
+    for query in [wide(), forest(128), trees, seasons, lodas, by_value, by_shape, pcas, spectra] {
         let (want, _) = run(&Device::cpu(), query.clone(), &Setup::default(), &events);
         for (batch, chunk, lanes, in_flight) in
             [(1, 500, 1, 1), (7, 3000, 3, 4), (1024, 7, 9, 2), (65_536, 9000, 2, 3)]
@@ -204,6 +206,8 @@ fn scale_and_offset_do_not_show() {
         (loda, 4),
         (by_value, 1),
         (by_shape, 0),
+        (Detector::SubPca(SubPca::default()), 1),
+        (Detector::Spectral(Spectral::default()), 1),
     ] {
         let want = scores(detector, &|x| x);
         assert!(want.iter().filter(|(flags, _)| flags & ALERT != 0).count() >= alerts);
@@ -260,7 +264,11 @@ fn hostile_streams_have_finite_scores() {
     let loda = Detector::Loda(Loda { projections: 5, cells: 8, window: 16 });
     let forest = Detector::Forest(Forest::of(64));
     let [by_value, by_shape] = PROFILES.map(Detector::Profile);
-    for detector in [Detector::Distances, forest, spaces, season, loda, by_value, by_shape] {
+    let pca = Detector::SubPca(SubPca { window: 16, rank: 8 });
+    let spectral = Detector::Spectral(Spectral { window: 32 });
+    for detector in
+        [Detector::Distances, forest, spaces, season, loda, by_value, by_shape, pca, spectral]
+    {
         let query = Scores { detector, ..dense(4000) };
         let (scored, stats) = run(&Device::cpu(), query, &Setup::default(), &events);
         let rows: usize = scored.values().map(Vec::len).sum();
@@ -340,6 +348,9 @@ fn mistakes_are_named() {
         let detector = Detector::Profile(Profile { points, window, shape: true });
         Scores { detector, ..dense(4) }
     };
+    let pca =
+        |window, rank| Scores { detector: Detector::SubPca(SubPca { window, rank }), ..dense(4) };
+    let spectral = |window| spectrals(Spectral { window });
     for (query, want) in [
         (Scores { values: Vec::new(), ..query() }, "values: 0; accepted are 1 to 8 fields"),
         (Scores { horizon: f32::NAN, ..query() }, "horizon: NaN"),
@@ -366,6 +377,13 @@ fn mistakes_are_named() {
         (profile(300, 8), "detector.points: 300"),
         (profile(256, 4), "detector.window: 4; accepted are powers of two, 8 to 64"),
         (profile(256, 24), "detector.window: 24"),
+        (pca(4, 1), "detector.window: 4; accepted are 8, 16, 32, 64"),
+        (pca(128, 1), "detector.window: 128"),
+        (pca(48, 1), "detector.window: 48"),
+        (pca(8, 0), "detector.rank: 0; accepted are 1 to 8"),
+        (pca(8, 9), "detector.rank: 9"),
+        (spectral(16), "detector.window: 16; accepted are 32, 64, 128"),
+        (spectral(96), "detector.window: 96"),
         (Scores { spacing: Some(0), ..query() }, "spacing: 0"),
         (Scores { rate: 0.5, ..query() }, "rate: 0.5; accepted are 1e-30 to 0.01"),
         (Scores { rest: -1.0, ..query() }, "rest: -1"),

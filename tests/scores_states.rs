@@ -4,13 +4,13 @@ mod scores;
 
 use pelton::base::rng::SplitMix;
 use pelton::{
-    Device, Error, HalfSpaces, Inline, Key, Loda, Options, Pipeline, Profile, Scores, States,
-    Windows, field,
+    Device, Error, HalfSpaces, Inline, Key, Loda, Options, Pipeline, Profile, Scores, Spectral,
+    States, SubPca, Windows, field,
 };
 use scores::states::{engine, feed, same_forgotten, same_restored};
 use scores::{
     Reading, SHORT, dense, drifting, ensemble, forest, half_spaces, loda, periodic, profiles,
-    seasonal, settle, stream, wide,
+    seasonal, settle, spectrals, stream, sub_pcas, wide,
 };
 use std::time::Duration;
 
@@ -26,6 +26,12 @@ const LODA: Loda = Loda { projections: 4, cells: 16, window: 20 };
 
 /// By shape, which has the most state.
 const PROFILE: Profile = Profile { points: 256, window: 8, shape: true };
+
+/// Whose window is full as soon.
+const PCA: SubPca = SubPca { window: 8, rank: 3 };
+
+/// The shortest.
+const SPECTRAL: Spectral = Spectral { window: 32 };
 
 /// Events of one key after another, `each` of them.
 fn in_turn(keys: u32, each: u64) -> Vec<Reading> {
@@ -56,6 +62,8 @@ fn forgotten_keys_go_on_once_they_are_back() {
         same_forgotten(&cpu, || ensemble(wide()), (60, 32, true), (seed, 1500));
         same_forgotten(&cpu, || drifting(wide()), (60, 32, true), (seed, 1500));
         same_forgotten(&cpu, || profiles(PROFILE), (60, 32, true), (seed, 3000));
+        same_forgotten(&cpu, || sub_pcas(PCA), (60, 32, true), (seed, 3000));
+        same_forgotten(&cpu, || spectrals(SPECTRAL), (30, 16, true), (seed, 3000));
     }
 }
 
@@ -73,6 +81,8 @@ fn states_go_on_in_another_query() {
         same_restored((&cpu, &cpu), || loda(LODA), (seed, 3000));
         same_restored((&cpu, &cpu), || ensemble(wide()), (seed, 3000));
         same_restored((&cpu, &cpu), || profiles(PROFILE), (seed, 3000));
+        same_restored((&cpu, &cpu), || sub_pcas(PCA), (seed, 3000));
+        same_restored((&cpu, &cpu), || spectrals(SPECTRAL), (seed, 3000));
     }
 }
 
@@ -237,7 +247,7 @@ fn hostile_bytes_do_no_harm() {
     let events = stream(4, 3000, 8);
     let mut refused = 0;
     let mut rng = SplitMix::new(11);
-    let queries: [fn() -> Scores<Reading>; 7] = [
+    let queries: [fn() -> Scores<Reading>; 9] = [
         narrow,
         || dense(40),
         || Scores { key: Key::hashed(field!(Reading.key)), ..periodic() },
@@ -245,6 +255,8 @@ fn hostile_bytes_do_no_harm() {
         || ensemble(dense(40)),
         || Scores { key: Key::hashed(field!(Reading.key)), ..loda(LODA) },
         || Scores { key: Key::hashed(field!(Reading.key)), ..profiles(PROFILE) },
+        || Scores { key: Key::hashed(field!(Reading.key)), ..sub_pcas(PCA) },
+        || Scores { key: Key::hashed(field!(Reading.key)), ..spectrals(SPECTRAL) },
     ];
     for query in queries {
         let mut first = engine(&Device::cpu(), query(), 1 << 10);
@@ -288,7 +300,7 @@ fn hostile_bytes_do_no_harm() {
             }
         }
     }
-    assert!((580..800).contains(&refused), "{refused} of 840 refused");
+    assert!((740..1040).contains(&refused), "{refused} of 1080 refused");
     for bytes in
         [&b""[..], b"PLTSCORE", &[0; 32], b"something else that is longer than a head of 32"]
     {

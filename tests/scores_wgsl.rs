@@ -4,13 +4,14 @@ mod kernels;
 mod scores;
 
 use kernels::bed::software;
-use pelton::{Device, HalfSpaces, Loda, Profile};
+use pelton::{Device, HalfSpaces, Loda, Profile, Spectral, SubPca};
 use scores::labels::same_labelled;
 use scores::order::same_by_time;
 use scores::states::{same_forgotten, same_restored};
 use scores::{
     SHORT, Setup, ensemble, forest, half_spaces, loda, profiles, same, same_drifts, same_ensembles,
-    same_forests, same_half_spaces, same_lodas, same_profiles, same_seasons, seasonal, wide,
+    same_forests, same_half_spaces, same_lodas, same_profiles, same_seasons, same_spectrals,
+    same_sub_pcas, seasonal, spectrals, sub_pcas, wide,
 };
 
 #[test]
@@ -62,6 +63,10 @@ fn wgsl_states_leave_and_come_back() {
     same_restored((&device, &Device::cpu()), || ensemble(wide()), (12, 900));
     let profile = Profile { points: 256, window: 8, shape: true };
     same_restored((&Device::cpu(), &device), || profiles(profile), (10, 2000));
+    let pca = SubPca { window: 8, rank: 2 };
+    same_restored((&device, &Device::cpu()), || sub_pcas(pca), (11, 2000));
+    let short = Spectral { window: 32 };
+    same_restored((&device, &Device::cpu()), || spectrals(short), (12, 900));
 }
 
 #[test]
@@ -135,6 +140,30 @@ fn wgsl_keys_drift_as_on_the_processor() {
     same_drifts(&device, 1, &Setup { batch: 64, in_flight: 3, ..Setup::default() }, 4000);
     let moves = vec![Device::cpu(), device.clone()];
     same_drifts(&device, 5, &Setup { batch: 64, moves, ..Setup::default() }, 2500);
+}
+
+#[test]
+fn wgsl_components_are_those_of_the_processor() {
+    let Some(device) = software("scores_wgsl::wgsl_components_are_those_of_the_processor") else {
+        return;
+    };
+    for (seed, batch, n) in [(1, 1024, 8000), (2, 7, 500)] {
+        same_sub_pcas(&device, seed, &Setup { batch, in_flight: 3, ..Setup::default() }, n);
+    }
+    let moves = vec![Device::cpu(), device.clone()];
+    same_sub_pcas(&device, 5, &Setup { moves, ..Setup::default() }, 4000);
+}
+
+#[test]
+fn wgsl_spectra_are_those_of_the_processor() {
+    let Some(device) = software("scores_wgsl::wgsl_spectra_are_those_of_the_processor") else {
+        return;
+    };
+    for (seed, batch, n) in [(1, 64, 3000), (2, 7, 500)] {
+        same_spectrals(&device, seed, &Setup { batch, in_flight: 3, ..Setup::default() }, n);
+    }
+    let moves = vec![Device::cpu(), device.clone()];
+    same_spectrals(&device, 5, &Setup { batch: 64, moves, ..Setup::default() }, 2000);
 }
 
 #[test]

@@ -13,6 +13,9 @@ use super::loda::{LODA, Loda};
 use super::profile::{PROFILE, Profile};
 use super::score::{LEVEL_FIRST, SCORE, ScoreParams};
 use super::season::{SEASON, Season};
+use super::spectral::{SPECTRAL, Spectral};
+use super::stretch;
+use super::sub_pca::{SUB_PCA, SubPca};
 use crate::base::error::{Error, Result};
 use crate::plan::Kernel;
 use std::fmt;
@@ -46,6 +49,16 @@ pub enum Detector {
     /// (`ops::profile`). They find what is usual number by number, but not in this order, and rank best of all while an
     /// anomaly lasts. [`Profile::default`] takes 8 KB a key and value, and less than a microsecond an event.
     Profile(Profile),
+    /// Streaming principal components of each value's latest stretch: how much of it its usual shapes leave over
+    /// (`ops::sub_pca`). They find what matrix profiles find where stretches are mixtures of a few shapes, with less
+    /// state and for less: [`SubPca::default`] takes 704 bytes a key and value, and a fraction of a microsecond an
+    /// event. On Mesa's software adapter (see above) batches may have 256 events at most.
+    SubPca(SubPca),
+    /// Spectral residuals of each value's latest stretch: how salient its latest number is (`ops::spectral`). They find
+    /// single numbers that jump out of what is around them, whatever its scale, and little else, with the least state
+    /// of all that look at stretches: [`Spectral::default`] takes 320 bytes a key and value, and a microsecond or two
+    /// an event. On Mesa's software adapter (see above) batches may have 64 events at most.
+    Spectral(Spectral),
 }
 
 impl Detector {
@@ -64,6 +77,8 @@ impl Detector {
                 [4, a, b, c, d]
             }
             Self::Profile(profile) => [5, profile.packed(), 0, 0, 0],
+            Self::SubPca(pca) => [6, pca.packed(), 0, 0, 0],
+            Self::Spectral(Spectral { window }) => [7, window, 0, 0, 0],
         }
     }
 
@@ -78,6 +93,8 @@ impl Detector {
             }
             [4, a, b, c, d] => Some(Self::Season(Season::unpacked([a, b, c, d]))),
             [5, profile, 0, 0, 0] => Some(Self::Profile(Profile::unpacked(profile))),
+            [6, pca, 0, 0, 0] => Some(Self::SubPca(SubPca::unpacked(pca))),
+            [7, window, 0, 0, 0] => Some(Self::Spectral(Spectral { window })),
             _ => None,
         }
     }
@@ -92,6 +109,8 @@ impl Detector {
             Self::Loda(loda) => loda.check(),
             Self::Season(season) => season.check(),
             Self::Profile(profile) => profile.check(),
+            Self::SubPca(pca) => pca.check(),
+            Self::Spectral(spectral) => spectral.check(),
         }
     }
 
@@ -104,6 +123,8 @@ impl Detector {
             Self::Loda(loda) => loda.words(),
             Self::Season(season) => season.words(values),
             Self::Profile(profile) => values * profile.words(),
+            Self::SubPca(pca) => values * pca.words(),
+            Self::Spectral(spectral) => values * spectral.words(),
         }
     }
 
@@ -116,6 +137,8 @@ impl Detector {
             Self::Loda(_) => &LODA,
             Self::Season(_) => &SEASON,
             Self::Profile(_) => &PROFILE,
+            Self::SubPca(_) => &SUB_PCA,
+            Self::Spectral(_) => &SPECTRAL,
         }
     }
 
@@ -123,9 +146,9 @@ impl Detector {
     /// 1.3 (`ops::decide`); 0 where the key's own past alone decides.
     pub const fn chance(self) -> [f32; 2] {
         match self {
-            Self::Distances | Self::Loda(_) | Self::Season(_) | Self::Profile(_) => [0.0; 2],
             Self::Forest(_) => [0.75, 10.0],
             Self::HalfSpaces(_) => [0.5, 0.0],
+            _ => [0.0; 2],
         }
     }
 
@@ -138,6 +161,8 @@ impl Detector {
             Self::Loda(loda) => loda.misfit(own),
             Self::Season(season) => season.misfit(own, values),
             Self::Profile(profile) => profile.misfit(own, values, seen),
+            Self::SubPca(pca) => stretch::misfit(pca, own, values, seen),
+            Self::Spectral(spectral) => stretch::misfit(spectral, own, values, seen),
         }
     }
 }
@@ -167,6 +192,12 @@ impl fmt::Display for Detector {
                     f,
                     "a matrix profile of {points} points by the {kind} of windows of {window}"
                 )
+            }
+            Self::SubPca(SubPca { window, rank }) => {
+                write!(f, "{rank} principal components of windows of {window}")
+            }
+            Self::Spectral(Spectral { window }) => {
+                write!(f, "spectral residuals of windows of {window}")
             }
         }
     }

@@ -55,7 +55,10 @@ pub mod row;
 pub mod score;
 pub mod season;
 pub(crate) mod simd;
+pub mod spectral;
 pub mod state;
+pub mod stretch;
+pub mod sub_pca;
 #[cfg(feature = "model")]
 pub mod tokens;
 mod walk;
@@ -83,6 +86,8 @@ pub const KERNELS: &[&Kernel] = &[
     &loda::LODA,
     &season::SEASON,
     &profile::PROFILE,
+    &sub_pca::SUB_PCA,
+    &spectral::SPECTRAL,
     &ensemble::ENSEMBLE,
     &ends::ELECT,
     &ends::ENDS,

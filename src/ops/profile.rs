@@ -50,7 +50,7 @@ pub static PROFILE: Kernel = Kernel {
     params: ScoreParams::FIELDS,
     events: true,
     binds: BINDS,
-    wgsl: scores_wgsl!("profile.wgsl"),
+    wgsl: scores_wgsl!("together.wgsl", "profile.wgsl"),
     cpu: |args| {
         let p: ScoreParams = args.params();
         let profile = Profile::unpacked(p.shape0);

@@ -39,16 +39,16 @@ use crate::base::limits::{VALUES_MAX, word};
 use crate::params;
 use crate::plan::{Access, Bind, Kernel};
 
-/// The source of a shader that scores.
+/// The source of a shader that scores, of these files beside those that all have.
 macro_rules! scores_wgsl {
-    ($own:literal) => {
+    ($($own:literal),+) => {
         concat!(
             include_str!("../../shaders/window.wgsl"),
             include_str!("../../shaders/state.wgsl"),
             include_str!("../../shaders/decide.wgsl"),
             include_str!("../../shaders/scores.wgsl"),
             include_str!("../../shaders/point.wgsl"),
-            include_str!(concat!("../../shaders/", $own))
+            $(include_str!(concat!("../../shaders/", $own))),+
         )
     };
 }

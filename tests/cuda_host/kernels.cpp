@@ -28,6 +28,8 @@ constexpr HostKernel KERNELS[] = {
     KERNEL(loda),
     KERNEL(season),
     KERNEL(profile),
+    KERNEL(sub_pca),
+    KERNEL(spectral),
     KERNEL(ensemble),
     KERNEL(elect),
     KERNEL(ends),

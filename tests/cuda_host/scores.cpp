@@ -11,6 +11,8 @@
 #include "../../kernels/profile.cu"
 #include "../../kernels/score.cu"
 #include "../../kernels/season.cu"
+#include "../../kernels/spectral.cu"
+#include "../../kernels/sub_pca.cu"
 
 namespace {
 
@@ -23,6 +25,8 @@ constexpr HostKernel KERNELS[] = {
     KERNEL(loda),
     KERNEL(season),
     KERNEL(profile),
+    KERNEL(sub_pca),
+    KERNEL(spectral),
     KERNEL(ensemble),
 };
 

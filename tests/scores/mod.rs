@@ -14,7 +14,7 @@ use pelton::base::rng::SplitMix;
 use pelton::ops::score::ROW;
 use pelton::{
     Detector, Device, Drift, Forest, HalfSpaces, Inline, Key, LaneOptions, Loda, Member, Options,
-    Pod, Profile, Rows, Score, Scores, Season, Stats, Zeroable, field,
+    Pod, Profile, Rows, Score, Scores, Season, Spectral, Stats, SubPca, Zeroable, field,
 };
 use std::collections::BTreeMap;
 
@@ -197,6 +197,38 @@ pub fn same_profiles(device: &Device, seed: u64, setup: &Setup, n: usize) {
         }
     }
     same_of(queries, device, &events, setup);
+}
+
+/// As [`wide`], judged by principal components, too.
+pub fn sub_pcas(pca: SubPca) -> Scores<Reading> {
+    Scores { detector: Detector::SubPca(pca), ..wide() }
+}
+
+/// The same for queries with principal components, of three values and of one.
+pub fn same_sub_pcas(device: &Device, seed: u64, setup: &Setup, n: usize) {
+    let one =
+        |window, rank| Scores { detector: Detector::SubPca(SubPca { window, rank }), ..dense(20) };
+    let mut events = stream(seed, n, 20);
+    // Now and then a key stands still, so that vectors vanish.
+    for (i, event) in events.iter_mut().enumerate() {
+        if i / 400 % 3 == 2 {
+            event.value = [20.0, 1000.0, 0.0, -3.5e5][event.key as usize % 4];
+        }
+    }
+    let queries = [sub_pcas(SubPca { window: 8, rank: 2 }), one(32, 4), one(64, 3)];
+    same_of(queries, device, &events, setup);
+}
+
+/// As [`wide`], judged by spectral residuals, too.
+pub fn spectrals(spectral: Spectral) -> Scores<Reading> {
+    Scores { detector: Detector::Spectral(spectral), ..wide() }
+}
+
+/// The same for queries with spectral residuals, of three values and of one.
+pub fn same_spectrals(device: &Device, seed: u64, setup: &Setup, n: usize) {
+    let one = |window| Scores { detector: Detector::Spectral(Spectral { window }), ..dense(10) };
+    let queries = [spectrals(Spectral { window: 32 }), one(64), one(128)];
+    same_of(queries, device, &stream(seed, n, 10), setup);
 }
 
 /// As `query`, by seasons.
