@@ -13,7 +13,7 @@ use pelton::ops::page::ALONE;
 use pelton::ops::row::Kind;
 use pelton::ops::score::{ROW, ScoreParams, packed, state_words_with};
 use pelton::plan::{BufId, Grid, Memory, Plan, Role};
-use pelton::{Detector, Forest, HalfSpaces, Loda, Pod, Profile, Season, Zeroable};
+use pelton::{Art, Detector, Forest, HalfSpaces, Loda, Pod, Profile, Season, Zeroable};
 
 /// Events of a batch.
 const BATCH: usize = 1000;
@@ -164,6 +164,7 @@ fn same_states(devices: impl IntoIterator<Item = Device>) {
     let season = Detector::Season(Season { slot: 31, seasons: [24, 7, 0, 0] });
     let loda = Detector::Loda(Loda { projections: 9, cells: 16, window: 40 });
     let profile = |shape| Detector::Profile(Profile { points: 256, window: 8, shape });
+    let art = Detector::Art(Art { categories: 16, vigilance: 900, window: 64 });
     let cases = [
         (3, Detector::Distances),
         (1, Detector::Forest(Forest::of(64))),
@@ -176,6 +177,8 @@ fn same_states(devices: impl IntoIterator<Item = Device>) {
         (3, loda),
         (1, profile(false)),
         (2, profile(true)),
+        (1, art),
+        (3, art),
     ];
     for device in devices {
         for (seed, (values, detector)) in (1..).zip(cases) {

@@ -10,8 +10,9 @@ use scores::labels::same_labelled;
 use scores::order::same_by_time;
 use scores::states::{same_forgotten, same_restored};
 use scores::{
-    SHORT, Setup, ensemble, forest, half_spaces, loda, profiles, same, same_ensembles,
-    same_forests, same_half_spaces, same_lodas, same_profiles, same_seasons, seasonal, wide,
+    CROWDED, SHORT, Setup, arts, ensemble, forest, half_spaces, loda, profiles, same, same_arts,
+    same_ensembles, same_forests, same_half_spaces, same_lodas, same_profiles, same_seasons,
+    seasonal, wide,
 };
 
 #[test]
@@ -56,6 +57,7 @@ fn cuda_states_leave_and_come_back() {
     same_restored((&device, &Device::cpu()), || ensemble(wide()), (12, 900));
     let profile = Profile { points: 256, window: 8, shape: true };
     same_restored((&Device::cpu(), &device), || profiles(profile), (10, 1500));
+    same_restored((&device, &Device::cpu()), || arts(CROWDED), (13, 1500));
 }
 
 #[test]
@@ -119,6 +121,16 @@ fn cuda_profiles_are_those_of_the_processor() {
 }
 
 #[test]
+fn cuda_arts_are_those_of_the_processor() {
+    let Some(device) = cuda("scores_cuda::cuda_arts_are_those_of_the_processor") else { return };
+    for (seed, batch, n) in [(1, 1024, 4000), (2, 7, 700)] {
+        same_arts(&device, seed, &Setup { batch, in_flight: 3, ..Setup::default() }, n);
+    }
+    let moves = vec![Device::cpu(), device.clone()];
+    same_arts(&device, 5, &Setup { moves, ..Setup::default() }, 2500);
+}
+
+#[test]
 fn cuda_ensembles_are_those_of_the_processor() {
     let Some(device) = cuda("scores_cuda::cuda_ensembles_are_those_of_the_processor") else {
         return;
@@ -144,6 +156,7 @@ fn kernels_score_alike_in_all_orders() {
             same_seasons(&device, order, &setup, 3000);
             same_lodas(&device, order, &setup, 3000);
             same_profiles(&device, order, &setup, 1500);
+            same_arts(&device, order, &setup, 1500);
         }
     }
 }

@@ -6,14 +6,14 @@ use pelton::base::rng::SplitMix;
 use pelton::ops::score::{ALERT, CLAMPED, MISSING, WARMING};
 use pelton::ops::season::SLOT_MAX;
 use pelton::{
-    Detector, Device, Forest, HalfSpaces, Inline, Loda, Options, Profile, Scores, Season, Side,
-    field,
+    Art, Detector, Device, Forest, HalfSpaces, Inline, Loda, Options, Profile, Scores, Season,
+    Side, field,
 };
 use scores::judge::{judge, of_key, surprise};
 use scores::spec::Ask;
 use scores::{
-    Reading, SHORT, Setup, Words, dense, forest, half_spaces, loda, normal, profiles, run,
-    seasonal, stream, unit, wide,
+    CROWDED, Reading, SHORT, Setup, Words, arts, dense, forest, half_spaces, loda, normal,
+    profiles, run, seasonal, stream, unit, wide,
 };
 
 /// One by values and one by shape.
@@ -153,7 +153,7 @@ fn batches_lanes_and_other_keys_do_not_show() {
     let seasons = seasonal(SHORT, wide());
     let lodas = loda(Loda::default());
     let [by_value, by_shape] = PROFILES.map(profiles);
-    for query in [wide(), forest(128), trees, seasons, lodas, by_value, by_shape] {
+    for query in [wide(), forest(128), trees, seasons, lodas, by_value, by_shape, arts(CROWDED)] {
         let (want, _) = run(&Device::cpu(), query.clone(), &Setup::default(), &events);
         for (batch, chunk, lanes, in_flight) in
             [(1, 500, 1, 1), (7, 3000, 3, 4), (1024, 7, 9, 2), (65_536, 9000, 2, 3)]
@@ -204,6 +204,7 @@ fn scale_and_offset_do_not_show() {
         (loda, 4),
         (by_value, 1),
         (by_shape, 0),
+        (Detector::Art(Art::default()), 1),
     ] {
         let want = scores(detector, &|x| x);
         assert!(want.iter().filter(|(flags, _)| flags & ALERT != 0).count() >= alerts);
@@ -260,7 +261,8 @@ fn hostile_streams_have_finite_scores() {
     let loda = Detector::Loda(Loda { projections: 5, cells: 8, window: 16 });
     let forest = Detector::Forest(Forest::of(64));
     let [by_value, by_shape] = PROFILES.map(Detector::Profile);
-    for detector in [Detector::Distances, forest, spaces, season, loda, by_value, by_shape] {
+    let art = Detector::Art(CROWDED);
+    for detector in [Detector::Distances, forest, spaces, season, loda, by_value, by_shape, art] {
         let query = Scores { detector, ..dense(4000) };
         let (scored, stats) = run(&Device::cpu(), query, &Setup::default(), &events);
         let rows: usize = scored.values().map(Vec::len).sum();
@@ -340,6 +342,10 @@ fn mistakes_are_named() {
         let detector = Detector::Profile(Profile { points, window, shape: true });
         Scores { detector, ..dense(4) }
     };
+    let art = |categories, vigilance, window| {
+        let detector = Detector::Art(Art { categories, vigilance, window });
+        Scores { detector, ..dense(4) }
+    };
     for (query, want) in [
         (Scores { values: Vec::new(), ..query() }, "values: 0; accepted are 1 to 8 fields"),
         (Scores { horizon: f32::NAN, ..query() }, "horizon: NaN"),
@@ -366,6 +372,11 @@ fn mistakes_are_named() {
         (profile(300, 8), "detector.points: 300"),
         (profile(256, 4), "detector.window: 4; accepted are powers of two, 8 to 64"),
         (profile(256, 24), "detector.window: 24"),
+        (art(24, 750, 64), "detector.categories: 24; accepted are 16, 32, 64"),
+        (art(16, 0, 64), "detector.vigilance: 0; accepted are 1 to 999 thousandths"),
+        (art(16, 1000, 64), "detector.vigilance: 1000"),
+        (art(16, 750, 63), "detector.window: 63; accepted are 64 to 2^20"),
+        (art(16, 750, (1 << 20) + 1), "detector.window: 1048577"),
         (Scores { spacing: Some(0), ..query() }, "spacing: 0"),
         (Scores { rate: 0.5, ..query() }, "rate: 0.5; accepted are 1e-30 to 0.01"),
         (Scores { rest: -1.0, ..query() }, "rest: -1"),

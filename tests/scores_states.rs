@@ -9,8 +9,8 @@ use pelton::{
 };
 use scores::states::{engine, feed, same_forgotten, same_restored};
 use scores::{
-    Reading, SHORT, dense, ensemble, forest, half_spaces, loda, periodic, profiles, seasonal,
-    settle, stream, wide,
+    CROWDED, Reading, SHORT, arts, dense, ensemble, forest, half_spaces, loda, periodic, profiles,
+    seasonal, settle, stream, wide,
 };
 use std::time::Duration;
 
@@ -55,6 +55,7 @@ fn forgotten_keys_go_on_once_they_are_back() {
         same_forgotten(&cpu, || loda(LODA), (60, 32, true), (seed, 1500));
         same_forgotten(&cpu, || ensemble(wide()), (60, 32, true), (seed, 1500));
         same_forgotten(&cpu, || profiles(PROFILE), (60, 32, true), (seed, 3000));
+        same_forgotten(&cpu, || arts(CROWDED), (60, 32, true), (seed, 3000));
     }
 }
 
@@ -72,6 +73,7 @@ fn states_go_on_in_another_query() {
         same_restored((&cpu, &cpu), || loda(LODA), (seed, 3000));
         same_restored((&cpu, &cpu), || ensemble(wide()), (seed, 3000));
         same_restored((&cpu, &cpu), || profiles(PROFILE), (seed, 3000));
+        same_restored((&cpu, &cpu), || arts(CROWDED), (seed, 3000));
     }
 }
 
@@ -236,7 +238,7 @@ fn hostile_bytes_do_no_harm() {
     let events = stream(4, 3000, 8);
     let mut refused = 0;
     let mut rng = SplitMix::new(11);
-    let queries: [fn() -> Scores<Reading>; 7] = [
+    let queries: [fn() -> Scores<Reading>; 8] = [
         narrow,
         || dense(40),
         || Scores { key: Key::hashed(field!(Reading.key)), ..periodic() },
@@ -244,6 +246,7 @@ fn hostile_bytes_do_no_harm() {
         || ensemble(dense(40)),
         || Scores { key: Key::hashed(field!(Reading.key)), ..loda(LODA) },
         || Scores { key: Key::hashed(field!(Reading.key)), ..profiles(PROFILE) },
+        || Scores { key: Key::hashed(field!(Reading.key)), ..arts(CROWDED) },
     ];
     for query in queries {
         let mut first = engine(&Device::cpu(), query(), 1 << 10);
@@ -287,7 +290,7 @@ fn hostile_bytes_do_no_harm() {
             }
         }
     }
-    assert!((580..800).contains(&refused), "{refused} of 840 refused");
+    assert!((660..920).contains(&refused), "{refused} of 960 refused");
     for bytes in
         [&b""[..], b"PLTSCORE", &[0; 32], b"something else that is longer than a head of 32"]
     {

@@ -5,6 +5,7 @@
 //! `missing_value`, `value_of` and `level_of` of a shader, a struct of these in CUDA. A new one is such a file and an
 //! arm of each function here.
 
+use super::art::{ART, Art};
 use super::decide;
 use super::ewma::{Distance, HORIZONS, Track};
 use super::forest::{FOREST, Forest};
@@ -47,6 +48,11 @@ pub enum Detector {
     /// (`ops::profile`). They find what is usual number by number, but not in this order, and rank best of all while an
     /// anomaly lasts. [`Profile::default`] takes 8 KB a key and value, and less than a microsecond an event.
     Profile(Profile),
+    /// Fuzzy ART over windows of each value: how far the shape of its latest numbers lies from all shapes that it is
+    /// known by (`ops::art`). It finds what comes in a shape that never was, however long ago the others were, while
+    /// they come again now and then. [`Art::default`] takes 2.5 KB a key and value, and less than a microsecond an
+    /// event.
+    Art(Art),
 }
 
 impl Detector {
@@ -65,6 +71,9 @@ impl Detector {
                 [4, a, b, c, d]
             }
             Self::Profile(profile) => [5, profile.packed(), 0, 0, 0],
+            Self::Art(Art { categories, vigilance, window }) => {
+                [8, categories, vigilance, window, 0]
+            }
         }
     }
 
@@ -79,6 +88,9 @@ impl Detector {
             }
             [4, a, b, c, d] => Some(Self::Season(Season::unpacked([a, b, c, d]))),
             [5, profile, 0, 0, 0] => Some(Self::Profile(Profile::unpacked(profile))),
+            [8, categories, vigilance, window, 0] => {
+                Some(Self::Art(Art { categories, vigilance, window }))
+            }
             _ => None,
         }
     }
@@ -93,6 +105,7 @@ impl Detector {
             Self::Loda(loda) => loda.check(),
             Self::Season(season) => season.check(),
             Self::Profile(profile) => profile.check(),
+            Self::Art(art) => art.check(),
         }
     }
 
@@ -105,6 +118,7 @@ impl Detector {
             Self::Loda(loda) => loda.words(),
             Self::Season(season) => season.words(values),
             Self::Profile(profile) => values * profile.words(),
+            Self::Art(art) => values * art.words(),
         }
     }
 
@@ -117,6 +131,7 @@ impl Detector {
             Self::Loda(_) => &LODA,
             Self::Season(_) => &SEASON,
             Self::Profile(_) => &PROFILE,
+            Self::Art(_) => &ART,
         }
     }
 
@@ -124,7 +139,9 @@ impl Detector {
     /// 1.3 (`ops::decide`); 0 where the key's own past alone decides.
     pub const fn chance(self) -> [f32; 2] {
         match self {
-            Self::Distances | Self::Loda(_) | Self::Season(_) | Self::Profile(_) => [0.0; 2],
+            Self::Distances | Self::Loda(_) | Self::Season(_) | Self::Profile(_) | Self::Art(_) => {
+                [0.0; 2]
+            }
             Self::Forest(_) => [0.75, 10.0],
             Self::HalfSpaces(_) => [0.5, 0.0],
         }
@@ -139,6 +156,7 @@ impl Detector {
             Self::Loda(loda) => loda.misfit(own),
             Self::Season(season) => season.misfit(own, values),
             Self::Profile(profile) => profile.misfit(own, values, seen),
+            Self::Art(art) => art.misfit(own, values, seen),
         }
     }
 }
@@ -169,6 +187,10 @@ impl fmt::Display for Detector {
                     "a matrix profile of {points} points by the {kind} of windows of {window}"
                 )
             }
+            Self::Art(Art { categories, vigilance, window }) => write!(
+                f,
+                "fuzzy ART of {categories} categories, {vigilance} thousandths vigilant, with windows of {window}"
+            ),
         }
     }
 }

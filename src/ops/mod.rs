@@ -14,6 +14,7 @@ macro_rules! window_shader {
     };
 }
 
+pub mod art;
 #[cfg(feature = "model")]
 pub mod attention;
 pub mod batch;
@@ -80,6 +81,7 @@ pub const KERNELS: &[&Kernel] = &[
     &loda::LODA,
     &season::SEASON,
     &profile::PROFILE,
+    &art::ART,
     &ensemble::ENSEMBLE,
     &ends::ELECT,
     &ends::ENDS,

@@ -61,7 +61,8 @@ impl Score<'_> {
     /// (1 + depth), at most a half; with [`Detector::HalfSpaces`](crate::Detector::HalfSpaces) and
     /// [`Detector::Loda`](crate::Detector::Loda) how few events were around it, 1 where none was; with
     /// [`Detector::Season`](crate::Detector::Season) l / (1 + l), l being the level of its distance; with
-    /// [`Detector::Profile`](crate::Detector::Profile) d / (1 + d), d being the distance to the nearest stretch before.
+    /// [`Detector::Profile`](crate::Detector::Profile) d / (1 + d), d being the distance to the nearest stretch before;
+    /// with [`Detector::Art`](crate::Detector::Art) the distance to the nearest category by the largest there could be.
     /// 0 with [`Detector::Distances`](crate::Detector::Distances), and before there is a past. It varies little from
     /// event to event and stays up while an anomaly lasts: the score to rank events of a key by, where [`Score::score`]
     /// is the one to alert by.

@@ -28,6 +28,7 @@ constexpr HostKernel KERNELS[] = {
     KERNEL(loda),
     KERNEL(season),
     KERNEL(profile),
+    KERNEL(art),
     KERNEL(ensemble),
     KERNEL(elect),
     KERNEL(ends),

@@ -4,6 +4,7 @@
 
 #include "../../kernels/prelude.cuh"
 
+#include "../../kernels/art.cu"
 #include "../../kernels/ensemble.cu"
 #include "../../kernels/forest.cu"
 #include "../../kernels/half_space.cu"
@@ -23,6 +24,7 @@ constexpr HostKernel KERNELS[] = {
     KERNEL(loda),
     KERNEL(season),
     KERNEL(profile),
+    KERNEL(art),
     KERNEL(ensemble),
 };
 

@@ -11,8 +11,8 @@ pub mod states;
 
 use pelton::base::rng::SplitMix;
 use pelton::{
-    Detector, Device, Forest, HalfSpaces, Inline, Key, LaneOptions, Loda, Member, Options, Pod,
-    Profile, Rows, Scores, Season, Stats, Zeroable, field,
+    Art, Detector, Device, Forest, HalfSpaces, Inline, Key, LaneOptions, Loda, Member, Options,
+    Pod, Profile, Rows, Scores, Season, Stats, Zeroable, field,
 };
 use std::collections::BTreeMap;
 
@@ -195,6 +195,21 @@ pub fn same_profiles(device: &Device, seed: u64, setup: &Setup, n: usize) {
         }
     }
     same_of(queries, device, &events, setup);
+}
+
+/// As [`wide`], judged by fuzzy ART, too.
+pub fn arts(art: Art) -> Scores<Reading> {
+    Scores { detector: Detector::Art(art), ..wide() }
+}
+
+/// Few and small categories that are soon forgotten, so that all that may come up does.
+pub const CROWDED: Art = Art { categories: 16, vigilance: 900, window: 64 };
+
+/// The same for queries with fuzzy ART, of three values and of one.
+pub fn same_arts(device: &Device, seed: u64, setup: &Setup, n: usize) {
+    let roomy = Art { categories: 64, vigilance: 700, window: 300 };
+    let one = Scores { detector: Detector::Art(roomy), ..dense(7) };
+    same_of([arts(CROWDED), one], device, &stream(seed, n, 7), setup);
 }
 
 /// As `query`, by seasons.
