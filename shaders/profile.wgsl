@@ -126,6 +126,8 @@ fn value_of(own: u32, i: u32, track: u32, x: f32, moment: Moment, found: ptr<fun
     let profile = own + i * asked.words;
     if (states[profile + PROFILE_COUNT] > 0u || state_of(track + 7u) >= 16.0) {
         states[own + PROFILE_FRESH + i] = 1u;
+        // By the thread that has read it, so that none is ahead of it.
+        atomicStore(&least[i], NO_DISTANCE);
         keep_number(asked, profile, sixty_fourths(track, near_zero(rounded(x - state_of(track)))));
     }
     return Apart((*found).z2, 0.0);
@@ -183,9 +185,6 @@ fn profile(
             var observed: Observed;
             if (k == 0u) {
                 observed = observe(state, event);
-            }
-            if (k < p.values) {
-                atomicStore(&least[k], NO_DISTANCE);
             }
             storageBarrier();
             workgroupBarrier();

@@ -283,8 +283,8 @@ impl Wide for Look<'_> {
         for (&x, edges) in self.point.iter().zip(boxes.chunks_exact(counts.len())) {
             for ((apart, size), &edge) in aparts.iter_mut().zip(&mut sizes).zip(edges) {
                 let (lower, upper) = (edge & 0xFFFF, edge >> 16);
-                let below = if x < lower { lower - x } else { 0 };
-                let above = if x > upper { x - upper } else { 0 };
+                let below = lower.saturating_sub(x);
+                let above = x.saturating_sub(upper);
                 *apart += below + above;
                 *size += upper - lower;
             }
