@@ -52,15 +52,14 @@ static __device__ __forceinline__ State art_of(const State& state, const ScorePa
     return State{state.words, state.at + own + i * (ART_COUNTS + (1 + COORDINATES) * p.shape0)};
 }
 
-// The least key of a box, by distance, size and number, and the count of that box; and the least of a place, by count
-// and number.
+// The least key of a box, by distance, size and number; and of a place, by count and number.
 struct Found {
-    uint32_t nearest, count, rarest;
+    uint32_t nearest, rarest;
 };
 
 // Looks at all categories, all lanes together, which all get the same.
 static __device__ __forceinline__ Found look(const State& art, uint32_t categories) {
-    Found found{NO_BOX, 0, NO_BOX};
+    Found found{NO_BOX, NO_BOX};
     for (uint32_t j = lane(); j < categories; j += LANES) {
         const uint32_t count = art[ART_COUNTS + j];
         uint32_t apart = 0;
@@ -78,9 +77,6 @@ static __device__ __forceinline__ Found look(const State& art, uint32_t categori
     }
     found.nearest = __reduce_min_sync(ALL_LANES, found.nearest);
     found.rarest = __reduce_min_sync(ALL_LANES, found.rarest);
-    found.count = found.nearest == NO_BOX ? 0 : art[ART_COUNTS + (found.nearest & 63)];
-    // Before one of them counts the point.
-    __syncwarp();
     return found;
 }
 
@@ -126,36 +122,33 @@ struct Shapes {
         }
         return Apart{found.z2, 0.0f};
     }
-    // `apart` holds the highest level.
-    static __device__ __forceinline__ Level level(const State& state, const ScoreParams&, uint32_t own, const Distance&,
-                                                  const Apart& apart, uint32_t) {
+    // `apart` holds the largest distance.
+    static __device__ __forceinline__ Level level(const State& state, const ScoreParams&, uint32_t own,
+                                                  const Distance& far, const Apart& apart, uint32_t) {
         if (apart.by < 0.0f) {
             return Level{false, 0, 0.0f, 0.0f};
         }
         const uint32_t levels = state[own + ART_LEVELS];
         state[own + ART_LEVELS] = levels == 0xffffffffu ? 0xfffe0000u : levels + 1;
-        return Level{true, levels, apart.by, apart.dense};
+        const float level = own_ln(1.0f + far.z2 * 0.2f) + own_ln(1.0f + apart.by * 0.125f);
+        return Level{true, levels, level, apart.by * inverse(8176.0f)};
     }
 };
 
-// Learns the points of an event's key, all lanes together; of its values the highest level with its dense score, or -1
-// where none is known.
-static __device__ __forceinline__ Apart newest(const State& state, const ScoreParams& p) {
-    Apart newest{-1.0f, 0.0f};
+// Learns the points of an event's key, all lanes together; of its values the largest distance, or -1 where none is
+// known.
+static __device__ __forceinline__ float farthest(const State& state, const ScoreParams& p) {
+    float far = -1.0f;
     for (uint32_t i = 0; i < p.values; i++) {
         const State art = art_of(state, p, own_state(p), i);
         if (state[own_state(p) + ART_FRESH + i] != 0) {
             const Found found = look(art, p.shape0);
             learn(art, p, found);
             const float apart = float(found.nearest >> 19);
-            const float rare = float(art[ART_POINTS]) * inverse(float(found.count) + 1.0f);
-            const float level = own_ln(1.0f + apart * 0.125f) + own_ln(rare < 1.0f ? 1.0f : rare) * 0.1f;
-            if (art[ART_POINTS] > 64 && found.nearest != NO_BOX && level > newest.by) {
-                newest = Apart{level, apart * inverse(8176.0f)};
-            }
+            far = art[ART_POINTS] > 64 && found.nearest != NO_BOX && apart > far ? apart : far;
         }
     }
-    return newest;
+    return far;
 }
 
 extern "C" __global__ void __launch_bounds__(256, 2)
@@ -181,7 +174,7 @@ extern "C" __global__ void __launch_bounds__(256, 2)
                 observed = observe<Shapes>(state, p, events, order[i], out, row);
             }
             __syncwarp();
-            observed.apart = newest(state, p);
+            observed.apart.by = farthest(state, p);
             __syncwarp();
             if (lane() == 0) {
                 judge<Shapes>(state, p, observed, out, row);

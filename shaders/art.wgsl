@@ -17,8 +17,6 @@ const NO_BOX: u32 = 0xffffffffu;
 // Of each value the least key of a box, by distance, size and number; and of a place, by count and number.
 var<workgroup> nearest: array<atomic<u32>, 8>;
 var<workgroup> rarest: array<atomic<u32>, 8>;
-// The count of the nearest box before it has taken the point.
-var<workgroup> counted: array<u32, 8>;
 
 fn art_of(own: u32, value: u32) -> u32 {
     return own + value * (ART_COUNTS + 9u * p.shape0);
@@ -104,9 +102,6 @@ fn learn_point(art: u32, value: u32, k: u32) {
     let j = select(atomicLoad(&rarest[value]), key, grows) & 63u;
     if (k < p.shape0) {
         var count = states[art + ART_COUNTS + k];
-        if (k == (key & 63u)) {
-            counted[value] = count;
-        }
         if (k == j) {
             count = select(1u, count + 1u, grows);
         }
@@ -120,32 +115,28 @@ fn learn_point(art: u32, value: u32, k: u32) {
     }
 }
 
-// Of the event's values the highest level with its dense score, or -1 where none is known.
-fn newest(own: u32) -> Apart {
-    var found = Apart(-1.0, 0.0);
+// Of the event's values the largest distance, or -1 where none is known.
+fn farthest(own: u32) -> f32 {
+    var far = -1.0;
     for (var i = 0u; i < p.values; i += 1u) {
         let art = art_of(own, i);
         let key = atomicLoad(&nearest[i]);
         if (states[own + ART_FRESH + i] != 0u && states[art + ART_POINTS] > 64u && key != NO_BOX) {
-            let apart = f32(key >> 19u);
-            let rare = mul(f32(states[art + ART_POINTS]), inverse(f32(counted[i]) + 1.0));
-            let level = rounded(own_ln(1.0 + mul(apart, 0.125)) + mul(own_ln(max(rare, 1.0)), 0.1));
-            if (level > found.by) {
-                found = Apart(level, mul(apart, inverse(8176.0)));
-            }
+            far = max(far, f32(key >> 19u));
         }
     }
-    return found;
+    return far;
 }
 
-// `apart` holds the highest level.
+// `apart` holds the largest distance.
 fn level_of(own: u32, far: Distance, apart: Apart, seen: u32) -> Level {
     if (apart.by < 0.0) {
         return Level(false, 0u, 0.0, 0.0);
     }
     let levels = states[own + ART_LEVELS];
     states[own + ART_LEVELS] = select(levels + 1u, 0xfffe0000u, levels == 0xffffffffu);
-    return Level(true, levels, apart.by, apart.dense);
+    let level = rounded(own_ln(1.0 + mul(far.z2, 0.2)) + own_ln(1.0 + mul(apart.by, 0.125)));
+    return Level(true, levels, level, mul(apart.by, inverse(8176.0)));
 }
 
 @compute @workgroup_size(64)
@@ -189,7 +180,7 @@ fn art(
             storageBarrier();
             workgroupBarrier();
             if (k == 0u) {
-                observed.apart = newest(own);
+                observed.apart.by = farthest(own);
                 judge(state, event, rows + i * ROW, observed);
             }
         }

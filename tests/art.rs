@@ -4,8 +4,8 @@ mod scores;
 
 use pelton::base::rng::SplitMix;
 use pelton::ops::art::{
-    COORDINATE_MAX, COORDINATES, COUNTS, EXTENT, FIRST, KEPT, LATEST, Nearest, POINT, POINTS, RING,
-    SUMS, coordinate, keep,
+    COORDINATE_MAX, COORDINATES, COUNTS, EXTENT, FIRST, KEPT, LATEST, POINT, POINTS, RING, SUMS,
+    coordinate, dense, keep, level,
 };
 use pelton::ops::profile::PLACE_MAX;
 use pelton::ops::score::{ALERT, MISSING};
@@ -56,14 +56,10 @@ struct Naive {
 }
 
 impl Naive {
-    fn step(&mut self, point: &Point) -> Option<Nearest> {
+    fn step(&mut self, point: &Point) -> Option<u32> {
         let there = self.all.iter().enumerate().filter(|(_, category)| category.count > 0);
         let nearest = there.min_by_key(|(_, it)| (it.apart(point), it.size())).map(|(i, _)| i);
-        let found = nearest.map(|i| Nearest {
-            apart: self.all[i].apart(point),
-            count: self.all[i].count,
-            points: self.points + 1,
-        });
+        let apart = nearest.map(|i| self.all[i].apart(point));
         // By the match of the definition: how much of the extent is outside the grown box.
         let fits = |it: &Category| {
             let rest = f64::from(EXTENT - it.grown(point).size()) / f64::from(EXTENT);
@@ -82,7 +78,7 @@ impl Naive {
             self.points = self.art.window;
             self.all.iter_mut().for_each(|category| category.count /= 2);
         }
-        found.filter(|_| known)
+        apart.filter(|_| known)
     }
 }
 
@@ -124,10 +120,10 @@ fn distances_and_categories_are_those_of_the_definition() {
         let (mut inside, mut outside) = (0, 0);
         for (i, point) in points(seed, 5000).iter().enumerate() {
             state[POINT..POINT + COORDINATES].copy_from_slice(point);
-            let (got, want) = (art.nearest(&mut state), naive.step(point));
+            let (got, want) = (art.distance(&mut state), naive.step(point));
             assert_eq!(got, want, "{art:?}, point {i}");
-            inside += usize::from(got.is_some_and(|got| got.apart == 0));
-            outside += usize::from(got.is_some_and(|got| got.apart > 300));
+            inside += usize::from(got == Some(0));
+            outside += usize::from(got.is_some_and(|apart| apart > 300));
             let counted = state[POINTS] % (2 * art.window);
             assert_eq!(counted.max(naive.points.min(art.window)), naive.points, "{art:?}, {i}");
             if i % 50 == 0 {
@@ -198,27 +194,14 @@ fn the_largest_distances_fit() {
     let mut state = vec![0; art.words()];
     let mut put = |x: u32| {
         state[POINT..POINT + COORDINATES].fill(x);
-        art.nearest(&mut state).map(|nearest| nearest.apart)
+        art.distance(&mut state)
     };
     (0..70).for_each(|_| _ = put(0));
     assert_eq!(put(COORDINATE_MAX), Some(EXTENT));
     assert_eq!(put(COORDINATE_MAX), Some(0), "it has become a box of its own");
     assert_eq!((put(COORDINATE_MAX - 1), put(3)), (Some(8), Some(24)));
-}
-
-#[test]
-fn levels_are_those_of_the_definition() {
-    for points in [65u32, 1000, 1 << 21] {
-        for (apart, count) in [(0, points - 1), (0, 1), (8, 30), (EXTENT, 0)] {
-            let nearest = Nearest { apart, count, points };
-            let rare = (f64::from(points) / f64::from(count + 1)).ln();
-            let want = (f64::from(apart) / 8.0).ln_1p() + 0.1 * rare;
-            assert!((f64::from(nearest.level()) - want).abs() < 2e-6, "{nearest:?}: {want}");
-            assert_eq!(nearest.dense(), apart as f32 / EXTENT as f32);
-        }
-    }
-    // A state from outside may count more points in one box than there are.
-    assert_eq!(Nearest { apart: 0, count: 99, points: 65 }.level(), 0.0);
+    assert!(dense(EXTENT) == 1.0 && dense(0) == 0.0 && level(0) == 0.0);
+    assert!((f64::from(level(EXTENT)) - 1023f64.ln()).abs() < 1e-5);
 }
 
 /// What comes again stays however long; what came a few times is forgotten after as many halvings as it takes.
@@ -228,7 +211,7 @@ fn the_rare_is_forgotten() {
     let mut state = vec![0; art.words()];
     let mut put = |x: u32| {
         state[POINT..POINT + COORDINATES].fill(x);
-        art.nearest(&mut state).map(|nearest| nearest.apart)
+        art.distance(&mut state)
     };
     (0..100).for_each(|_| _ = put(200));
     (0..6).for_each(|_| _ = put(800));
@@ -249,7 +232,7 @@ fn states_that_no_stream_leads_to_are_named() {
         for own in good.chunks_exact_mut(art.words()) {
             keep(own, [point[0], point[1], 4095]);
             own[POINT..POINT + COORDINATES].copy_from_slice(&point);
-            art.nearest(own);
+            art.distance(own);
         }
     }
     assert_eq!(judge.misfit(&good, 2, 900), None);

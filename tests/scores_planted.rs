@@ -300,10 +300,6 @@ const ARTS: &[Planted] = &[
         "counts that are not halved",
         plant("kernels/art.cu", "== 2 * p.shape2 ? 1 : 0", "== 2 * p.shape2 ? 0 : 0"),
     ),
-    (
-        "the count with the point itself",
-        plant("kernels/art.cu", "(float(found.count) + 1.0f)", "(float(found.count + 1) + 1.0f)"),
-    ),
     ("details of the wrong sum", plant("kernels/art.cu", "shorter = sum;", "shorter = place;")),
     (
         "a ring that does not come round",
@@ -321,7 +317,7 @@ const ARTS: &[Planted] = &[
         "a mean by the wrong horizon",
         plant("kernels/art.cu", "track + 3 * level - 1", "track + 2 + 0 * level"),
     ),
-    ("the nearest value taken", plant("kernels/art.cu", "&& level > newest.by", "&& level > 0.0f")),
+    ("the nearest value taken", plant("kernels/art.cu", "&& apart > far ?", "&& apart >= 0.0f ?")),
 ];
 
 /// In how an ensemble takes the rows of its members.

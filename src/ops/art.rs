@@ -21,19 +21,19 @@
 //! them. A coordinate is `x / (8 + |x|)` by its number of deviations, stretched from -1 and 1 to 0 and 1022, rounded
 //! towards the middle. From the places on all is integer, and so the same on every device.
 //!
-//! The *level* that decides (`ops::decide`) is the logarithm of one more than the mean distance of a coordinate to the
-//! nearest box, and a tenth of that of `n / (c + 1)`, `c` being the count of the box and `n` the number of points with
-//! this one: what lies in a box that few have come to stands out a little, too. The distance, by the largest there
-//! could be, is the dense score. Of an event's values the one of the highest level is judged; the largest distance of
-//! `ops::ewma` only says which of them stands out. Missing numbers are in no window. Nothing is known before 64 points.
+//! The *level* that decides (`ops::decide`) is that of the largest distance of `ops::ewma` and, added to it, the
+//! logarithm of one more than the mean distance of a coordinate to the nearest box. Alone the latter would be 0 for
+//! nearly all events, and no tail could be fitted to the few others. Of an event's values the one farthest from its
+//! boxes counts; its distance, by the largest there could be, is the dense score. Missing numbers are in no window.
+//! Nothing is known before 64 points.
 //!
 //! State for each key and value: 256 bytes of counts, sums, places and the point, then 36 bytes a category: 2.5 KB for
 //! 64 of them. Cost for each event and value: all boxes read, six operations a corner, one box written.
 
+use super::decide;
 use super::detector::{Apart, Judge, Learnt, Level, out_of_range};
 use super::ewma::{Distance, SETTLED, near_zero};
 use super::math::{inverse, ln};
-use super::number::Number;
 use super::profile::{PLACE_MAX, place};
 use super::score::{BINDS, SEEN_AGAIN, ScoreParams, scores_wgsl};
 use super::simd::{Wide, wide};
@@ -52,7 +52,7 @@ pub static ART: Kernel = Kernel {
     cpu: |args| {
         let p: ScoreParams = args.params();
         let art = Art { categories: p.shape0, vigilance: p.shape1, window: p.shape2 };
-        walk::score(args, Shapes { art, newest: None });
+        walk::score(args, Shapes { art, farthest: None });
     },
 };
 
@@ -83,8 +83,6 @@ pub const COORDINATE_MAX: u32 = 1022;
 pub const EXTENT: u32 = 8 * COORDINATE_MAX;
 /// Most categories.
 pub const CATEGORIES_MAX: u32 = 64;
-/// What the rarity of the nearest category weighs beside the distance to it.
-const RARITY: f32 = 0.1;
 /// Points before anything is known.
 pub const FIRST: u32 = 64;
 /// 64ths of a deviation that lie halfway from the middle to the edge.
@@ -183,23 +181,18 @@ impl Art {
         too_large.map(|j| COUNTS + counts.len() + j)
     }
 
-    /// What is nearest to the point in the state, where that is known; then it is learnt.
-    pub fn nearest(self, state: &mut [u32]) -> Option<Nearest> {
+    /// How far the point in the state lies from the nearest box, where that is known; then it is learnt.
+    pub fn distance(self, state: &mut [u32]) -> Option<u32> {
         let (head, categories) = state[..self.words()].split_at_mut(COUNTS);
         let points = if head[POINTS] == 2 * self.window { self.window } else { head[POINTS] } + 1;
         head[POINTS] = points;
         let point: &[u32; COORDINATES] = head[POINT..].first_chunk().expect("a point");
         let mut found = Found { nearest: NONE, rarest: NONE };
         wide(Look { point, categories, found: &mut found });
+        let (apart, size) = (found.nearest >> 19, found.nearest >> 6 & 0x1FFF);
+        let grows = found.nearest != NONE && apart + size <= self.size_max();
+        let j = (if grows { found.nearest } else { found.rarest } & 63) as usize;
         let (counts, boxes) = categories.split_at_mut(self.categories as usize);
-        let Found { nearest: key, rarest } = found;
-        let nearest = (key != NONE).then(|| {
-            let count = counts[(key & 63) as usize];
-            Nearest { apart: key >> 19, count, points }
-        });
-        let grown = |nearest: Nearest| nearest.apart + (key >> 6 & 0x1FFF);
-        let grows = nearest.is_some_and(|nearest| grown(nearest) <= self.size_max());
-        let j = (if grows { key } else { rarest } & 63) as usize;
         counts[j] = if grows { counts[j] + 1 } else { 1 };
         if points == 2 * self.window {
             counts.iter_mut().for_each(|count| *count /= 2);
@@ -209,7 +202,7 @@ impl Art {
             let (lower, upper) = if grows { (*edge & 0xFFFF, *edge >> 16) } else { (x, x) };
             *edge = x.min(lower) | x.max(upper) << 16;
         }
-        nearest.filter(|_| points > FIRST)
+        (points > FIRST && found.nearest != NONE).then_some(apart)
     }
 }
 
@@ -247,32 +240,16 @@ pub fn coordinate(off: i32, halfway: u32) -> u32 {
     if off < 0 { half - steps } else { half + steps }
 }
 
-/// The category nearest to a point.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Nearest {
-    /// Its distance.
-    pub apart: u32,
-    /// The points that it has taken.
-    pub count: u32,
-    /// Those of all categories, and this one.
-    pub points: u32,
+/// What a distance to the nearest box adds to the level.
+#[inline(always)]
+pub fn level(apart: u32) -> f32 {
+    ln(1.0 + apart as f32 * (1.0 / COORDINATES as f32))
 }
 
-impl Nearest {
-    /// The level that decides.
-    #[inline(always)]
-    pub fn level(self) -> f32 {
-        let far = ln(1.0 + self.apart as f32 * (1.0 / COORDINATES as f32));
-        // At least one, but for a rounding.
-        let rare = (self.points as f32 * inverse(self.count as f32 + 1.0)).no_less(1.0);
-        far + ln(rare) * RARITY
-    }
-
-    /// The dense score, from 0 to 1.
-    #[inline(always)]
-    pub fn dense(self) -> f32 {
-        self.apart as f32 * inverse(EXTENT as f32)
-    }
+/// The dense score of a distance, from 0 to 1.
+#[inline(always)]
+pub fn dense(apart: u32) -> f32 {
+    apart as f32 * inverse(EXTENT as f32)
 }
 
 /// As the state has it.
@@ -328,8 +305,8 @@ impl Wide for Look<'_> {
 /// Fuzzy ART on a serial device.
 struct Shapes {
     art: Art,
-    /// Of the event's values so far the highest level, with its dense score.
-    newest: Option<Apart>,
+    /// Of the event's values so far the largest distance.
+    farthest: Option<u32>,
 }
 
 impl Judge for Shapes {
@@ -350,11 +327,8 @@ impl Judge for Shapes {
             let offs = [near_zero(x - track.origin), short.spread.mean, middle.spread.mean];
             let long = longest.spread;
             let fresh = keep(state, offs.map(|off| place(off - long.mean, long.variance)));
-            if let Some(nearest) = fresh.then(|| self.art.nearest(state)).flatten() {
-                let by = nearest.level();
-                if self.newest.is_none_or(|newest| by > newest.by) {
-                    self.newest = Some(Apart { by, dense: nearest.dense() });
-                }
+            if fresh {
+                self.farthest = self.art.distance(state).max(self.farthest);
             }
             own[FRESH + value] = u32::from(fresh);
         }
@@ -365,16 +339,17 @@ impl Judge for Shapes {
         &mut self,
         own: &mut [u32],
         _: &ScoreParams,
-        _: &Distance<f32>,
+        far: &Distance<f32>,
         _: Apart,
         _: u32,
     ) -> Level {
-        let Some(Apart { by, dense }) = self.newest.take() else {
+        let Some(apart) = self.farthest.take() else {
             return Level { known: false, levels: 0, level: 0.0, dense: 0.0 };
         };
         let levels = own[LEVELS];
         own[LEVELS] = levels.checked_add(1).unwrap_or(SEEN_AGAIN);
-        Level { known: true, levels, level: by, dense }
+        let level = decide::level(far.z2) + level(apart);
+        Level { known: true, levels, level, dense: dense(apart) }
     }
 }
 

@@ -48,10 +48,10 @@ pub enum Detector {
     /// (`ops::profile`). They find what is usual number by number, but not in this order, and rank best of all while an
     /// anomaly lasts. [`Profile::default`] takes 8 KB a key and value, and less than a microsecond an event.
     Profile(Profile),
-    /// Fuzzy ART over windows of each value: how far the shape of its latest numbers lies from all shapes that it is
-    /// known by (`ops::art`). It finds what comes in a shape that never was, however long ago the others were, while
-    /// they come again now and then. [`Art::default`] takes 2.5 KB a key and value, and less than a microsecond an
-    /// event.
+    /// Distances, and beside them how far the shape of each value's latest numbers lies from all shapes that it is
+    /// known by: fuzzy ART over windows (`ops::art`). It finds what comes in a shape that never was, and knows the
+    /// others for as long as they come again now and then. [`Art::default`] takes 2.5 KB a key and value, and less than
+    /// a microsecond an event. On Mesa's software adapter (see above) batches may have 256 events at most.
     Art(Art),
 }
 
