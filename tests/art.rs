@@ -8,8 +8,9 @@ use pelton::ops::art::{
     coordinate, dense, keep, level,
 };
 use pelton::ops::profile::PLACE_MAX;
-use pelton::ops::score::{ALERT, MISSING};
+use pelton::ops::score::{ALERT, MISSING, WARMING};
 use pelton::{Art, Detector, Device, Scores};
+use scores::judge::surprise;
 use scores::{Reading, Setup, normal, run};
 
 type Point = [u32; COORDINATES];
@@ -286,4 +287,29 @@ fn what_comes_in_a_new_shape_stands_out() {
     assert!(scored.iter().all(|words| words[4] & MISSING == 0 || words[4] >> 16 == 0));
     let most = |range: std::ops::Range<usize>| range.map(density).max().expect("some");
     assert!(most(3000..3064) > 2 * most(2000..3000), "{}, {}", most(3000..3064), most(2000..3000));
+}
+
+/// Streams in control: most events lie in boxes, and still the share of scores below a probability is about that.
+#[test]
+fn probabilities_hold_in_control() {
+    for heavy in [false, true] {
+        let mut rng = SplitMix::new(9);
+        let make = |i: u64| {
+            let chi: f64 = (0..3).map(|_| normal(&mut rng).powi(2)).sum::<f64>() / 3.0;
+            let value = normal(&mut rng) / if heavy { chi.sqrt() } else { 1.0 };
+            #[allow(clippy::cast_possible_truncation, reason = "rounded")]
+            let value = value as f32;
+            Reading { at: i, wide: 0, key: 0, value, other: 0.0, count: 0 }
+        };
+        let events: Vec<Reading> = (0..300_000).map(make).collect();
+        let query = Scores { detector: Detector::Art(Art::default()), ..scores::dense(1) };
+        let (scored, _) = run(&Device::cpu(), query, &Setup::default(), &events);
+        let warm: Vec<_> = scored[&0].iter().filter(|words| words[4] & WARMING == 0).collect();
+        for (rate, slack) in [(1e-2, 1.5), (1e-3, 1.7), (1e-4, 4.0)] {
+            let below = warm.iter().filter(|words| surprise(words) > -f64::ln(rate)).count();
+            let share = below as f64 / warm.len() as f64 / rate;
+            println!("heavy {heavy}: {rate}: {share:.2}");
+            assert!((1.0 / slack..=slack).contains(&share), "heavy {heavy}, {rate}: {share}");
+        }
+    }
 }
