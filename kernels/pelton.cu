@@ -25,6 +25,7 @@
 #include "expire.cu"
 #include "fold.cu"
 
+#include "art.cu"
 #include "ensemble.cu"
 #include "forest.cu"
 #include "half_space.cu"

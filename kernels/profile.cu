@@ -5,7 +5,7 @@
 // event has hundreds of lags to move on: its lanes take them side by side, so that words of the ring and the sums are
 // loaded in whole lines, and the first lane what else there is to do. Per event and value 12 bytes a lag are read and
 // 4 written, by shape 24 read.
-#include "scores.cuh"
+#include "point.cuh"
 
 namespace pelton::profile {
 
@@ -28,13 +28,6 @@ struct Profile {
     __device__ __forceinline__ uint32_t words() const { return PROFILE_RING + points * (shape ? 5 : 2); }
     __device__ __forceinline__ float by_window() const { return inverse(float(window)); }
 };
-
-// Where a number lies that the track at `track` has learnt.
-static __device__ __forceinline__ uint32_t sixty_fourths(const State& state, uint32_t track, float x) {
-    const float deviation = __fsqrt_rn(state.get(track + 9));
-    const float off = near_zero(x - state.get(track)) - state.get(track + 8);
-    return uint32_t(held(off * inverse(deviation + 1e-12f) * 64.0f, 4095.0f) + 4095.5f);
-}
 
 // The sum of squares of whole numbers centred at the one below their mean, and what their sum is more than that.
 struct Centred {
@@ -133,7 +126,7 @@ struct Nearest {
         const State profile = profile_of(state, asked, own, i);
         if (profile[PROFILE_COUNT] > 0 || state.get(track + 7) >= 16.0f) {
             state[own + PROFILE_FRESH + i] = 1;
-            keep_number(profile, asked, sixty_fourths(state, track, x));
+            keep_number(profile, asked, sixty_fourths(state, track, near_zero(x - state.get(track))));
         }
         return Apart{found.z2, 0.0f, 0.0f};
     }

@@ -1,5 +1,5 @@
-// Where an event lies for detectors that take all of its values for one point. Twin of `coordinate` and `put_point` of
-// src/ops/half_space.rs, part of scores.wgsl.
+// Where values lie for detectors that take their distances in deviations for coordinates. Twin of `coordinate` and
+// `put_point` of src/ops/half_space.rs and `place` of src/ops/profile.rs, part of scores.wgsl.
 
 // Where a number `off` the origin of the track at `track` lies, by the track's longest horizon.
 fn place_of(track: u32, off: f32) -> u32 {
@@ -7,6 +7,14 @@ fn place_of(track: u32, off: f32) -> u32 {
     let z = held(mul(rounded(off - state_of(track + 8u)), inverse(deviation + 1e-12)), 1e6);
     let size = select(z, -z, z < 0.0);
     return u32(mul(mul(z, inverse(4.0 + size)), 32767.0) + 32768.0);
+}
+
+// The same in 64ths of a deviation, from 0 to 8190.
+fn sixty_fourths(track: u32, off: f32) -> u32 {
+    let deviation = rounded(sqrt(state_of(track + 9u)));
+    let far = rounded(off - state_of(track + 8u));
+    let steps = held(mul(mul(far, inverse(deviation + 1e-12)), 64.0), 4095.0);
+    return u32(steps + 4095.5);
 }
 
 // Puts down, at `point`, where a value lies that its track, at `track`, has learnt.

@@ -30,14 +30,6 @@ fn profile_asked() -> Profile {
     return Profile(points, (p.shape0 >> 1u) & 0x7fffu, by_shape, PROFILE_RING + points * select(2u, 5u, by_shape));
 }
 
-// Where a number lies that the track at `track` has learnt.
-fn sixty_fourths(track: u32, x: f32) -> u32 {
-    let deviation = rounded(sqrt(state_of(track + 9u)));
-    let off = rounded(near_zero(rounded(x - state_of(track))) - state_of(track + 8u));
-    let steps = held(mul(mul(off, inverse(deviation + 1e-12)), 64.0), 4095.0);
-    return u32(steps + 4095.5);
-}
-
 // The sum of squares of whole numbers centred at the one below their mean, and what their sum is more than that.
 fn centred(sum: u32, squares: u32, window: u32) -> vec2<u32> {
     let below = bitcast<u32>(bitcast<i32>(sum) >> firstTrailingBit(window));
@@ -133,7 +125,7 @@ fn value_of(own: u32, i: u32, track: u32, x: f32, moment: Moment, found: ptr<fun
     let profile = own + i * asked.words;
     if (states[profile + PROFILE_COUNT] > 0u || state_of(track + 7u) >= 16.0) {
         states[own + PROFILE_FRESH + i] = 1u;
-        keep_number(asked, profile, sixty_fourths(track, x));
+        keep_number(asked, profile, sixty_fourths(track, near_zero(rounded(x - state_of(track)))));
     }
     return Apart((*found).z2, 0.0, 0.0);
 }

@@ -46,6 +46,7 @@ pub use base::error::{Error, Result};
 pub use base::field::Field;
 pub use bytemuck::{Pod, Zeroable};
 pub use device::Device;
+pub use ops::art::Art;
 pub use ops::detector::Detector;
 pub use ops::drift::Drift;
 pub use ops::ensemble::Member;

@@ -153,9 +153,8 @@ fn kernels_stay_within_their_budgets() {
         assert_eq!((row.stack, row.spills), (0, 0), "nothing goes through local memory: {row:?}");
         let most = match row.kernel.as_str() {
             "resident" => RESIDENT_REGISTERS_MAX,
-            "forest" | "half_space" | "loda" | "profile" | "season" | "spectral" | "sub_pca" => {
-                WALKING_REGISTERS_MAX
-            }
+            "art" | "forest" | "half_space" | "loda" | "profile" | "season" | "spectral"
+            | "sub_pca" => WALKING_REGISTERS_MAX,
             WGMMA => WGMMA_REGISTERS_MAX,
             name if PRODUCTS.contains(&name) => PRODUCT_REGISTERS_MAX,
             _ => REGISTERS_MAX,

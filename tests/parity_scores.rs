@@ -14,7 +14,7 @@ use pelton::ops::row::Kind;
 use pelton::ops::score::{ScoreParams, packed, row_words, state_words_with};
 use pelton::plan::{BufId, Grid, Memory, Plan, Role};
 use pelton::{
-    Detector, Forest, HalfSpaces, Loda, Pod, Profile, Season, Spectral, SubPca, Zeroable,
+    Art, Detector, Forest, HalfSpaces, Loda, Pod, Profile, Season, Spectral, SubPca, Zeroable,
 };
 
 /// Events of a batch.
@@ -167,6 +167,7 @@ fn same_states(devices: impl IntoIterator<Item = Device>) {
     let season = Detector::Season(Season { slot: 31, seasons: [24, 7, 0, 0] });
     let loda = Detector::Loda(Loda { projections: 9, cells: 16, window: 40 });
     let profile = |shape| Detector::Profile(Profile { points: 256, window: 8, shape });
+    let art = Detector::Art(Art { categories: 16, vigilance: 900, window: 64 });
     let cases = [
         (3, Detector::Distances),
         (1, Detector::Forest(Forest::of(64))),
@@ -182,6 +183,8 @@ fn same_states(devices: impl IntoIterator<Item = Device>) {
         (1, Detector::SubPca(SubPca::default())),
         (3, Detector::SubPca(SubPca { window: 8, rank: 2 })),
         (1, Detector::Spectral(Spectral { window: 32 })),
+        (1, art),
+        (3, art),
     ];
     for device in devices {
         for (seed, (values, detector)) in (1..).zip(cases) {

@@ -10,9 +10,9 @@ use scores::labels::same_labelled;
 use scores::order::same_by_time;
 use scores::states::{same_forgotten, same_restored};
 use scores::{
-    SHORT, Setup, ensemble, forest, half_spaces, loda, profiles, same, same_drifts, same_ensembles,
-    same_forests, same_half_spaces, same_lodas, same_profiles, same_seasons, same_spectrals,
-    same_sub_pcas, seasonal, spectrals, sub_pcas, wide,
+    CROWDED, SHORT, Setup, arts, ensemble, forest, half_spaces, loda, profiles, same, same_arts,
+    same_drifts, same_ensembles, same_forests, same_half_spaces, same_lodas, same_profiles,
+    same_seasons, same_spectrals, same_sub_pcas, seasonal, spectrals, sub_pcas, wide,
 };
 
 #[test]
@@ -61,6 +61,7 @@ fn cuda_states_leave_and_come_back() {
     same_restored((&device, &Device::cpu()), || sub_pcas(pca), (11, 1500));
     let short = Spectral { window: 32 };
     same_restored((&device, &Device::cpu()), || spectrals(short), (12, 900));
+    same_restored((&device, &Device::cpu()), || arts(CROWDED), (13, 1500));
 }
 
 #[test]
@@ -148,6 +149,16 @@ fn cuda_spectra_are_those_of_the_processor() {
 }
 
 #[test]
+fn cuda_arts_are_those_of_the_processor() {
+    let Some(device) = cuda("scores_cuda::cuda_arts_are_those_of_the_processor") else { return };
+    for (seed, batch, n) in [(1, 1024, 4000), (2, 7, 700)] {
+        same_arts(&device, seed, &Setup { batch, in_flight: 3, ..Setup::default() }, n);
+    }
+    let moves = vec![Device::cpu(), device.clone()];
+    same_arts(&device, 5, &Setup { moves, ..Setup::default() }, 2500);
+}
+
+#[test]
 fn cuda_ensembles_are_those_of_the_processor() {
     let Some(device) = cuda("scores_cuda::cuda_ensembles_are_those_of_the_processor") else {
         return;
@@ -185,6 +196,7 @@ fn kernels_score_alike_in_all_orders() {
             same_profiles(&device, order, &setup, 1500);
             same_sub_pcas(&device, order, &setup, 1500);
             same_spectrals(&device, order, &setup, 1000);
+            same_arts(&device, order, &setup, 1500);
         }
     }
 }

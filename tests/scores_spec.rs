@@ -6,14 +6,14 @@ use pelton::base::rng::SplitMix;
 use pelton::ops::score::{ALERT, CLAMPED, MISSING, WARMING};
 use pelton::ops::season::SLOT_MAX;
 use pelton::{
-    Detector, Device, Forest, HalfSpaces, Inline, Loda, Options, Profile, Scores, Season, Side,
-    Spectral, SubPca, field,
+    Art, Detector, Device, Forest, HalfSpaces, Inline, Loda, Options, Profile, Scores, Season,
+    Side, Spectral, SubPca, field,
 };
 use scores::judge::{judge, of_key, surprise};
 use scores::spec::Ask;
 use scores::{
-    Reading, SHORT, Setup, Words, dense, forest, half_spaces, loda, normal, profiles, run,
-    seasonal, spectrals, stream, sub_pcas, unit, wide,
+    CROWDED, Reading, SHORT, Setup, Words, arts, dense, forest, half_spaces, loda, normal,
+    profiles, run, seasonal, spectrals, stream, sub_pcas, unit, wide,
 };
 
 /// One by values and one by shape.
@@ -155,7 +155,8 @@ fn batches_lanes_and_other_keys_do_not_show() {
     let [by_value, by_shape] = PROFILES.map(profiles);
     let pcas = sub_pcas(SubPca::default());
     let spectra = spectrals(Spectral::default());
-    for query in [wide(), forest(128), trees, seasons, lodas, by_value, by_shape, pcas, spectra] {
+    let several = [seasons, lodas, by_value, by_shape, pcas, spectra, arts(CROWDED)];
+    for query in [wide(), forest(128), trees].into_iter().chain(several) {
         let (want, _) = run(&Device::cpu(), query.clone(), &Setup::default(), &events);
         for (batch, chunk, lanes, in_flight) in
             [(1, 500, 1, 1), (7, 3000, 3, 4), (1024, 7, 9, 2), (65_536, 9000, 2, 3)]
@@ -208,6 +209,7 @@ fn scale_and_offset_do_not_show() {
         (by_shape, 0),
         (Detector::SubPca(SubPca::default()), 1),
         (Detector::Spectral(Spectral::default()), 1),
+        (Detector::Art(Art::default()), 1),
     ] {
         let want = scores(detector, &|x| x);
         assert!(want.iter().filter(|(flags, _)| flags & ALERT != 0).count() >= alerts);
@@ -266,9 +268,8 @@ fn hostile_streams_have_finite_scores() {
     let [by_value, by_shape] = PROFILES.map(Detector::Profile);
     let pca = Detector::SubPca(SubPca { window: 16, rank: 8 });
     let spectral = Detector::Spectral(Spectral { window: 32 });
-    for detector in
-        [Detector::Distances, forest, spaces, season, loda, by_value, by_shape, pca, spectral]
-    {
+    let several = [spaces, season, loda, by_value, by_shape, pca, spectral, Detector::Art(CROWDED)];
+    for detector in [Detector::Distances, forest].into_iter().chain(several) {
         let query = Scores { detector, ..dense(4000) };
         let (scored, stats) = run(&Device::cpu(), query, &Setup::default(), &events);
         let rows: usize = scored.values().map(Vec::len).sum();
@@ -351,6 +352,10 @@ fn mistakes_are_named() {
     let pca =
         |window, rank| Scores { detector: Detector::SubPca(SubPca { window, rank }), ..dense(4) };
     let spectral = |window| spectrals(Spectral { window });
+    let art = |categories, vigilance, window| {
+        let detector = Detector::Art(Art { categories, vigilance, window });
+        Scores { detector, ..dense(4) }
+    };
     for (query, want) in [
         (Scores { values: Vec::new(), ..query() }, "values: 0; accepted are 1 to 8 fields"),
         (Scores { horizon: f32::NAN, ..query() }, "horizon: NaN"),
@@ -384,6 +389,11 @@ fn mistakes_are_named() {
         (pca(8, 9), "detector.rank: 9"),
         (spectral(16), "detector.window: 16; accepted are 32, 64, 128"),
         (spectral(96), "detector.window: 96"),
+        (art(24, 750, 64), "detector.categories: 24; accepted are 16, 32, 64"),
+        (art(16, 0, 64), "detector.vigilance: 0; accepted are 1 to 999 thousandths"),
+        (art(16, 1000, 64), "detector.vigilance: 1000"),
+        (art(16, 750, 63), "detector.window: 63; accepted are 64 to 2^20"),
+        (art(16, 750, (1 << 20) + 1), "detector.window: 1048577"),
         (Scores { spacing: Some(0), ..query() }, "spacing: 0"),
         (Scores { rate: 0.5, ..query() }, "rate: 0.5; accepted are 1e-30 to 0.01"),
         (Scores { rest: -1.0, ..query() }, "rest: -1"),

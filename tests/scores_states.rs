@@ -9,8 +9,8 @@ use pelton::{
 };
 use scores::states::{engine, feed, same_forgotten, same_restored};
 use scores::{
-    Reading, SHORT, dense, drifting, ensemble, forest, half_spaces, loda, periodic, profiles,
-    seasonal, settle, spectrals, stream, sub_pcas, wide,
+    CROWDED, Reading, SHORT, arts, dense, drifting, ensemble, forest, half_spaces, loda, periodic,
+    profiles, seasonal, settle, spectrals, stream, sub_pcas, wide,
 };
 use std::time::Duration;
 
@@ -64,6 +64,7 @@ fn forgotten_keys_go_on_once_they_are_back() {
         same_forgotten(&cpu, || profiles(PROFILE), (60, 32, true), (seed, 3000));
         same_forgotten(&cpu, || sub_pcas(PCA), (60, 32, true), (seed, 3000));
         same_forgotten(&cpu, || spectrals(SPECTRAL), (30, 16, true), (seed, 3000));
+        same_forgotten(&cpu, || arts(CROWDED), (60, 32, true), (seed, 3000));
     }
 }
 
@@ -83,6 +84,7 @@ fn states_go_on_in_another_query() {
         same_restored((&cpu, &cpu), || profiles(PROFILE), (seed, 3000));
         same_restored((&cpu, &cpu), || sub_pcas(PCA), (seed, 3000));
         same_restored((&cpu, &cpu), || spectrals(SPECTRAL), (seed, 3000));
+        same_restored((&cpu, &cpu), || arts(CROWDED), (seed, 3000));
     }
 }
 
@@ -247,7 +249,7 @@ fn hostile_bytes_do_no_harm() {
     let events = stream(4, 3000, 8);
     let mut refused = 0;
     let mut rng = SplitMix::new(11);
-    let queries: [fn() -> Scores<Reading>; 9] = [
+    let queries: [fn() -> Scores<Reading>; 10] = [
         narrow,
         || dense(40),
         || Scores { key: Key::hashed(field!(Reading.key)), ..periodic() },
@@ -257,6 +259,7 @@ fn hostile_bytes_do_no_harm() {
         || Scores { key: Key::hashed(field!(Reading.key)), ..profiles(PROFILE) },
         || Scores { key: Key::hashed(field!(Reading.key)), ..sub_pcas(PCA) },
         || Scores { key: Key::hashed(field!(Reading.key)), ..spectrals(SPECTRAL) },
+        || Scores { key: Key::hashed(field!(Reading.key)), ..arts(CROWDED) },
     ];
     for query in queries {
         let mut first = engine(&Device::cpu(), query(), 1 << 10);
@@ -300,7 +303,7 @@ fn hostile_bytes_do_no_harm() {
             }
         }
     }
-    assert!((740..1040).contains(&refused), "{refused} of 1080 refused");
+    assert!((820..1160).contains(&refused), "{refused} of 1200 refused");
     for bytes in
         [&b""[..], b"PLTSCORE", &[0; 32], b"something else that is longer than a head of 32"]
     {

@@ -9,9 +9,9 @@ use scores::labels::same_labelled;
 use scores::order::same_by_time;
 use scores::states::{same_forgotten, same_restored};
 use scores::{
-    SHORT, Setup, ensemble, forest, half_spaces, loda, profiles, same, same_drifts, same_ensembles,
-    same_forests, same_half_spaces, same_lodas, same_profiles, same_seasons, same_spectrals,
-    same_sub_pcas, seasonal, spectrals, sub_pcas, wide,
+    CROWDED, SHORT, Setup, arts, ensemble, forest, half_spaces, loda, profiles, same, same_arts,
+    same_drifts, same_ensembles, same_forests, same_half_spaces, same_lodas, same_profiles,
+    same_seasons, same_spectrals, same_sub_pcas, seasonal, spectrals, sub_pcas, wide,
 };
 
 #[test]
@@ -67,6 +67,7 @@ fn wgsl_states_leave_and_come_back() {
     same_restored((&device, &Device::cpu()), || sub_pcas(pca), (11, 2000));
     let short = Spectral { window: 32 };
     same_restored((&device, &Device::cpu()), || spectrals(short), (12, 900));
+    same_restored((&device, &Device::cpu()), || arts(CROWDED), (13, 1500));
 }
 
 #[test]
@@ -164,6 +165,18 @@ fn wgsl_spectra_are_those_of_the_processor() {
     }
     let moves = vec![Device::cpu(), device.clone()];
     same_spectrals(&device, 5, &Setup { batch: 64, moves, ..Setup::default() }, 2000);
+}
+
+#[test]
+fn wgsl_arts_are_those_of_the_processor() {
+    let Some(device) = software("scores_wgsl::wgsl_arts_are_those_of_the_processor") else {
+        return;
+    };
+    for (seed, batch, n) in [(1, 1024, 8000), (2, 7, 700)] {
+        same_arts(&device, seed, &Setup { batch, in_flight: 3, ..Setup::default() }, n);
+    }
+    let moves = vec![Device::cpu(), device.clone()];
+    same_arts(&device, 5, &Setup { moves, ..Setup::default() }, 5000);
 }
 
 #[test]

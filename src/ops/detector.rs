@@ -5,6 +5,7 @@
 //! `missing_value`, `value_of` and `level_of` of a shader, a struct of these in CUDA. A new one is such a file and an
 //! arm of each function here.
 
+use super::art::{ART, Art};
 use super::decide;
 use super::ewma::{Distance, HORIZONS, Track};
 use super::forest::{FOREST, Forest};
@@ -59,6 +60,11 @@ pub enum Detector {
     /// of all that look at stretches: [`Spectral::default`] takes 320 bytes a key and value, and a microsecond or two
     /// an event. On Mesa's software adapter (see above) batches may have 64 events at most.
     Spectral(Spectral),
+    /// Distances, and beside them how far the shape of each value's latest numbers lies from all shapes that it is
+    /// known by: fuzzy ART over windows (`ops::art`). It finds what comes in a shape that never was, and knows the
+    /// others for as long as they come again now and then. [`Art::default`] takes 2.5 KB a key and value, and less than
+    /// a microsecond an event. On Mesa's software adapter (see above) batches may have 256 events at most.
+    Art(Art),
 }
 
 impl Detector {
@@ -79,6 +85,9 @@ impl Detector {
             Self::Profile(profile) => [5, profile.packed(), 0, 0, 0],
             Self::SubPca(pca) => [6, pca.packed(), 0, 0, 0],
             Self::Spectral(Spectral { window }) => [7, window, 0, 0, 0],
+            Self::Art(Art { categories, vigilance, window }) => {
+                [8, categories, vigilance, window, 0]
+            }
         }
     }
 
@@ -95,6 +104,9 @@ impl Detector {
             [5, profile, 0, 0, 0] => Some(Self::Profile(Profile::unpacked(profile))),
             [6, pca, 0, 0, 0] => Some(Self::SubPca(SubPca::unpacked(pca))),
             [7, window, 0, 0, 0] => Some(Self::Spectral(Spectral { window })),
+            [8, categories, vigilance, window, 0] => {
+                Some(Self::Art(Art { categories, vigilance, window }))
+            }
             _ => None,
         }
     }
@@ -111,6 +123,7 @@ impl Detector {
             Self::Profile(profile) => profile.check(),
             Self::SubPca(pca) => pca.check(),
             Self::Spectral(spectral) => spectral.check(),
+            Self::Art(art) => art.check(),
         }
     }
 
@@ -125,6 +138,7 @@ impl Detector {
             Self::Profile(profile) => values * profile.words(),
             Self::SubPca(pca) => values * pca.words(),
             Self::Spectral(spectral) => values * spectral.words(),
+            Self::Art(art) => values * art.words(),
         }
     }
 
@@ -139,6 +153,7 @@ impl Detector {
             Self::Profile(_) => &PROFILE,
             Self::SubPca(_) => &SUB_PCA,
             Self::Spectral(_) => &SPECTRAL,
+            Self::Art(_) => &ART,
         }
     }
 
@@ -163,6 +178,7 @@ impl Detector {
             Self::Profile(profile) => profile.misfit(own, values, seen),
             Self::SubPca(pca) => stretch::misfit(pca, own, values, seen),
             Self::Spectral(spectral) => stretch::misfit(spectral, own, values, seen),
+            Self::Art(art) => art.misfit(own, values, seen),
         }
     }
 }
@@ -199,6 +215,10 @@ impl fmt::Display for Detector {
             Self::Spectral(Spectral { window }) => {
                 write!(f, "spectral residuals of windows of {window}")
             }
+            Self::Art(Art { categories, vigilance, window }) => write!(
+                f,
+                "fuzzy ART of {categories} categories, {vigilance} thousandths vigilant, with windows of {window}"
+            ),
         }
     }
 }

@@ -14,6 +14,7 @@ macro_rules! window_shader {
     };
 }
 
+pub mod art;
 #[cfg(feature = "model")]
 pub mod attention;
 pub mod batch;
@@ -88,6 +89,7 @@ pub const KERNELS: &[&Kernel] = &[
     &profile::PROFILE,
     &sub_pca::SUB_PCA,
     &spectral::SPECTRAL,
+    &art::ART,
     &ensemble::ENSEMBLE,
     &ends::ELECT,
     &ends::ENDS,

@@ -64,6 +64,7 @@ impl Score<'_> {
     /// [`Detector::Profile`](crate::Detector::Profile) d / (1 + d), d being the distance to the nearest stretch before;
     /// with [`Detector::SubPca`](crate::Detector::SubPca) the same, d being how long what usual shapes leave over is by
     /// how long it usually is, and with [`Detector::Spectral`](crate::Detector::Spectral) how salient the value is.
+    /// with [`Detector::Art`](crate::Detector::Art) the distance to the nearest category by the largest there could be.
     /// 0 with [`Detector::Distances`](crate::Detector::Distances), and before there is a past. It varies little from
     /// event to event and stays up while an anomaly lasts: the score to rank events of a key by, where [`Score::score`]
     /// is the one to alert by.

@@ -119,12 +119,12 @@ fn twin(of: &'static Kernel, call: fn(Args<'_>)) -> Kernel {
 }
 
 /// One function for each kernel, because a twin is a plain function.
-const CALLS: [fn(Args<'_>); 33] = [
+const CALLS: [fn(Args<'_>); 34] = [
     call::<0>, call::<1>, call::<2>, call::<3>, call::<4>, call::<5>, call::<6>, call::<7>,
     call::<8>, call::<9>, call::<10>, call::<11>, call::<12>, call::<13>, call::<14>, call::<15>,
     call::<16>, call::<17>, call::<18>, call::<19>, call::<20>, call::<21>, call::<22>, call::<23>,
     call::<24>, call::<25>, call::<26>, call::<27>, call::<28>, call::<29>, call::<30>, call::<31>,
-    call::<32>,
+    call::<32>, call::<33>,
 ];
 // Without the feature `model` there are fewer kernels.
 const _: () = assert!(CALLS.len() >= ops::KERNELS.len(), "a call for each kernel");

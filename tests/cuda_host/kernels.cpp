@@ -30,6 +30,7 @@ constexpr HostKernel KERNELS[] = {
     KERNEL(profile),
     KERNEL(sub_pca),
     KERNEL(spectral),
+    KERNEL(art),
     KERNEL(ensemble),
     KERNEL(elect),
     KERNEL(ends),

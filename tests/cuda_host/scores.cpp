@@ -4,6 +4,7 @@
 
 #include "../../kernels/prelude.cuh"
 
+#include "../../kernels/art.cu"
 #include "../../kernels/ensemble.cu"
 #include "../../kernels/forest.cu"
 #include "../../kernels/half_space.cu"
@@ -27,6 +28,7 @@ constexpr HostKernel KERNELS[] = {
     KERNEL(profile),
     KERNEL(sub_pca),
     KERNEL(spectral),
+    KERNEL(art),
     KERNEL(ensemble),
 };
 

@@ -13,8 +13,8 @@ use pelton::base::limits::VALUES_MAX;
 use pelton::base::rng::SplitMix;
 use pelton::ops::score::ROW;
 use pelton::{
-    Detector, Device, Drift, Forest, HalfSpaces, Inline, Key, LaneOptions, Loda, Member, Options,
-    Pod, Profile, Rows, Score, Scores, Season, Spectral, Stats, SubPca, Zeroable, field,
+    Art, Detector, Device, Drift, Forest, HalfSpaces, Inline, Key, LaneOptions, Loda, Member,
+    Options, Pod, Profile, Rows, Score, Scores, Season, Spectral, Stats, SubPca, Zeroable, field,
 };
 use std::collections::BTreeMap;
 
@@ -229,6 +229,21 @@ pub fn same_spectrals(device: &Device, seed: u64, setup: &Setup, n: usize) {
     let one = |window| Scores { detector: Detector::Spectral(Spectral { window }), ..dense(10) };
     let queries = [spectrals(Spectral { window: 32 }), one(64), one(128)];
     same_of(queries, device, &stream(seed, n, 10), setup);
+}
+
+/// As [`wide`], judged by fuzzy ART, too.
+pub fn arts(art: Art) -> Scores<Reading> {
+    Scores { detector: Detector::Art(art), ..wide() }
+}
+
+/// Few and small categories that are soon forgotten, so that all that may come up does.
+pub const CROWDED: Art = Art { categories: 16, vigilance: 900, window: 64 };
+
+/// The same for queries with fuzzy ART, of three values and of one.
+pub fn same_arts(device: &Device, seed: u64, setup: &Setup, n: usize) {
+    let roomy = Art { categories: 64, vigilance: 700, window: 300 };
+    let one = Scores { detector: Detector::Art(roomy), ..dense(7) };
+    same_of([arts(CROWDED), one], device, &stream(seed, n, 7), setup);
 }
 
 /// As `query`, by seasons.
