@@ -22,7 +22,7 @@
 use pelton::base::rng::SplitMix;
 use pelton::{
     Detector, Device, Forest, HalfSpaces, Inline, Key, LaneOptions, Member, Options, Pod, Profile,
-    Result, Scores, Season, Zeroable, field,
+    Result, Scores, Season, Spectral, SubPca, Zeroable, field,
 };
 use std::hint::black_box;
 use std::io::{BufRead, BufReader, Write};
@@ -212,9 +212,9 @@ fn held(make: Make, judged_by: JudgedBy) -> Result<[f64; 2]> {
 
 type JudgedBy = fn(Scores<Reading>) -> Scores<Reading>;
 
-/// What is held to its probabilities: distances, forests with a season of its length for period, and these with a
-/// profile and seasons beside them.
-const JUDGED_BY: [(&str, JudgedBy); 3] = [
+/// What is held to its probabilities: distances, forests with a season of its length for period, these with a profile
+/// and seasons beside them, principal components, and spectral residuals.
+const JUDGED_BY: [(&str, JudgedBy); 5] = [
     ("A2", |query| query),
     ("A2-forest", forests),
     ("A2-ensemble", |query| {
@@ -223,6 +223,8 @@ const JUDGED_BY: [(&str, JudgedBy); 3] = [
         let member = |detector, share| Member { detector, share };
         Scores { ensemble: vec![member(shapes, 0.1), member(seasons, 0.03)], ..forests(query) }
     }),
+    ("A2-subpca", |query| Scores { detector: Detector::SubPca(SubPca::default()), ..query }),
+    ("A2-spectral", |query| Scores { detector: Detector::Spectral(Spectral::default()), ..query }),
 ];
 
 fn forests(query: Scores<Reading>) -> Scores<Reading> {

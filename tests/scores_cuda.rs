@@ -129,11 +129,11 @@ fn cuda_components_are_those_of_the_processor() {
     let Some(device) = cuda("scores_cuda::cuda_components_are_those_of_the_processor") else {
         return;
     };
-    for (seed, batch, n) in [(1, 1024, 4000), (2, 7, 400)] {
+    for (seed, batch, n) in [(1, 1024, 2500), (2, 7, 300)] {
         same_sub_pcas(&device, seed, &Setup { batch, in_flight: 3, ..Setup::default() }, n);
     }
     let moves = vec![Device::cpu(), device.clone()];
-    same_sub_pcas(&device, 5, &Setup { moves, ..Setup::default() }, 2500);
+    same_sub_pcas(&device, 5, &Setup { moves, ..Setup::default() }, 1500);
 }
 
 #[test]
@@ -141,11 +141,11 @@ fn cuda_spectra_are_those_of_the_processor() {
     let Some(device) = cuda("scores_cuda::cuda_spectra_are_those_of_the_processor") else {
         return;
     };
-    for (seed, batch, n) in [(1, 1024, 2000), (2, 7, 400)] {
+    for (seed, batch, n) in [(1, 1024, 1200), (2, 7, 300)] {
         same_spectrals(&device, seed, &Setup { batch, in_flight: 3, ..Setup::default() }, n);
     }
     let moves = vec![Device::cpu(), device.clone()];
-    same_spectrals(&device, 5, &Setup { batch: 64, moves, ..Setup::default() }, 1500);
+    same_spectrals(&device, 5, &Setup { batch: 64, moves, ..Setup::default() }, 800);
 }
 
 #[test]
@@ -195,7 +195,7 @@ fn kernels_score_alike_in_all_orders() {
             same_lodas(&device, order, &setup, 3000);
             same_profiles(&device, order, &setup, 1500);
             same_sub_pcas(&device, order, &setup, 1500);
-            same_spectrals(&device, order, &setup, 1000);
+            same_spectrals(&device, order, &setup, 600);
             same_arts(&device, order, &setup, 1500);
         }
     }

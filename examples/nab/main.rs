@@ -13,7 +13,7 @@ use board::{Board, Judged, PROFILES};
 use corpus::{Corpus, Series};
 use pelton::{
     Detector, Device, Error, Forest, Inline, Key, Member, Options, Pod, Profile, Result, Rows,
-    Score, Scores, Season, Zeroable, field,
+    Score, Scores, Season, SubPca, Zeroable, field,
 };
 use std::fmt::Write as _;
 use std::fs;
@@ -31,14 +31,15 @@ const POINTS: u32 = 1024;
 const SECOND: u64 = 1_000_000_000;
 /// What people do repeats after a day.
 const DAY: u64 = 86_400 * SECOND;
-/// Beside the forests: what is usual value by value but in an order that never was, and what is unusual for its time
-/// of the day or week; with a tenth and a thirtieth of the false alarms.
-const ENSEMBLE: [Member; 2] = [
+/// Beside the forests: what is usual value by value but in an order that never was, what is unusual for its time of
+/// the day or week, and what usual shapes leave over; with a tenth and twice a thirtieth of the false alarms.
+const ENSEMBLE: [Member; 3] = [
     Member {
         detector: Detector::Profile(Profile { points: 1024, window: 64, shape: true }),
         share: 0.1,
     },
     Member { detector: Detector::Season(Season::days(SECOND)), share: 0.03 },
+    Member { detector: Detector::SubPca(SubPca { window: 32, rank: 4 }), share: 0.03 },
 ];
 
 /// A row of a file.

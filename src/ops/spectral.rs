@@ -164,14 +164,11 @@ struct Map<'a> {
 impl Wide for Map<'_> {
     #[inline(always)]
     fn run(self) {
-        let Self { latest: &Latest { ring, at, .. }, salient } = self;
-        let window = ring.len();
+        let Self { latest, salient } = self;
+        let window = latest.ring.len();
         let mut numbers = [0.0f32; WINDOW_MAX as usize];
         let numbers = &mut numbers[..window];
-        let (older, newer) = ring.split_at(at);
-        for (number, &word) in numbers.iter_mut().zip(newer.iter().chain(older)) {
-            *number = f32::from_bits(word);
-        }
+        latest.copy_to(numbers);
         let estimate = estimate(numbers);
         // In Horner's order: from the number before the latest one back, the estimates, the latest one.
         numbers[window - ESTIMATES..].fill(estimate);
@@ -215,7 +212,7 @@ fn whitened(real: &[f32], imaginary: &[f32], window: usize) -> f32 {
         let times = if f == 0 || f == half { 1.0 } else { 2.0 };
         strands[f % STRANDS] += near_zero(re) * share * times;
     }
-    folded(&mut strands)
+    folded(&strands)
 }
 
 /// Cosine and sine of so many 128ths of a turn, up to half of one.

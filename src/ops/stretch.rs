@@ -57,6 +57,18 @@ pub(super) struct Latest<'a> {
     pub(super) share: f32,
 }
 
+impl Latest<'_> {
+    /// Copies its numbers, the latest one first.
+    #[inline(always)]
+    pub(super) fn copy_to(&self, numbers: &mut [f32]) {
+        let (older, newer) = self.ring.split_at(self.at);
+        let (first, rest) = numbers.split_at_mut(newer.len());
+        for (numbers, words) in [(first, newer), (rest, older)] {
+            numbers.iter_mut().zip(words).for_each(|(x, &word)| *x = f32::from_bits(word));
+        }
+    }
+}
+
 /// A detector of stretches.
 pub(super) trait Stretch: Copy {
     /// Numbers of a stretch, a power of two.
@@ -200,14 +212,18 @@ pub fn dense(excess: f32) -> f32 {
 
 /// The sum of all strands.
 #[inline(always)]
-pub(super) fn folded(strands: &mut [f32; STRANDS]) -> f32 {
-    let mut half = STRANDS / 2;
-    while half > 0 {
-        let (lower, upper) = strands.split_at_mut(half);
-        for (lower, &upper) in lower.iter_mut().zip(&*upper) {
-            *lower += upper;
-        }
-        half /= 2;
+pub(super) fn folded(strands: &[f32; STRANDS]) -> f32 {
+    let [a, b] = halved(&halved::<4, 8>(&halved::<8, 16>(&halved::<16, STRANDS>(strands))));
+    a + b
+}
+
+/// The upper half added to the lower one.
+#[inline(always)]
+fn halved<const HALF: usize, const ALL: usize>(all: &[f32; ALL]) -> [f32; HALF] {
+    let mut sums = [0.0; HALF];
+    let (lower, upper) = all.split_at(HALF);
+    for ((sum, lower), upper) in sums.iter_mut().zip(lower).zip(upper) {
+        *sum = lower + upper;
     }
-    strands[0]
+    sums
 }

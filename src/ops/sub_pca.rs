@@ -142,14 +142,11 @@ struct Step<'a> {
 impl Wide for Step<'_> {
     #[inline(always)]
     fn run(self) {
-        let Self { latest: &Latest { ring, at, share }, vectors, squares } = self;
-        let window = ring.len();
+        let Self { latest, vectors, squares } = self;
+        let (window, share) = (latest.ring.len(), latest.share);
         let mut left = [0.0f32; WINDOW_MAX as usize];
         let left = &mut left[..window];
-        let (older, newer) = ring.split_at(at);
-        for (number, &word) in left.iter_mut().zip(newer.iter().chain(older)) {
-            *number = f32::from_bits(word);
-        }
+        latest.copy_to(left);
         for vector in vectors.chunks_exact_mut(window) {
             let [along, size] = sums(left, vector);
             if size < SIZE_MIN {
@@ -168,12 +165,15 @@ impl Wide for Step<'_> {
             }
         }
         let mut strands = [0.0f32; STRANDS];
-        for part in left.chunks(STRANDS) {
-            for (strand, &number) in strands.iter_mut().zip(part) {
+        let (whole, rest) = left.as_chunks::<STRANDS>();
+        let mut add = |numbers: &[f32]| {
+            for (strand, &number) in strands.iter_mut().zip(numbers) {
                 *strand += number * number;
             }
-        }
-        *squares = folded(&mut strands);
+        };
+        whole.iter().for_each(|numbers| add(numbers));
+        add(rest);
+        *squares = folded(&strands);
     }
 }
 
@@ -181,13 +181,18 @@ impl Wide for Step<'_> {
 #[inline(always)]
 fn sums(numbers: &[f32], vector: &[u32]) -> [f32; 2] {
     let (mut along, mut size) = ([0.0f32; STRANDS], [0.0f32; STRANDS]);
-    for (numbers, vector) in numbers.chunks(STRANDS).zip(vector.chunks(STRANDS)) {
+    let mut add = |numbers: &[f32], vector: &[u32]| {
         let strands = along.iter_mut().zip(&mut size);
         for ((along, size), (&number, &word)) in strands.zip(numbers.iter().zip(vector)) {
             let of_vector = f32::from_bits(word);
             *along += number * of_vector;
             *size += of_vector * of_vector;
         }
-    }
-    [near_zero(folded(&mut along)), folded(&mut size)]
+    };
+    // Of a length that the compiler knows, where there are so many.
+    let (whole, rest) = numbers.as_chunks::<STRANDS>();
+    let (whole_vector, vector_rest) = vector.as_chunks::<STRANDS>();
+    whole.iter().zip(whole_vector).for_each(|(numbers, vector)| add(numbers, vector));
+    add(rest, vector_rest);
+    [near_zero(folded(&along)), folded(&size)]
 }
