@@ -39,7 +39,7 @@ use super::score::{BINDS, SEEN_AGAIN, ScoreParams, scores_wgsl};
 use super::simd::{Wide, wide};
 use super::walk;
 use crate::base::error::Result;
-use crate::base::limits::VALUES_MAX;
+use crate::base::limits::{VALUES_MAX, word};
 use crate::plan::Kernel;
 
 /// The kernel `ops::score` with fuzzy ART.
@@ -169,13 +169,9 @@ impl Art {
         if let Some(at) = boxes.iter().position(is_wrong) {
             return Some(COUNTS + counts.len() + at);
         }
-        let size = |j: usize| -> u32 {
-            boxes
-                .iter()
-                .skip(j)
-                .step_by(counts.len())
-                .map(|edge| (edge >> 16) - (edge & 0xFFFF))
-                .sum()
+        let size = |j| {
+            let edges = boxes.iter().skip(j).step_by(counts.len());
+            edges.map(|edge| (edge >> 16) - (edge & 0xFFFF)).sum::<u32>()
         };
         let too_large = (0..counts.len()).find(|&j| size(j) > self.size_max());
         too_large.map(|j| COUNTS + counts.len() + j)
@@ -250,14 +246,6 @@ pub fn level(apart: u32) -> f32 {
 #[inline(always)]
 pub fn dense(apart: u32) -> f32 {
     apart as f32 * inverse(EXTENT as f32)
-}
-
-/// As the state has it.
-const fn word(n: usize) -> u32 {
-    assert!(n <= LATEST, "a few");
-    #[allow(clippy::cast_possible_truncation, reason = "as asserted")]
-    let word = n as u32;
-    word
 }
 
 /// What is found among the categories: keys, of which the least is the one that is looked for.
