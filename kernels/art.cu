@@ -5,6 +5,7 @@
 // take the categories side by side, so that counts and edges are loaded in whole lines, and the first lane what else
 // there is to do. Per event and value 36 bytes a category are read and one box written.
 #include "point.cuh"
+#include "together.cuh"
 
 namespace pelton::art {
 

@@ -6,6 +6,7 @@
 // loaded in whole lines, and the first lane what else there is to do. Per event and value 12 bytes a lag are read and
 // 4 written, by shape 24 read.
 #include "point.cuh"
+#include "together.cuh"
 
 namespace pelton::profile {
 

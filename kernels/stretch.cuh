@@ -5,7 +5,7 @@
 // is a struct that is made of the parameters, with `window` and `words` of a value's state, and `unusual`.
 #pragma once
 
-#include "scores.cuh"
+#include "together.cuh"
 
 namespace pelton::score {
 

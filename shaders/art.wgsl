@@ -71,7 +71,7 @@ fn value_of(own: u32, i: u32, track: u32, x: f32, moment: Moment, found: ptr<fun
             atomicStore(&rarest[i], NO_BOX);
         }
     }
-    return Apart((*found).z2, 0.0);
+    return Apart((*found).z2, 0.0, own_ln(1.0 + mul((*found).z2, 0.2)));
 }
 
 // Looks at category `k`.

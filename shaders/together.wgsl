@@ -1,6 +1,6 @@
 // The walk of detectors whose events are too much for one thread: a workgroup takes a key. One thread looks at an
 // event, all of them work out how far it stands out, which the detector's file does in `found_together`, and the one
-// decides. Twin of `body_together` of kernels/scores.cuh.
+// decides. Twin of kernels/together.cuh.
 
 fn walk_together(wid: vec3<u32>, groups: vec3<u32>, k: u32) {
     let g = group_index(wid, groups);

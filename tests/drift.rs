@@ -7,19 +7,20 @@ use pelton::base::rng::SplitMix;
 use pelton::ops::score::{ALERT, DRIFTED, MISSING, WARMING};
 use pelton::{
     Detector, Device, Drift, Forest, HalfSpaces, Inline, Loda, Member, Options, Profile, Scores,
+    Spectral, SubPca,
 };
 use scores::judge::{judge, of_key, surprise};
 use scores::spec::Ask;
 use scores::{
-    Reading, SHORT, Scored, Setup, Words, dense, drifting, ensemble, moving, normal, run, unit,
-    wide,
+    CROWDED, Reading, SHORT, Scored, Setup, Words, dense, drifting, ensemble, moving, normal, run,
+    unit, wide,
 };
 
 fn cpu(query: Scores<Reading>, events: &[Reading]) -> Scored {
     run(&Device::cpu(), query, &Setup::default(), events).0
 }
 
-fn detectors() -> [Detector; 6] {
+fn detectors() -> [Detector; 9] {
     [
         Detector::Distances,
         Detector::Forest(Forest::of(64)),
@@ -27,6 +28,9 @@ fn detectors() -> [Detector; 6] {
         Detector::Loda(Loda { projections: 9, cells: 16, window: 40 }),
         Detector::Season(SHORT),
         Detector::Profile(Profile { points: 256, window: 8, shape: false }),
+        Detector::SubPca(SubPca { window: 8, rank: 2 }),
+        Detector::Spectral(Spectral { window: 32 }),
+        Detector::Art(CROWDED),
     ]
 }
 

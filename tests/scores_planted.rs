@@ -13,8 +13,8 @@ use cuda_host::{Plant, SCORES};
 use pelton::Device;
 use scores::labels::same_labelled;
 use scores::{
-    Setup, ensemble, same, same_arts, same_drifts, same_ensembles, same_forests, same_half_spaces,
-    same_lodas, same_profiles, same_seasons, wide,
+    Setup, ensemble, same, same_drifts, same_ensembles, same_forests, same_half_spaces, same_lodas,
+    same_profiles, same_seasons, wide,
 };
 
 /// What is planted, which stands there once.
@@ -307,59 +307,6 @@ const PROFILES: &[Planted] = &[
     ),
 ];
 
-/// In fuzzy ART.
-const ARTS: &[Planted] = &[
-    (
-        "no distance to the upper corner",
-        plant("kernels/art.cu", "(max(x, upper) - upper)", "0 * (max(x, upper) - upper)"),
-    ),
-    (
-        "the first of equally near boxes taken, however large",
-        plant(
-            "kernels/art.cu",
-            "apart << 19 | size << 6 | j",
-            "apart << 19 | (0 * size + 1) << 6 | j",
-        ),
-    ),
-    (
-        "a free place taken for a box",
-        plant("kernels/art.cu", "count == 0 ? NO_BOX :", "count + 1 == 0 ? NO_BOX :"),
-    ),
-    (
-        "boxes that grow a little too far",
-        plant("kernels/art.cu", "<= size_max;", "<= size_max + 60;"),
-    ),
-    (
-        "the last of the rarest replaced",
-        plant("kernels/art.cu", "count << 6 | j);", "count << 6 | (63 - j)) & ~0u;"),
-    ),
-    (
-        "counts that are not halved",
-        plant("kernels/art.cu", "== 2 * p.shape2 ? 1 : 0", "== 2 * p.shape2 ? 0 : 0"),
-    ),
-    ("details of the wrong sum", plant("kernels/art.cu", "shorter = sum;", "shorter = place;")),
-    (
-        "a ring that does not come round",
-        plant("kernels/art.cu", "kept == 64 ? 32 : kept", "kept == 64 ? 31 : kept"),
-    ),
-    (
-        "a missing value's point judged again",
-        plant(
-            "kernels/art.cu",
-            "state[own + ART_FRESH + i] = 0;",
-            "state[own + ART_FRESH + i] = 1;",
-        ),
-    ),
-    (
-        "a mean by the wrong horizon",
-        plant("kernels/art.cu", "track + 3 * level - 1", "track + 2 + 0 * level"),
-    ),
-    (
-        "the nearest value taken",
-        plant("kernels/art.cu", "far = apart > far ?", "far = apart >= 0.0f ?"),
-    ),
-];
-
 /// In how an ensemble takes the rows of its members.
 const ENSEMBLES: &[Planted] = &[
     (
@@ -499,13 +446,6 @@ fn planted_mistakes_in_projections_are_found() {
 fn planted_mistakes_in_profiles_are_found() {
     found_by("planted_mistakes_in_profiles_are_found", PROFILES, |device, order, setup| {
         same_profiles(device, order, setup, 2100);
-    });
-}
-
-#[test]
-fn planted_mistakes_in_arts_are_found() {
-    found_by("planted_mistakes_in_arts_are_found", ARTS, |device, order, setup| {
-        same_arts(device, order, setup, 2500);
     });
 }
 

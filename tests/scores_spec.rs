@@ -331,6 +331,21 @@ fn probabilities_hold_in_control() {
 #[test]
 fn mistakes_are_named() {
     let query = || dense(4);
+    for (query, want) in [
+        (Scores { values: Vec::new(), ..query() }, "values: 0; accepted are 1 to 8 fields"),
+        (Scores { horizon: f32::NAN, ..query() }, "horizon: NaN"),
+        (Scores { spacing: Some(0), ..query() }, "spacing: 0"),
+        (Scores { rate: 0.5, ..query() }, "rate: 0.5; accepted are 1e-30 to 0.01"),
+        (Scores { rest: -1.0, ..query() }, "rest: -1"),
+        (Scores { key: pelton::Key::dense(field!(Reading.key), 0), ..query() }, "key: 1 to"),
+    ] {
+        let error = Inline::new(query, Options::on(Device::cpu())).expect_err("it is refused");
+        assert!(error.to_string().contains(want), "{error}");
+    }
+}
+
+#[test]
+fn mistakes_in_detectors_are_named() {
     let forest = |points| Scores { detector: Detector::Forest(Forest::of(points)), ..dense(4) };
     let periodic = |period| {
         let detector = Detector::Forest(Forest { points: 64, period: Some(period) });
@@ -357,8 +372,6 @@ fn mistakes_are_named() {
         Scores { detector, ..dense(4) }
     };
     for (query, want) in [
-        (Scores { values: Vec::new(), ..query() }, "values: 0; accepted are 1 to 8 fields"),
-        (Scores { horizon: f32::NAN, ..query() }, "horizon: NaN"),
         (forest(100), "detector.points: 100; accepted are 64, 128"),
         (forest(2048), "detector.points: 2048"),
         (periodic(0), "detector.period: 0; accepted are 24 to 2^58 ticks, or None"),
@@ -394,10 +407,6 @@ fn mistakes_are_named() {
         (art(16, 1000, 64), "detector.vigilance: 1000"),
         (art(16, 750, 63), "detector.window: 63; accepted are 64 to 2^20"),
         (art(16, 750, (1 << 20) + 1), "detector.window: 1048577"),
-        (Scores { spacing: Some(0), ..query() }, "spacing: 0"),
-        (Scores { rate: 0.5, ..query() }, "rate: 0.5; accepted are 1e-30 to 0.01"),
-        (Scores { rest: -1.0, ..query() }, "rest: -1"),
-        (Scores { key: pelton::Key::dense(field!(Reading.key), 0), ..query() }, "key: 1 to"),
     ] {
         let error = Inline::new(query, Options::on(Device::cpu())).expect_err("it is refused");
         assert!(error.to_string().contains(want), "{error}");

@@ -247,8 +247,7 @@ fn the_last_state_of_a_key_counts() {
 #[test]
 fn hostile_bytes_do_no_harm() {
     let events = stream(4, 3000, 8);
-    let mut refused = 0;
-    let mut rng = SplitMix::new(11);
+    let (mut refused, mut rng) = (0, SplitMix::new(11));
     let queries: [fn() -> Scores<Reading>; 10] = [
         narrow,
         || dense(40),

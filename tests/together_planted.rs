@@ -1,4 +1,5 @@
-//! Mistakes planted in the CUDA kernels that judge stretches, one at a time, as `scores_planted` plants them in others.
+//! Mistakes planted in CUDA kernels that score with a warp a key, one at a time, as `scores_planted` plants them in
+//! others.
 
 mod cuda_host;
 mod scores;
@@ -7,7 +8,7 @@ use cuda_host::device::of;
 use cuda_host::planted::{find, plant};
 use cuda_host::{Plant, SCORES};
 use pelton::Device;
-use scores::{Setup, same_spectrals, same_sub_pcas};
+use scores::{Setup, same_arts, same_spectrals, same_sub_pcas};
 
 /// What is planted, which stands there once.
 type Planted = (&'static str, Plant<'static>);
@@ -120,6 +121,59 @@ const SPECTRA: &[Planted] = &[
     ),
 ];
 
+/// In fuzzy ART.
+const ARTS: &[Planted] = &[
+    (
+        "no distance to the upper corner",
+        plant("kernels/art.cu", "(max(x, upper) - upper)", "0 * (max(x, upper) - upper)"),
+    ),
+    (
+        "the first of equally near boxes taken, however large",
+        plant(
+            "kernels/art.cu",
+            "apart << 19 | size << 6 | j",
+            "apart << 19 | (0 * size + 1) << 6 | j",
+        ),
+    ),
+    (
+        "a free place taken for a box",
+        plant("kernels/art.cu", "count == 0 ? NO_BOX :", "count + 1 == 0 ? NO_BOX :"),
+    ),
+    (
+        "boxes that grow a little too far",
+        plant("kernels/art.cu", "<= size_max;", "<= size_max + 60;"),
+    ),
+    (
+        "the last of the rarest replaced",
+        plant("kernels/art.cu", "count << 6 | j);", "count << 6 | (63 - j)) & ~0u;"),
+    ),
+    (
+        "counts that are not halved",
+        plant("kernels/art.cu", "== 2 * p.shape2 ? 1 : 0", "== 2 * p.shape2 ? 0 : 0"),
+    ),
+    ("details of the wrong sum", plant("kernels/art.cu", "shorter = sum;", "shorter = place;")),
+    (
+        "a ring that does not come round",
+        plant("kernels/art.cu", "kept == 64 ? 32 : kept", "kept == 64 ? 31 : kept"),
+    ),
+    (
+        "a missing value's point judged again",
+        plant(
+            "kernels/art.cu",
+            "state[own + ART_FRESH + i] = 0;",
+            "state[own + ART_FRESH + i] = 1;",
+        ),
+    ),
+    (
+        "a mean by the wrong horizon",
+        plant("kernels/art.cu", "track + 3 * level - 1", "track + 2 + 0 * level"),
+    ),
+    (
+        "the nearest value taken",
+        plant("kernels/art.cu", "far = apart > far ?", "far = apart >= 0.0f ?"),
+    ),
+];
+
 /// Holds a judge to find each mistake of a list: what is no panic is right.
 fn found_by(list: &str, plants: &[Planted], judge: impl Fn(&Device, u64, &Setup) + Sync) {
     let setup = Setup { batch: 2048, chunk: 3000, ..Setup::default() };
@@ -140,5 +194,12 @@ fn planted_mistakes_in_components_are_found() {
 fn planted_mistakes_in_spectra_are_found() {
     found_by("planted_mistakes_in_spectra_are_found", SPECTRA, |device, order, setup| {
         same_spectrals(device, order, setup, 1000);
+    });
+}
+
+#[test]
+fn planted_mistakes_in_arts_are_found() {
+    found_by("planted_mistakes_in_arts_are_found", ARTS, |device, order, setup| {
+        same_arts(device, order, setup, 2500);
     });
 }
