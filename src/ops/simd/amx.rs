@@ -51,13 +51,15 @@ struct Config {
 pub(super) struct Tiles {
     /// Rows that they are set up for.
     rows: Cell<usize>,
+    /// What is still to be fetched of the next panel, and how many lines of the cache for each row that is finished.
+    next: Cell<(*const u8, usize)>,
 }
 
 impl Tiles {
     /// # Safety
     /// AMX is [`available`].
     pub(super) unsafe fn new() -> Self {
-        Self { rows: Cell::new(0) }
+        Self { rows: Cell::new(0), next: Cell::new((std::ptr::null(), 0)) }
     }
 
     /// Sets up tiles 0, 1 and 4 for the first 16 rows, 2, 3 and 5 for those behind, 6 and 7 for weights.
@@ -87,9 +89,12 @@ impl Tiles {
         assert!((1..=2 * HALF).contains(&count) && rows.codes.len() >= count * apart, "whole rows");
         assert!(apart >= steps * WIDTH && panel.len() >= steps * HALF * PANEL, "whole steps");
         self.set_up(count);
-        // Each tile of rows fetches its share of the panel that comes next.
-        let lines = (2 * HALF).div_ceil(rows.tiles);
-        let next = panel.as_ptr().wrapping_add(words + rows.number * steps * lines * HALF);
+        // Each tile of rows fetches its share of the panel that comes next: a half while it multiplies, and a half
+        // while the rows before are finished. More at once would have to wait.
+        let lines = HALF.div_ceil(rows.tiles);
+        let next = panel.as_ptr().wrapping_add(words + 2 * rows.number * steps * lines * HALF);
+        let later = next.wrapping_add(steps * lines * HALF);
+        self.next.set((later.cast(), (steps * lines).div_ceil(2 * HALF)));
         let from = From {
             rows: (rows.codes.as_ptr(), apart, count),
             panel: panel.as_ptr().cast(),
@@ -103,6 +108,13 @@ impl Tiles {
                 _ => multiply::<false>(&from, steps),
             }
         }
+    }
+
+    /// Fetches more of the next panel: called for each row that is finished.
+    #[inline(always)]
+    pub(super) fn fetch(&self) {
+        let (next, lines) = self.next.get();
+        self.next.set((fetch(next, lines), lines));
     }
 
     /// The sums of what was begun last, with these arguments.
@@ -159,10 +171,7 @@ unsafe fn multiply<const INT8: bool>(from: &From, steps: usize) {
     unsafe {
         asm!("tilezero tmm0", "tilezero tmm1", "tilezero tmm2", "tilezero tmm3", options(nostack));
         for step in 0..steps {
-            for _ in 0..from.lines {
-                asm!("prefetcht1 [{}]", in(reg) next, options(nostack, readonly));
-                next = next.wrapping_add(WIDTH);
-            }
+            next = fetch(next, from.lines);
             let (a, w) = (a.add(step * WIDTH), from.panel.add(step * HALF * wide));
             macro_rules! step {
                 ($dot:literal) => {
@@ -193,6 +202,17 @@ unsafe fn multiply<const INT8: bool>(from: &From, steps: usize) {
             }
         }
     }
+}
+
+/// Fetches so many lines of the cache into the second one; returns where the next ones are.
+#[inline(always)]
+fn fetch(mut at: *const u8, lines: usize) -> *const u8 {
+    for _ in 0..lines {
+        // SAFETY: nothing is read, and fetching harms nothing wherever it is.
+        unsafe { asm!("prefetcht1 [{}]", in(reg) at, options(nostack, readonly)) };
+        at = at.wrapping_add(WIDTH);
+    }
+    at
 }
 
 /// Writes the sums of so many rows; those of INT8 are integers, as bits.

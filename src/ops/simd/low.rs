@@ -167,9 +167,11 @@ impl Low<'_> {
         tile: &Tile,
         out: &mut [f32],
         gelu: &impl Fn(&Tails, &mut [f32; PANEL]),
+        row_begins: &impl Fn(),
     ) {
         let column = place.panel * PANEL;
         for (row, sums) in tile[..place.rows].iter().enumerate() {
+            row_begins();
             let at = (place.first + row) * self.out_stride + column;
             self.after.finish((column, at), sums, out, gelu);
         }
@@ -211,7 +213,7 @@ impl Low<'_> {
 impl Wide for Multiply<'_, '_> {
     #[inline(always)]
     fn run(self) {
-        self.blocks(nothing, tile_plain, gelu_plain);
+        self.blocks(nothing, tile_plain, gelu_plain, || {});
     }
 
     /// # Safety
@@ -227,7 +229,9 @@ impl Wide for Multiply<'_, '_> {
             unsafe { super::avx2::tile(low, rows, i, tile) };
         };
         // SAFETY: as before.
-        self.blocks(nothing, tile, |tails, values| unsafe { super::gelu::avx2(tails, values) });
+        let gelu =
+            |tails: &Tails, values: &mut [f32; PANEL]| unsafe { super::gelu::avx2(tails, values) };
+        self.blocks(nothing, tile, gelu, || {});
     }
 
     /// # Safety
@@ -251,7 +255,7 @@ impl Wide for Multiply<'_, '_> {
                 let end = |low: &Low<'_>, rows: Rows<'_>, i, tile: &mut Tile| {
                     tiles.end(low, rows, i, tile);
                 };
-                return self.blocks(begin, end, gelu);
+                return self.blocks(begin, end, gelu, || tiles.fetch());
             }
             _ => {}
         }
@@ -259,7 +263,7 @@ impl Wide for Multiply<'_, '_> {
             // SAFETY: the tier is there, so the processor has its instructions; `blocks` gives whole rows and panels.
             unsafe { super::low_avx512::tile(low, rows, i, tile) };
         };
-        self.blocks(nothing, tile, gelu);
+        self.blocks(nothing, tile, gelu, || {});
     }
 }
 
@@ -276,13 +280,14 @@ struct Place {
 }
 
 impl Multiply<'_, '_> {
-    /// A tile is begun, what follows upon the one before is done meanwhile, then it is ended.
+    /// A tile is begun, what follows upon the one before is done meanwhile, row by row, then it is ended.
     #[inline(always)]
     fn blocks(
         self,
         begin: impl Fn(&Low<'_>, Rows<'_>, usize),
         end: impl Fn(&Low<'_>, Rows<'_>, usize, &mut Tile),
         gelu: impl Fn(&Tails, &mut [f32; PANEL]),
+        row_begins: impl Fn(),
     ) {
         let Self { tier, low, room, out } = self;
         let apart = low.apart(tier);
@@ -300,13 +305,13 @@ impl Multiply<'_, '_> {
                 for (number, (codes, scales)) in codes.zip(scales).enumerate() {
                     let rows = Rows { codes, apart, scales, number, tiles };
                     begin(low, rows, panel);
-                    low.finish(before, &tile, out, &gelu);
+                    low.finish(before, &tile, out, &gelu, &row_begins);
                     end(low, rows, panel, &mut tile);
                     before = Place { first: first + number * height, rows: scales.len(), panel };
                 }
             }
         }
-        low.finish(before, &tile, out, &gelu);
+        low.finish(before, &tile, out, &gelu, &row_begins);
     }
 }
 

@@ -39,9 +39,9 @@ const MANY: (usize, usize) = (32, 128);
 const ROWS: [Row; 14] = [
     row("T3-f16-1x32", Precision::F16, ONE, None),
     row("T3-f16-32x128", Precision::F16, MANY, None),
-    row("T3-bf16-1x32", Precision::Bf16, ONE, Some(2.0)),
+    row("T3-bf16-1x32", Precision::Bf16, ONE, Some(4.0)),
     row("T3-bf16-32x128", Precision::Bf16, MANY, Some(2.5)),
-    row("T3-int8-1x32", Precision::Int8, ONE, Some(1.0)),
+    row("T3-int8-1x32", Precision::Int8, ONE, Some(2.0)),
     row("T3-int8-32x128", Precision::Int8, MANY, Some(3.0)),
     row("T3-avx2-f32-1x32", Precision::F32, ONE, None),
     row("T3-avx2-f32-32x128", Precision::F32, MANY, None),
