@@ -37,7 +37,7 @@ pub const THRESHOLD_MAX: f32 = 1e6;
 /// use pelton::{Device, Drift, Inline, Options, Pod, Scores, Zeroable, field};
 /// #[repr(C)]
 /// #[derive(Clone, Copy, Pod, Zeroable)]
-/// struct Reading { at: u64, value: f32 }
+/// struct Reading { at: u64, sensor: u32, value: f32 }
 ///
 /// let query = Scores {
 ///     drift: Some(Drift::default()),
@@ -49,7 +49,7 @@ pub const THRESHOLD_MAX: f32 = 1e6;
 ///     // From event 4000 on it is elsewhere for good.
 ///     let level = if at < 4000 { 0.0 } else { 50.0 };
 ///     let value = level + (at * 2_654_435_761 % 1000) as f32 / 1000.0;
-///     lane.push(Reading { at, value }).expect("there is room");
+///     lane.push(Reading { at, sensor: 7, value }).expect("there is room");
 /// }
 /// let mut drifted = Vec::new();
 /// inline.settle(|rows| drifted.extend(rows.scores().filter(|s| s.drifted()).map(|s| s.time())))?;
