@@ -294,7 +294,7 @@ struct Softmax<'a> {
     scale: f32,
     /// A table, and the number of the first row's query in its sequence.
     bias: Option<(&'a [f32], usize)>,
-    /// Whether they are rounded to BF16 when they are added up.
+    /// Whether they are rounded to BF16 once they have been added up.
     rounds: bool,
 }
 

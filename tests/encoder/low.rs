@@ -7,7 +7,7 @@ use super::{borrowed, knows_no_neighbours_at, open, open_at, real, small, softwa
 use pelton::base::rng::SplitMix;
 use pelton::device::QueueOptions;
 use pelton::model::{Encoder, EncoderOptions, Model, Precision};
-use pelton::ops::gemm::{self, GemmParams};
+use pelton::ops::gemm::{self, Activation, GemmParams};
 use pelton::ops::tokens::{Grids, token_grid, write_head};
 use pelton::plan::{Grid, Memory, Plan, Role};
 use pelton::{Device, ops};
@@ -51,7 +51,7 @@ fn is_about_what_the_spec_says(device: &Device, shapes: &[Shape], more: usize) {
 pub(super) fn multiplied(
     device: &Device,
     (rows, depth, columns): (usize, usize, usize),
-    precision: Precision,
+    (precision, activation): (Precision, Activation),
     a: &[f32],
     panels: Vec<u32>,
 ) -> Vec<f32> {
@@ -74,7 +74,7 @@ pub(super) fn multiplied(
         columns: columns as u32,
         panels_at: 0,
         bias_at: bias_at as u32,
-        activation: 0,
+        activation: activation as u32,
         dtype: precision as u32,
         scales_at: scales_at as u32,
         smooth_at: (scales_at + columns) as u32,
@@ -93,7 +93,11 @@ pub(super) fn multiplied(
 }
 
 /// The products of rows and columns of whole numbers that are their own codes: what a device makes of INT8 is exact.
-pub(super) fn sums(device: &Device, (rows, depth, columns): (usize, usize, usize)) -> Vec<f32> {
+pub(super) fn sums(
+    device: &Device,
+    (rows, depth, columns): (usize, usize, usize),
+    activation: Activation,
+) -> Vec<f32> {
     let mut rng = SplitMix::new(11);
     let mut codes = |n: usize| -> Vec<i8> {
         let mut all: Vec<i8> =
@@ -105,7 +109,7 @@ pub(super) fn sums(device: &Device, (rows, depth, columns): (usize, usize, usize
     let (a, w) = (codes(rows), codes(columns));
     let a: Vec<f32> = a.into_iter().map(f32::from).collect();
     let panels = ops::low::pack_int8(&w, columns, depth);
-    multiplied(device, (rows, depth, columns), Precision::Int8, &a, panels)
+    multiplied(device, (rows, depth, columns), (Precision::Int8, activation), &a, panels)
 }
 
 /// Products of 16-bit numbers of many sizes, those that F16 takes for zeros among them, and what each sum's terms have
@@ -130,7 +134,7 @@ fn halves(
         w.chunks(depth).map(size).collect::<Vec<f64>>()
     });
     let sizes = sizes.collect();
-    (multiplied(device, (rows, depth, columns), precision, &a, panels), sizes)
+    (multiplied(device, (rows, depth, columns), (precision, Activation::None), &a, panels), sizes)
 }
 
 /// Sums of 16-bit numbers on a device and on the processor: off by as much as BF16 may be, and F16 the same bits unless
@@ -170,7 +174,13 @@ pub(super) fn tall_blocks_change_nothing(device: &Device) {
             _ => ops::low::pack_halves(&w, columns, depth, precision),
         };
         let run = |a: &[f32]| {
-            multiplied(device, (a.len() / depth, depth, columns), precision, a, panels.clone())
+            multiplied(
+                device,
+                (a.len() / depth, depth, columns),
+                (precision, Activation::None),
+                a,
+                panels.clone(),
+            )
         };
         let (all, alone) = (run(&a), run(&a[(rows - few) * depth..]));
         assert_eq!(all[(rows - few) * columns..], alone, "{precision}");
@@ -181,9 +191,15 @@ pub(super) fn tall_blocks_change_nothing(device: &Device) {
 pub(super) fn sums_are_exact(device: &Device) {
     for shape in [(1, 32, 32), (33, 96, 64), (70, 1024, 96)] {
         let (rows, depth, columns) = shape;
-        let found = sums(device, shape);
+        let found = sums(device, shape, Activation::None);
         assert!(found.iter().all(|sum| sum.fract() == 0.0) && found.iter().any(|sum| *sum > 9e4));
-        assert_eq!(found, sums(&Device::cpu(), shape), "{rows} {depth} {columns}");
+        let plain = sums(&Device::cpu(), shape, Activation::None);
+        assert_eq!(found, plain, "{rows} {depth} {columns}");
+        // What attention takes in BF16: the nearest, ties to even, the same bits on every device.
+        let nearest: Vec<f32> =
+            found.iter().map(|sum| half::bf16::from_f32(*sum).to_f32()).collect();
+        assert_eq!(sums(device, shape, Activation::Bf16), nearest, "{rows} {depth} {columns}");
+        assert_ne!(nearest, found);
     }
 }
 
@@ -313,6 +329,11 @@ fn cuda_runs_the_real_model_within_its_gates_at_low_precision() {
 #[test]
 fn the_processor_is_about_what_the_spec_says() {
     is_about_what_the_spec_says(&Device::cpu(), &SHAPES, 20);
+}
+
+#[test]
+fn the_processor_sums_are_exact() {
+    sums_are_exact(&Device::cpu());
 }
 
 #[test]

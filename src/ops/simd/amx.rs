@@ -95,7 +95,7 @@ impl Tiles {
         let next = panel.as_ptr().wrapping_add(words + 2 * rows.number * steps * lines * HALF);
         let later = next.wrapping_add(steps * lines * HALF);
         self.next.set((later.cast(), (steps * lines).div_ceil(2 * HALF)));
-        let from = From {
+        let from = Source {
             rows: (rows.codes.as_ptr(), apart, count),
             panel: panel.as_ptr().cast(),
             next: next.cast(),
@@ -147,7 +147,7 @@ impl Drop for Tiles {
 }
 
 /// What a tile is multiplied from.
-struct From {
+struct Source {
     /// Rows, how far apart they are, and how many.
     rows: (*const u8, usize, usize),
     /// 16 rows of 128 bytes a step.
@@ -162,7 +162,7 @@ struct From {
 /// # Safety
 /// AMX is available and set up for the rows, which are as long as the steps, 64 bytes each, as is the panel.
 #[inline(always)]
-unsafe fn multiply<const INT8: bool>(from: &From, steps: usize) {
+unsafe fn multiply<const INT8: bool>(from: &Source, steps: usize) {
     let (a, apart, count) = from.rows;
     let wide = PANEL * 4;
     let mut next = from.next;

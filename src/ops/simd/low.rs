@@ -2,8 +2,8 @@
 //! that there are.
 //!
 //! A block of rows is rounded into memory of the thread, and all panels pass over it: a panel is read once a block from
-//! where it lies and comes from the first cache afterwards. A tile is up to 14 rows by the 32 columns of a panel, whose
-//! sums stay in registers from first to last k.
+//! where it lies and comes from the first cache afterwards. A tile is up to 14 rows, of AMX 32, by the 32 columns of
+//! a panel, whose sums stay in registers from first to last k.
 //!
 //! Where the processor has no products of 16-bit numbers, rows stay `f32` when they are rounded, those of F16 times
 //! `2^112`. Weights become `f32` by moving their bits, which leaves those of F16 at `2^-112` of their size. All of that
