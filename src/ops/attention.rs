@@ -121,7 +121,6 @@ impl Room {
         let padded = tokens.next_multiple_of(PANEL);
         self.keys.clear();
         self.keys.resize(padded * size, 0);
-        self.values.clear();
         self.values.resize(padded * size, 0);
         self.scores.resize(QUERIES * padded, 0.0);
         self.shares.resize(QUERIES, 0.0);
@@ -240,6 +239,7 @@ impl Wide for LayOut<'_, '_> {
         let Self { of, tokens, room } = self;
         let size = of.size;
         let panel_words = tokens.len().next_multiple_of(PANEL) / 2 * PANEL;
+        let pairs = tokens.len().div_ceil(2);
         for (j, token) in tokens.clone().enumerate() {
             let panel = &mut room.keys[j / PANEL * PANEL * size / 2..][..PANEL * size / 2];
             for (d, pair) in of.part(1, token).as_chunks::<2>().0.iter().enumerate() {
@@ -257,6 +257,10 @@ impl Wide for LayOut<'_, '_> {
                     *to = word_of(x, y) & kept;
                 }
             }
+        }
+        // Shares of none are zero, and what they meet must be a number.
+        for panel in room.values[..size / PANEL * panel_words].chunks_exact_mut(panel_words) {
+            panel[pairs * PANEL..].fill(0);
         }
     }
 }
