@@ -4,8 +4,6 @@
 //! places each, which is nothing but a sum written in base 2^32 without carrying; 2^70 values fit. The
 //! total is rounded by printing it as an exact decimal and letting the standard library parse that.
 
-use num_bigint::BigInt;
-
 const BUCKETS: usize = 8;
 
 /// `Σ buckets[b] · 2^(32·b) · 2^-149`.
@@ -28,12 +26,6 @@ impl ExactSum {
         *bucket += if value.is_sign_negative() { -part } else { part };
     }
 
-    /// The sum as an integer in units of 2^-149.
-    pub fn units(&self) -> BigInt {
-        let top_down = self.buckets.iter().rev();
-        top_down.fold(BigInt::ZERO, |sum, bucket| (sum << 32) + BigInt::from(*bucket))
-    }
-
     /// The nearest f64, ties to even; a sum of zero is +0.
     pub fn round(&self) -> f64 {
         self.short().unwrap_or_else(|| self.round_decimal())
@@ -41,8 +33,21 @@ impl ExactSum {
 
     /// N·2^-149 = N·5^149·10^-149, and parsing a decimal rounds it to nearest even.
     pub fn round_decimal(&self) -> f64 {
-        let decimal = self.units() * BigInt::from(5).pow(149);
-        format!("{decimal}e-149").parse().expect("a decimal number")
+        let mut buckets = carried(self.buckets);
+        let negative = buckets[BUCKETS - 1] < 0;
+        if negative {
+            buckets = carried(self.buckets.map(|bucket| -bucket));
+        }
+        let mut digits = Vec::new();
+        for bucket in buckets.iter().rev() {
+            times_plus(&mut digits, 1 << 32, bucket.unsigned_abs());
+        }
+        for _ in 0..149 {
+            times_plus(&mut digits, 5, 0);
+        }
+        let sign = if negative { "-" } else { "" };
+        let decimal: String = digits.iter().rev().map(|digit| format!("{digit:09}")).collect();
+        format!("{sign}0{decimal}e-149").parse().expect("a decimal number")
     }
 
     /// The sum when it needs no rounding because its significant bits fit an f64: only to save time.
@@ -62,5 +67,27 @@ impl ExactSum {
         let power = i32::try_from(lowest * 32).ok()? + i32::try_from(zeros).ok()? - 149;
         #[allow(clippy::cast_precision_loss, reason = "below 2^53")]
         Some(odd as f64 * 2f64.powi(power))
+    }
+}
+
+/// The same sum with every bucket but the highest from 0 to 2^32 - 1.
+fn carried(mut buckets: [i128; BUCKETS]) -> [i128; BUCKETS] {
+    for i in 1..BUCKETS {
+        buckets[i] += buckets[i - 1] >> 32;
+        buckets[i - 1] &= 0xFFFF_FFFF;
+    }
+    buckets
+}
+
+/// A number in base 10^9, the lowest digit first, times `factor`, plus `more`.
+fn times_plus(digits: &mut Vec<u128>, factor: u128, more: u128) {
+    let mut carry = more;
+    for digit in digits.iter_mut() {
+        carry += *digit * factor;
+        (*digit, carry) = (carry % 1_000_000_000, carry / 1_000_000_000);
+    }
+    while carry > 0 {
+        digits.push(carry % 1_000_000_000);
+        carry /= 1_000_000_000;
     }
 }
