@@ -9,7 +9,7 @@ mod windows;
 
 use cuda_host::device::of;
 use cuda_host::planted::{find, plant};
-use cuda_host::{KERNELS, Plant};
+use cuda_host::{Plant, WINDOWS};
 use hand::{head, run, whole};
 use pelton::base::rng::SplitMix;
 use pelton::device::{Device, QueueOptions};
@@ -173,5 +173,5 @@ fn groups(device: &Device) -> (Vec<u32>, Vec<u32>) {
 
 #[test]
 fn planted_mistakes_are_found() {
-    find(&KERNELS, of, "planted_mistakes_are_found", PLANTS, 0..10, |device, _| is_right(device));
+    find(&WINDOWS, of, "planted_mistakes_are_found", PLANTS, 0..10, |device, _| is_right(device));
 }

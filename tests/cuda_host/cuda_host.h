@@ -133,6 +133,12 @@ template <class... Args> struct Entry {
 };
 template <class... Args> Entry<Args...> entry_of(void (*)(Args...));
 
+// Some of a library's kernels.
+struct Table {
+    const HostKernel* first;
+    size_t count;
+};
+
 }  // namespace cuda_host
 
 #define HOST_KERNEL(name, kernel) decltype(cuda_host::entry_of(&kernel))::of<&kernel>(name)
@@ -266,16 +272,11 @@ inline unsigned __funnelshift_r(unsigned low, unsigned high, unsigned shift) {
 inline unsigned __float_as_uint(float x) { return static_cast<unsigned>(cuda_host::to_bits(x)); }
 inline float __uint_as_float(unsigned bits) { return cuda_host::from_bits<float>(bits); }
 
-// Defines what host.h declares over an array of kernels.
+// Adds an array of kernels to those of the library that it is linked into. A section of the file holds where each lies.
 #define HOST_KERNELS(table)                                                                                       \
-    const HostKernel* host_kernel_at(uint32_t number) {                                                           \
-        return number < sizeof(table) / sizeof(table)[0] ? &(table)[number] : nullptr;                            \
-    }                                                                                                             \
-    const HostKernel* host_kernel(const char* name) {                                                             \
-        for (const HostKernel& kernel : table) {                                                                  \
-            if (std::strcmp(kernel.name, name) == 0) {                                                            \
-                return &kernel;                                                                                   \
-            }                                                                                                     \
-        }                                                                                                         \
-        return nullptr;                                                                                           \
-    }
+    static const cuda_host::Table listed{table, sizeof(table) / sizeof(table)[0]};                                \
+    __attribute__((section("host_kernels"), used)) static const cuda_host::Table* list = &listed;
+// As the above, one kernel of the crate.
+#define HOST_KERNEL_ALONE(name)                                                                                   \
+    static constexpr HostKernel KERNELS[] = {HOST_KERNEL(#name, pelton::name::name)};                             \
+    HOST_KERNELS(KERNELS)

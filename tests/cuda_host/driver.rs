@@ -3,7 +3,7 @@
 //! Its library calls itself `libcuda.so`, so once it is loaded the dynamic loader takes it for the driver's wherever
 //! that is asked for. On a machine with a GPU, `PELTON_CUDA=real` leaves it out and the same tests run on the device.
 
-use super::{Library, library, skip};
+use super::{DETECTORS, Library, PLAIN, RUNTIME, library, skip};
 use libloading::Symbol;
 use pelton::Device;
 use std::ffi::{CString, c_char, c_int};
@@ -13,17 +13,11 @@ use std::sync::OnceLock;
 pub const DRIVER: Library<'_> = Library {
     name: "libcuda_stand_in.so",
     sources: &[
-        "runtime.cpp",
-        "room.cpp",
-        "warp.cpp",
-        "together.cpp",
-        "kernels.cpp",
-        "seam.cpp",
-        "custom.cpp",
-        "driver.cpp",
-        "driver_device.cpp",
-        "driver_memory.cpp",
-        "driver_control.cpp",
+        RUNTIME,
+        PLAIN,
+        DETECTORS,
+        &["seam.cpp", "custom.cpp"],
+        &["driver.cpp", "driver_device.cpp", "driver_memory.cpp", "driver_control.cpp"],
     ],
     flags: &["-Wl,-soname,libcuda.so"],
     plant: None,
@@ -32,7 +26,7 @@ pub const DRIVER: Library<'_> = Library {
 /// The compiler that the stand-in driver's machine has.
 pub const COMPILER: Library<'_> = Library {
     name: "libnvrtc_stand_in.so",
-    sources: &["nvrtc.cpp"],
+    sources: &[&["nvrtc.cpp"]],
     flags: &["-Wl,-soname,libnvrtc.so"],
     plant: None,
 };

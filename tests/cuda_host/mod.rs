@@ -18,6 +18,7 @@ use std::fs;
 use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 /// The same for every library: what the kernels promise bit for bit must not depend on the host's compiler.
@@ -49,8 +50,8 @@ pub const HURRY: &[&str] = &["-O0"];
 pub struct Library<'a> {
     /// Its file's name.
     pub name: &'a str,
-    /// Its C++ files; `runtime.cpp` is one of them where kernels are to run.
-    pub sources: &'a [&'a str],
+    /// Its C++ files; [`RUNTIME`] is among them where kernels are to run.
+    pub sources: &'a [&'a [&'a str]],
     /// Flags of its own.
     pub flags: &'a [&'a str],
     /// A mistake to be planted first, in a copy of the sources.
@@ -65,18 +66,43 @@ pub struct Plant<'a> {
     pub to: &'a str,
 }
 
+/// What runs kernels.
+pub const RUNTIME: &[&str] = &["runtime.cpp", "room.cpp", "warp.cpp", "together.cpp"];
+/// The crate's kernels but those that score.
+pub const PLAIN: &[&str] = &["windows.cpp", "encoder.cpp"];
+/// Those that score but `score`, which `windows.cpp` has, too, because the latency mode runs it.
+pub const DETECTORS: &[&str] = &[
+    "forest.cpp",
+    "half_space.cpp",
+    "loda.cpp",
+    "season.cpp",
+    "profile.cpp",
+    "sub_pca.cpp",
+    "spectral.cpp",
+    "art.cpp",
+    "ensemble.cpp",
+];
+
 /// The crate's kernels.
 pub const KERNELS: Library<'_> = Library {
     name: "libpelton_kernels.so",
-    sources: &["runtime.cpp", "room.cpp", "warp.cpp", "together.cpp", "kernels.cpp"],
+    sources: &[RUNTIME, PLAIN, DETECTORS],
     flags: &[],
     plant: None,
 };
 
-/// Those of the crate's kernels that score.
+/// Those of windows, of scores by distance, and the device's own.
+pub const WINDOWS: Library<'_> = Library {
+    name: "libpelton_windows.so",
+    sources: &[RUNTIME, &["windows.cpp"]],
+    flags: &[],
+    plant: None,
+};
+
+/// Those that score.
 pub const SCORES: Library<'_> = Library {
     name: "libpelton_scores.so",
-    sources: &["runtime.cpp", "room.cpp", "warp.cpp", "together.cpp", "scores.cpp"],
+    sources: &[RUNTIME, &["score.cpp"], DETECTORS],
     flags: &[],
     plant: None,
 };
@@ -84,7 +110,7 @@ pub const SCORES: Library<'_> = Library {
 /// Kernels that show what the shim finds.
 pub const CHECKS: Library<'_> = Library {
     name: "libpelton_checks.so",
-    sources: &["runtime.cpp", "room.cpp", "warp.cpp", "together.cpp", "checks.cpp"],
+    sources: &[RUNTIME, &["checks.cpp"]],
     flags: &[],
     plant: None,
 };
@@ -117,10 +143,9 @@ pub fn library(library: &Library<'_>) -> Option<PathBuf> {
     let (link, own): (Vec<&str>, Vec<&str>) = library.flags.iter().copied().partition(of_linker);
     let flags = [FLAGS, sanitizer, &own].concat();
     let sources = Sources::with(library.plant.as_ref());
-    let object = |name: &&str| sources.object(&Path::new(HERE).join(name), &flags);
-    let objects: Vec<PathBuf> = library.sources.iter().map(object).collect();
+    let objects = sources.objects(&library.sources.concat(), &flags);
     let flags = [&["-shared", "-pthread"], sanitizer, &link].concat();
-    Some(built(library.name, (&flags, &objects), library.plant.is_some(), |to, _| {
+    Some(built(library.name, (&flags, &objects), |to, _| {
         let mut command = Command::new(compiler);
         command.args(&objects).args(&flags).arg("-o").arg(to);
         command
@@ -129,16 +154,8 @@ pub fn library(library: &Library<'_>) -> Option<PathBuf> {
 
 /// What a compiler makes, unless it is there already: `name` in a folder of its own for all that goes `into` it,
 /// because another process may hold what was made of an earlier state.
-fn built(
-    name: &str,
-    into: impl Hash,
-    planted: bool,
-    command: impl FnOnce(&Path, &Path) -> Command,
-) -> PathBuf {
-    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-    // What is planted is wanted once, and compilers may work side by side; all else is wanted by many tests at once.
-    let turn = || ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-    let _turn = (!planted).then(turn);
+fn built(name: &str, into: impl Hash, command: impl FnOnce(&Path, &Path) -> Command) -> PathBuf {
+    static NUMBER: AtomicUsize = AtomicUsize::new(0);
     let mut hasher = DefaultHasher::new();
     (compiler(), into).hash(&mut hasher);
     let folders = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cuda_host");
@@ -146,7 +163,8 @@ fn built(
     let built = folder.join(name);
     if !built.exists() {
         fs::create_dir_all(&folder).expect("the target folder can be written");
-        let unfinished = folder.join(format!("{name}.{}", std::process::id()));
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let unfinished = folder.join(format!("{name}.{}.{number}", std::process::id()));
         let mut command = command(&unfinished, &folder);
         let out = command.output().expect("the compiler runs");
         let errors = String::from_utf8_lossy(&out.stderr);
@@ -154,6 +172,23 @@ fn built(
         fs::rename(&unfinished, &built).expect("the target folder can be written");
     }
     built
+}
+
+/// What `make` makes of each, on all cores; in their order.
+fn side_by_side<T: Sync, R: Send>(of: &[T], make: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let next = AtomicUsize::new(0);
+    let take = || {
+        let i = next.fetch_add(1, Ordering::Relaxed);
+        of.get(i).map(|one| (i, make(one)))
+    };
+    let mut made: Vec<(usize, R)> = std::thread::scope(|scope| {
+        let worker = || std::iter::from_fn(&take).collect::<Vec<_>>();
+        let workers: Vec<_> = (0..cores.min(of.len())).map(|_| scope.spawn(worker)).collect();
+        workers.into_iter().flat_map(|worker| worker.join().expect("no maker panics")).collect()
+    });
+    made.sort_by_key(|&(i, _)| i);
+    made.into_iter().map(|(_, one)| one).collect()
 }
 
 /// This folder, under the package.
@@ -192,16 +227,44 @@ impl Sources {
         Self { texts, planted: plant.map(|plant| PathBuf::from(plant.file)) }
     }
 
-    /// One source compiled, unless it is there already: of all that it includes, nothing has changed then.
-    fn object(&self, source: &Path, flags: &[&str]) -> PathBuf {
+    /// Sources compiled.
+    fn objects(&self, names: &[&str], flags: &[&str]) -> Vec<PathBuf> {
+        static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+        let (planted, sound): (Vec<PathBuf>, Vec<PathBuf>) = names
+            .iter()
+            .map(|name| Path::new(HERE).join(name))
+            .partition(|source| self.is_planted(&self.parts(source)));
+        let object = |source: &PathBuf| self.object(source, flags);
+        // What is planted is wanted once, and compilers may work side by side; all else is wanted by many tests at
+        // once.
+        let turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut objects = side_by_side(&sound, object);
+        drop(turn);
+        objects.extend(planted.iter().map(object));
+        objects
+    }
+
+    /// A source and all of ours that it includes.
+    fn parts(&self, source: &Path) -> BTreeMap<&Path, &str> {
         let mut parts = BTreeMap::new();
         self.add(source, &mut parts);
-        let planted = self.planted.as_ref().is_some_and(|file| parts.contains_key(file.as_path()));
+        parts
+    }
+
+    /// Whether there is a mistake in one of them.
+    fn is_planted(&self, parts: &BTreeMap<&Path, &str>) -> bool {
+        self.planted.as_ref().is_some_and(|file| parts.contains_key(file.as_path()))
+    }
+
+    /// One source compiled, unless it is there already: of all that it includes, nothing has changed then.
+    fn object(&self, source: &Path, flags: &[&str]) -> PathBuf {
+        let parts = self.parts(source);
+        let planted = self.is_planted(&parts);
         let hurry = if planted { HURRY } else { &[] };
         let flags = [flags, hurry].concat();
         let name = source.with_extension("o");
         let name = name.file_name().and_then(OsStr::to_str).expect("sources have plain names");
-        built(name, (&flags, &parts), planted, |to, folder| {
+        built(name, (&flags, &parts), |to, folder| {
             let root =
                 if planted { folder.to_owned() } else { PathBuf::from(env!("CARGO_MANIFEST_DIR")) };
             if planted {

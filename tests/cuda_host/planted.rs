@@ -1,10 +1,9 @@
 //! Mistakes planted in the kernels, one at a time, and whether what judges a device finds each of them.
 
-use super::{HURRY, Library, Plant, compiler, skip};
+use super::{HURRY, Library, Plant, compiler, side_by_side, skip};
 use pelton::Device;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// A line of a list of mistakes: the file, what stands there once, and what is put in its place.
 pub const fn plant<'a>(file: &'a str, from: &'a str, to: &'a str) -> Plant<'a> {
@@ -34,20 +33,11 @@ pub fn find(
     let sound = open(&sound, 1).expect("the compiler is there");
     assert!(is_right(&sound, 1), "nothing is planted yet");
     // Most of the time is the compiler's, which takes one core.
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let next = AtomicUsize::new(0);
-    std::thread::scope(|scope| {
-        for _ in 0..cores.min(4) {
-            scope.spawn(|| {
-                while let Some((what, plant)) = plants.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let library = Library { plant: Some(*plant), ..*kernels };
-                    let found =
-                        orders.clone().find_map(|order| found(&library, open, order, &is_right));
-                    println!("{what}\n  {}", found.as_deref().unwrap_or("NOT FOUND"));
-                    assert!(found.is_some(), "{what} is not found: {plant:?}");
-                }
-            });
-        }
+    side_by_side(plants, |(what, plant)| {
+        let library = Library { plant: Some(*plant), ..*kernels };
+        let found = orders.clone().find_map(|order| found(&library, open, order, &is_right));
+        println!("{what}\n  {}", found.as_deref().unwrap_or("NOT FOUND"));
+        assert!(found.is_some(), "{what} is not found: {plant:?}");
     });
 }
 

@@ -1,0 +1,9 @@
+// The kernel `score` as the host runs it, alone: a mistake planted in it has nothing else compiled anew.
+
+#include "cuda_host.h"
+
+#include "../../kernels/prelude.cuh"
+
+#include "../../kernels/score.cu"
+
+HOST_KERNEL_ALONE(score)

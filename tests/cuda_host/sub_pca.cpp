@@ -1,0 +1,9 @@
+// The kernel `sub_pca` as the host runs it, alone: a mistake planted in it has nothing else compiled anew.
+
+#include "cuda_host.h"
+
+#include "../../kernels/prelude.cuh"
+
+#include "../../kernels/sub_pca.cu"
+
+HOST_KERNEL_ALONE(sub_pca)
