@@ -1,7 +1,7 @@
 //! Streams with labels among their events, and what must become of the alerts: judged from the scores, one by one.
 
-use super::{Reading, Scored, Words, settle, stream};
-use pelton::ops::score::{ALERT, DISMISSED, MISSING, RESTING, RULED_OUT, USUAL, WARMING};
+use super::{Reading, Scored, Words, moving, settle, stream};
+use pelton::ops::score::{ALERT, DISMISSED, DRIFTED, MISSING, RESTING, RULED_OUT, USUAL, WARMING};
 use pelton::{Device, Inline, Label, LaneOptions, Options, Scores, Stats};
 
 /// A label, and how many events of the stream come before it.
@@ -47,7 +47,8 @@ pub fn run_labelled(
     (scored, engine.stats())
 }
 
-/// Labels for the alerts of a stream, each a few events after it: mostly normal; and some for what was none.
+/// Labels for the alerts in the first half of a stream, each a few events after it: mostly normal, and some for what was
+/// none. Behind them there is time enough for the last ones to be over.
 pub fn labels_for(events: &[Reading], scored: &Scored) -> Vec<Said> {
     let is_wide = scored.keys().any(|&key| key > 1 << 32);
     let mut said = Vec::new();
@@ -57,7 +58,7 @@ pub fn labels_for(events: &[Reading], scored: &Scored) -> Vec<Said> {
         let place = at.entry(key).or_default();
         let words = &scored[&key][*place];
         *place += 1;
-        if words[4] & ALERT != 0 {
+        if words[4] & ALERT != 0 && i < events.len() / 2 {
             let score = f64::from(f32::from_bits(words[5])) / std::f64::consts::LN_10;
             let is_wrong = said.len() % 3 < 2;
             let label = if is_wrong { Label::Normal { score } } else { Label::Anomaly };
@@ -68,9 +69,10 @@ pub fn labels_for(events: &[Reading], scored: &Scored) -> Vec<Said> {
     said
 }
 
-/// Holds a key's flags to the definition, event by event, given the scores; returns how many were dismissed.
-fn judge((asked, horizon): (f32, f32), events: &[(usize, Words)], said: &[&Said]) -> usize {
-    let (mut bar, mut dismissed, mut seen) = ((0.0f32, 0u32), 0, 0);
+/// Holds a key's flags to the definition, event by event, given the scores; returns how many were dismissed, and how
+/// many would have been, had the label not been over.
+fn judge((asked, horizon): (f32, f32), events: &[(usize, Words)], said: &[&Said]) -> [usize; 2] {
+    let (mut bar, mut counts, mut seen) = ((0.0f32, 0u32), [0; 2], 0);
     let mut said = said.iter().peekable();
     let take = |said: &Said, bar: &mut (f32, u32), seen: u32| {
         if (seen - bar.1) as f32 > 16.0 * horizon {
@@ -94,13 +96,17 @@ fn judge((asked, horizon): (f32, f32), events: &[(usize, Words)], said: &[&Said]
         let is = |flag| words[4] & flag != 0;
         let candidate = !is(USUAL) && !is(MISSING) && surprise > asked;
         let kept_back = is(WARMING) || is(RESTING) || is(RULED_OUT);
-        let below = surprise <= bar.0 && (seen - bar.1) as f32 <= 16.0 * horizon;
-        let below = candidate && !kept_back && below;
+        let like_it = candidate && !kept_back && surprise <= bar.0;
+        let below = like_it && (seen - bar.1) as f32 <= 16.0 * horizon;
         assert_eq!(is(DISMISSED), below, "event {place}: {words:x?}, bar {bar:?}");
         assert_eq!(is(ALERT), candidate && !kept_back && !below, "event {place}: {words:x?}");
-        dismissed += usize::from(below);
+        counts[0] += usize::from(below);
+        counts[1] += usize::from(like_it && !below);
+        if is(DRIFTED) {
+            (bar, seen) = ((0.0, 0), 0);
+        }
     }
-    dismissed
+    counts
 }
 
 /// Holds what labels do to their definition on one device; whatever the batches, it is the same, and the same as on the
@@ -120,21 +126,26 @@ pub fn same_labelled(
         ..query()
     };
     let cpu = Device::cpu();
-    let events = stream(seed, n, 12);
+    let drifts = query().drift.is_some();
+    let events = if drifts { moving(seed, n, 3) } else { stream(seed, n, 12) };
     let (before, _) = run_labelled(&cpu, query(), (1024, 1000), &events, &[]);
     let said = labels_for(&events, &before);
     let (want, stats) = run_labelled(&cpu, query(), (1024, 1000), &events, &said);
-    let mut dismissed = 0;
+    let mut counts = [0; 2];
     for (&key, rows) in &want {
         let is_wide = want.keys().any(|&key| key > 1 << 32);
         let of_key = |event: &Reading| key == if is_wide { event.wide } else { event.key.into() };
         let places = events.iter().enumerate().filter(|(_, event)| of_key(event)).map(|(i, _)| i);
         let rows: Vec<_> = places.zip(rows.iter().copied()).collect();
         let said: Vec<_> = said.iter().filter(|said| said.key == key).collect();
-        dismissed += judge((4.605_170_2, 16.0), &rows, &said);
+        let of_key = judge((4.605_170_2, 16.0), &rows, &said);
+        counts = [0, 1].map(|i| counts[i] + of_key[i]);
     }
     assert_eq!((stats.labels, stats.labels_unknown), (said.len() as u64, 0));
-    assert!(said.len() > 3 && dismissed > 0, "{} labels dismissed {dismissed}", said.len());
+    let [dismissed, over] = counts;
+    let context = format!("{} labels dismissed {dismissed}, {over} would have been", said.len());
+    assert!(said.len() > 3 && dismissed > 0 && over > 0, "{context}");
+    assert!(!drifts || stats.drifts > 0, "no drift");
     for (batch, chunk) in [(64, n), (33, 600)] {
         let (got, stats) = run_labelled(device, query(), (batch, chunk), &events, &said);
         assert!(got == want, "the same with batches of {batch}");
