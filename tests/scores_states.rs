@@ -249,26 +249,28 @@ fn the_last_state_of_a_key_counts() {
     assert_eq!(engine.stats().keys, 3);
 }
 
+/// Queries of all kinds of states.
+const KINDS: [fn() -> Scores<Reading>; 12] = [
+    narrow,
+    || dense(40),
+    || Scores { key: Key::hashed(field!(Reading.key)), ..periodic() },
+    || seasonal(SHORT, narrow()),
+    || ensemble(dense(40)),
+    || Scores { key: Key::hashed(field!(Reading.key)), ..loda(LODA) },
+    || Scores { key: Key::hashed(field!(Reading.key)), ..profiles(PROFILE) },
+    || Scores { key: Key::hashed(field!(Reading.key)), ..sub_pcas(PCA) },
+    || Scores { key: Key::hashed(field!(Reading.key)), ..spectrals(SPECTRAL) },
+    || Scores { key: Key::hashed(field!(Reading.key)), ..arts(CROWDED) },
+    || cutting(dense(40)),
+    || cutting(ensemble(narrow())),
+];
+
 /// Bytes from anywhere are refused or do no harm: no panic, and every score of what comes after is finite.
 #[test]
 fn hostile_bytes_do_no_harm() {
     let events = stream(4, 3000, 8);
     let (mut refused, mut rng) = (0, SplitMix::new(11));
-    let queries: [fn() -> Scores<Reading>; 12] = [
-        narrow,
-        || dense(40),
-        || Scores { key: Key::hashed(field!(Reading.key)), ..periodic() },
-        || seasonal(SHORT, narrow()),
-        || ensemble(dense(40)),
-        || Scores { key: Key::hashed(field!(Reading.key)), ..loda(LODA) },
-        || Scores { key: Key::hashed(field!(Reading.key)), ..profiles(PROFILE) },
-        || Scores { key: Key::hashed(field!(Reading.key)), ..sub_pcas(PCA) },
-        || Scores { key: Key::hashed(field!(Reading.key)), ..spectrals(SPECTRAL) },
-        || Scores { key: Key::hashed(field!(Reading.key)), ..arts(CROWDED) },
-        || cutting(dense(40)),
-        || cutting(ensemble(narrow())),
-    ];
-    for query in queries {
+    for query in KINDS {
         let mut first = engine(&Device::cpu(), query(), 1 << 10);
         feed(&mut first, &events[..2000], 500);
         let good = first.states().unwrap();

@@ -11,9 +11,9 @@
 //! standardises levels, beyond which no change can be seen. Each bucket has a place that follows from how many came to
 //! its row, and that from how many means came in all, which is the only count.
 //!
-//! With every mean, from the eleventh on, all cuts between buckets are tried. Where the newer part has `n1` of `n` means
-//! and the older `n0`, their sums being `t1` and `t0`, and all of them a sum of `t` and one of squares of `s`, a cut is
-//! one that chance does not make when
+//! With every mean, from the eleventh on, all cuts between buckets are tried. Where the newer part has `n1` of `n`
+//! means and the older `n0`, their sums being `t1` and `t0`, and all of them a sum of `t` and one of squares of `s`, a
+//! cut is one that chance does not make when
 //!
 //! ```text
 //! d = ln(2 ln(n) / delta)        e = |t0 n1 - t1 n0| - 16/3 d n
@@ -80,7 +80,8 @@ const fn above(came: u32) -> u32 {
     if came <= HELD { 0 } else { (came - HELD + 1) / 2 }
 }
 
-/// Takes in an event whose level lies `u` deviations off; whether the window can now be cut. `scale` is `ln(2 / delta)`.
+/// Takes in an event whose level lies `u` deviations off; whether the window can now be cut. `scale` is
+/// `ln(2 / delta)`.
 #[inline(always)]
 pub(super) fn has_changed(window: &mut [u32], u: f32, scale: f32) -> bool {
     let u = u.up_to(STEP_MAX).no_less(-STEP_MAX);
