@@ -1,5 +1,5 @@
-//! Windows of levels: the same cuts as `learn::Adwin`, which agrees with River, and as the definition has them, over the
-//! whole range of what they hold and of what they count.
+//! Windows of levels: the same cuts as `learn::Adwin`, which agrees with River, and as the definition has them, over
+//! the whole range of what they hold and of what they count.
 
 #[path = "spec/window.rs"]
 mod window;

@@ -178,11 +178,11 @@ pub(super) fn misfit(window: &[u32]) -> Option<usize> {
     let spare = (MEANS + 1..BUCKETS).map(|at| (at, 0));
     let most = |at: usize| {
         let size = 1 << ((at - BUCKETS) / ROW_WORDS);
-        size * if at % 2 == 0 { MEAN_MAX } else { MEAN_MAX * MEAN_MAX }
+        size * if at.is_multiple_of(2) { MEAN_MAX } else { MEAN_MAX * MEAN_MAX }
     };
     let buckets = (BUCKETS..WINDOW).map(|at| (at, most(at)));
     let mut words = head.into_iter().chain(spare).chain(buckets);
     words.find(|&(at, most)| window[at] > most).map(|(at, _)| at)
 }
 
-const _: () = assert!(WINDOW == 64 && BUCKETS % 2 == 0, "four lines");
+const _: () = assert!(WINDOW == 64, "four lines");

@@ -76,7 +76,7 @@ fn outlast(events: &mut Vec<Reading>) {
     let template = *template.expect("a key 0");
     let begin = events.iter().map(|event| event.at).max().expect("events");
     let event = |i: u16| {
-        let outlier = if i == 0 || i > HELD && i % 12 == 0 { 25.0 } else { 0.0 };
+        let outlier = if i == 0 || i > HELD && i.is_multiple_of(12) { 25.0 } else { 0.0 };
         let value = 20.0 + f32::from(i * 37 % 41) / 20.0 - 1.0 + outlier;
         Reading { at: begin + 100 * u64::from(i + 1), value, ..template }
     };
