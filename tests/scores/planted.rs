@@ -100,14 +100,6 @@ pub(super) const LABELS: &[Planted] = &[
         ),
     ),
     (
-        "a label that never expires",
-        plant(
-            "kernels/decide.cuh",
-            "float(state[SEEN] - state[BAR_SEEN]) * p.rate <= 16.0f",
-            "float(state[SEEN] - state[BAR_SEEN]) * p.rate >= 0.0f",
-        ),
-    ),
-    (
         "a dismissed alert that rests",
         plant(
             "kernels/decide.cuh",
