@@ -48,6 +48,7 @@ BENCHES=(
   "A2-subpca-1e-5 | bench score A2-subpca-1e-5 | the same by principal components, 1e-5"
   "A2-spectral-1e-4 | bench score A2-spectral-1e-4 | the same by spectral residuals, 1e-4"
   "A2-spectral-1e-5 | bench score A2-spectral-1e-5 | the same by spectral residuals, 1e-5"
+  "A2-drift   | bench drift A2-drift         | keys that stay as they are and are forgotten, by ADWIN and Page; delays"
   "A3-ewma-1k | bench score A3-ewma-1k       | keyed scores and decision on one core, against a plain EWMA loop"
   "A3-ewma-100k | bench score A3-ewma-100k   | the same, 100,000 keys"
   "A3-ewma-1m | bench score A3-ewma-1m       | the same, 1,000,000 keys"

@@ -120,12 +120,27 @@ static __device__ __forceinline__ void announce(const State& state, const ScoreP
     }
 }
 
-// Whether a key has drifted, with an event whose level lies `u` deviations off. Twin of src/ops/drift.rs.
-static __device__ __forceinline__ bool has_drifted(State state, const ScoreParams& p, float u) {
+// The window of a key's levels, where drift is looked for by one.
+static __device__ __forceinline__ State window_of(State state, const ScoreParams& p) {
+    state.at += p.own_words - WINDOW;
 #ifndef CUDA_HOST
     // So that no compiler keeps this place in a register from event to event, where mostly no drift is looked for.
     asm volatile("" : "+r"(state.at));
 #endif
+    return state;
+}
+
+// Whether a key has drifted, with an event whose level lies `u` deviations off. Twin of src/ops/drift.rs. A window is
+// looked at behind the event (`judge`), where there are registers for it.
+static __device__ __forceinline__ bool has_drifted(State state, const ScoreParams& p, float u) {
+#ifndef CUDA_HOST
+    // As above.
+    asm volatile("" : "+r"(state.at));
+#endif
+    if (p.drift_threshold < 0.0f) {
+        count_level(window_of(state, p), u);
+        return false;
+    }
     const float sum = state.get(DRIFT) + (u > 4.0f ? 4.0f : u) - p.drift_delta;
     state.put(DRIFT, sum > 0.0f ? sum : 0.0f);
     return sum > p.drift_threshold;
@@ -137,7 +152,7 @@ template <bool CHANCE>
 static __device__ __forceinline__ float decide(const State& state, const ScoreParams& p, const Distance& far,
                                                const Level& judged, uint32_t& flags) {
     const float u = standardise(state, judged.level, float(judged.levels));
-    if (p.drift_threshold > 0.0f && (flags & WARMING) == 0 && has_drifted(state, p, u)) {
+    if (p.drift_threshold != 0.0f && (flags & WARMING) == 0 && has_drifted(state, p, u)) {
         flags |= DRIFTED;
     }
     const float excess = u - 3.0f;

@@ -181,6 +181,7 @@ static __device__ __forceinline__ float near_zero(float x) { return x < 1e-16f &
 
 }  // namespace pelton::score
 
+#include "adwin.cuh"
 #include "decide.cuh"
 #include "row.cuh"
 
@@ -402,9 +403,12 @@ static __device__ __forceinline__ void judge(const State& state, const ScorePara
         flags |= USUAL;
     }
     flags |= uint32_t(dense * 65535.0f) << 16;
-    row[4] = flags;
     row[5] = bits_of(surprise);
     row[9] = state[SEEN];
+    if (p.drift_threshold < 0.0f && has_changed(window_of(state, p), p)) {
+        flags |= DRIFTED;
+    }
+    row[4] = flags;
     if ((flags & DRIFTED) != 0) {
         for (uint32_t i = 0; i < p.own_words; i++) {
             state[i] = 0;

@@ -90,7 +90,7 @@ struct Decision {
 fn decide(state: u32, far: Distance, level: f32, levels: u32, given: u32) -> Decision {
     var flags = given;
     let u = standardise(state + LEVEL, level, f32(levels));
-    if (p.drift_threshold > 0.0 && (flags & WARMING) == 0u && has_drifted(state, u)) {
+    if (p.drift_threshold != 0.0 && (flags & WARMING) == 0u && has_drifted(state, u)) {
         flags |= DRIFTED;
     }
     let excess = rounded(u - 3.0);
@@ -117,6 +117,9 @@ fn decide(state: u32, far: Distance, level: f32, levels: u32, given: u32) -> Dec
 
 // Whether a key has drifted, with an event whose level lies `u` deviations off. Twin of src/ops/drift.rs.
 fn has_drifted(state: u32, u: f32) -> bool {
+    if (p.drift_threshold < 0.0) {
+        return has_changed(state + p.own_words - WINDOW, u);
+    }
     let sum = rounded(rounded(state_of(state + DRIFT) + min(u, 4.0)) - p.drift_delta);
     put(state + DRIFT, select(0.0, sum, sum > 0.0));
     return sum > p.drift_threshold;

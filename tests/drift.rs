@@ -10,10 +10,10 @@ use pelton::{
     Spectral, SubPca,
 };
 use scores::judge::{judge, of_key, surprise};
-use scores::spec::Ask;
+use scores::spec::{Ask, Test};
 use scores::{
-    CROWDED, Reading, SHORT, Scored, Setup, Words, dense, drifting, ensemble, moving, normal, run,
-    unit, wide,
+    CROWDED, Reading, SHORT, Scored, Setup, Words, cutting, dense, drifting, ensemble, moving,
+    normal, run, stream, unit, wide,
 };
 
 fn cpu(query: Scores<Reading>, events: &[Reading]) -> Scored {
@@ -36,32 +36,42 @@ fn detectors() -> [Detector; 9] {
 
 #[test]
 fn keys_drift_when_the_definition_says() {
-    let mut drifts = 0;
+    let mut drifts = [0; 2];
     for seed in 1..4 {
         let events = moving(seed, 30_000, 6);
-        for drift in [Drift { delta: 0.25, threshold: 40.0 }, Drift::default()] {
+        for drift in [
+            Drift::Page { delta: 0.25, threshold: 40.0 },
+            Drift::page(),
+            Drift::Adwin { delta: 0.1 },
+            Drift::adwin(),
+        ] {
             let query = Scores { drift: Some(drift), ..dense(6) };
             let got = cpu(query, &events);
-            let drift = (f64::from(drift.delta), f64::from(drift.threshold));
+            let drift = match drift {
+                Drift::Page { delta, threshold } => Test::Page(delta.into(), threshold.into()),
+                Drift::Adwin { delta } => Test::Adwin(delta.into()),
+            };
             let ask = Ask { rate: 1e-3, drift: Some(drift), ..Ask::default() };
             for key in 0..6 {
                 let rows = &got[&u64::from(key)];
                 judge(&ask, &of_key(&events, key), |e| vec![f64::from(e.value)], rows);
-                drifts += rows.iter().filter(|words| words[4] & DRIFTED != 0).count();
+                drifts[usize::from(matches!(drift, Test::Adwin(_)))] +=
+                    rows.iter().filter(|words| words[4] & DRIFTED != 0).count();
             }
         }
     }
-    println!("{drifts} drifts");
-    assert!(drifts > 30, "{drifts}");
+    println!("{drifts:?} drifts by each test");
+    assert!(drifts[0] > 30 && drifts[1] > 15, "{drifts:?}");
 }
 
 /// What follows upon a drift is what a key gets that has just come, bit for bit.
 #[test]
 fn a_key_that_drifted_begins_anew() {
     let events = moving(4, 12_000, 3);
-    for query in [dense(3), wide()] {
+    let queries = [drifting(dense(3)), drifting(wide()), cutting(dense(3)), cutting(wide())];
+    for query in queries {
         for detector in detectors() {
-            let query = Scores { detector, ..drifting(query.clone()) };
+            let query = Scores { detector, ..query.clone() };
             let mut drifts = 0;
             for (&key, rows) in &cpu(query.clone(), &events) {
                 let number = if query.values.len() > 1 { key >> 33 } else { key };
@@ -75,8 +85,9 @@ fn a_key_that_drifted_begins_anew() {
                 assert_eq!(&rows[at + 1..], &anew[..], "{detector}, key {key}");
                 assert!(rows[at + 1][9] <= 1 && rows[at + 1][4] & (WARMING | MISSING) != 0);
             }
-            println!("{detector}, {} values: {drifts} drifted", query.values.len());
-            assert!(drifts > 0, "{detector}, {} values", query.values.len());
+            let context = format!("{detector}, {} values, {:?}", query.values.len(), query.drift);
+            println!("{context}: {drifts} drifted");
+            assert!(drifts > 0, "{context}");
         }
     }
 }
@@ -102,9 +113,10 @@ fn found_after_a_move(drift: Option<Drift>, detector: Detector) -> usize {
 #[test]
 fn a_key_that_moved_recovers() {
     for detector in [Detector::Distances, Detector::Loda(Loda::default())] {
-        let found = [None, Some(Drift::default())].map(|drift| found_after_a_move(drift, detector));
-        println!("{detector}: {} of 5 outliers found without drift, {} with", found[0], found[1]);
-        assert!(found[0] == 0 && found[1] > 0, "{detector}: {found:?}");
+        let tests = [None, Some(Drift::page()), Some(Drift::adwin())];
+        let found = tests.map(|drift| found_after_a_move(drift, detector));
+        println!("{detector}: of 5 outliers found without drift, by Page, by ADWIN: {found:?}");
+        assert!(found[0] == 0 && found[1] > 0 && found[2] > 0, "{detector}: {found:?}");
     }
 }
 
@@ -133,10 +145,11 @@ fn keys_that_stay_do_not_drift() {
                 Reading { at, wide: 0, key: 0, value, other: 0.0, count: 0 }
             };
             let events: Vec<Reading> = (0..100_000).map(event).collect();
-            let query = Scores { drift: Some(Drift::default()), detector, ..dense(1) };
-            let (_, stats) = run(&Device::cpu(), query, &Setup::default(), &events);
-            println!("kind {kind}, {detector}: {} drifts", stats.drifts);
-            assert_eq!(stats.drifts, 0, "kind {kind}, {detector}");
+            for drift in [Drift::page(), Drift::adwin()] {
+                let query = Scores { drift: Some(drift), detector, ..dense(1) };
+                let (_, stats) = run(&Device::cpu(), query, &Setup::default(), &events);
+                assert_eq!(stats.drifts, 0, "kind {kind}, {detector}, {drift:?}");
+            }
         }
     }
 }
@@ -145,11 +158,17 @@ fn keys_that_stay_do_not_drift() {
 #[test]
 fn batches_lanes_and_other_keys_do_not_show() {
     let events = moving(3, 12_000, 5);
-    let deaf = Some(Drift { delta: 3.9, threshold: 1e6 });
-    for query in [wide(), dense(5), ensemble(wide())] {
-        let plain = cpu(query.clone(), &events);
-        assert!(cpu(Scores { drift: deaf, ..query.clone() }, &events) == plain);
-        let query = drifting(query);
+    let still = stream(3, 12_000, 5);
+    let deaf = [
+        (Drift::Page { delta: 3.9, threshold: 1e6 }, &events),
+        (Drift::Adwin { delta: 1e-30 }, &still),
+    ];
+    for (query, drift) in [wide(), dense(5), ensemble(wide())].into_iter().zip([0, 1, 1]) {
+        for (drift, events) in deaf {
+            let heard = cpu(Scores { drift: Some(drift), ..query.clone() }, events);
+            assert!(heard == cpu(query.clone(), events), "{drift:?}");
+        }
+        let query = [drifting, cutting][drift](query);
         let (want, stats) = run(&Device::cpu(), query.clone(), &Setup::default(), &events);
         let flagged = |words: &&Words| words[4] & DRIFTED != 0;
         assert_eq!(want.values().flatten().filter(flagged).count() as u64, stats.drifts);
@@ -185,9 +204,69 @@ fn a_member_drifts_alone() {
     assert!(apart > 0);
 }
 
+fn refused(drift: Drift, want: &str) {
+    let query = Scores { drift: Some(drift), ..dense(4) };
+    let error = Inline::new(query, Options::on(Device::cpu())).expect_err(want).to_string();
+    assert!(error.contains(want), "{error}, not {want}");
+}
+
+/// A change that Page's test never sees, to more and to less: only a window does.
+#[test]
+fn windows_see_small_changes() {
+    let found = |drift, (mean, deviation): (f64, f64)| {
+        let mut rng = SplitMix::new(8);
+        #[allow(clippy::cast_possible_truncation, reason = "rounded")]
+        let event = |at: u64| {
+            let (mean, deviation) = if at < 6000 { (0.0, 1.0) } else { (mean, deviation) };
+            let value = (mean + deviation * normal(&mut rng)) as f32;
+            Reading { at, wide: 0, key: 0, value, other: 0.0, count: 0 }
+        };
+        let events: Vec<Reading> = (0..9000).map(event).collect();
+        let rows = cpu(Scores { drift: Some(drift), ..dense(1) }, &events);
+        rows[&0].iter().position(|words| words[4] & DRIFTED != 0)
+    };
+    for change in [(1.0, 1.0), (-1.0, 1.0), (0.0, 2.0)] {
+        assert_eq!(found(Drift::page(), change), None, "{change:?}");
+        let at = found(Drift::adwin(), change);
+        assert!(at.is_some_and(|at| (6032..7000).contains(&at)), "{change:?}: {at:?}");
+    }
+    assert_eq!(found(Drift::adwin(), (0.0, 1.0)), None);
+}
+
+/// Numbers that are none, that are too large, and that never change: no panic, and finite scores.
+#[test]
+fn hostile_numbers_do_no_harm() {
+    let odd = [f32::NAN, f32::INFINITY, -1e38, 1e-42, 0.0, 1e30, -0.0, f32::MIN_POSITIVE];
+    for (kind, drift) in (0..6).flat_map(|kind| [(kind, 0.5), (kind, 1e-30)]) {
+        let mut rng = SplitMix::new(kind);
+        let event = |i: u64| {
+            let value = match kind {
+                0 => f32::from_bits(pelton::ops::batch::lo(rng.next_u64())),
+                1 => odd[usize::try_from(rng.below(8)).expect("few")],
+                2 => [0.0, 1e30][usize::from(i >= 2000)],
+                3 => 7.0,
+                4 => f32::NAN,
+                _ => [1e12, -1e12][usize::from(i % 1000 < 500)],
+            };
+            let at = if kind == 1 { rng.next_u64() } else { i };
+            Reading { at, wide: 0, key: 0, value, other: value, count: 0 }
+        };
+        let events: Vec<Reading> = (0..6000).map(event).collect();
+        for query in [dense(1), wide(), ensemble(wide())] {
+            let drift = Some(Drift::Adwin { delta: drift });
+            let rows = cpu(Scores { drift, warm_up: 0, ..query }, &events);
+            for words in rows.values().flatten() {
+                let floats = [5, 6, 7, 8].map(|at| f32::from_bits(words[at]));
+                assert!(floats.iter().all(|x| x.is_finite()), "kind {kind}: {words:x?}");
+            }
+        }
+    }
+}
+
 #[test]
 fn mistakes_are_named() {
     for (delta, threshold, want) in [
+        (0.5, -1.0, "drift.threshold: -1; "),
         (-0.1, 50.0, "drift.delta: -0.1; accepted are 0 to below 4 deviations"),
         (4.0, 50.0, "drift.delta: 4; "),
         (f32::NAN, 50.0, "drift.delta: NaN"),
@@ -195,8 +274,14 @@ fn mistakes_are_named() {
         (0.5, f32::NAN, "drift.threshold: NaN"),
         (0.5, f32::INFINITY, "drift.threshold: inf"),
     ] {
-        let query = Scores { drift: Some(Drift { delta, threshold }), ..dense(4) };
-        let error = Inline::new(query, Options::on(Device::cpu())).expect_err(want).to_string();
-        assert!(error.contains(want), "{error}, not {want}");
+        refused(Drift::Page { delta, threshold }, want);
+    }
+    for (delta, want) in [
+        (0.0, "drift.delta: 0; accepted are 1e-30 to 0.5 for ADWIN"),
+        (0.6, "drift.delta: 0.6; "),
+        (-1e-5, "drift.delta: -0.00001; "),
+        (f32::NAN, "drift.delta: NaN"),
+    ] {
+        refused(Drift::Adwin { delta }, want);
     }
 }

@@ -4,13 +4,14 @@ mod scores;
 
 use pelton::{Device, Inline, Key, Label, Options, Pod, Scores, States, Windows, Zeroable, field};
 use scores::labels::{labels_for, run_labelled, same_labelled};
-use scores::{dense, forest, half_spaces, stream, wide};
+use scores::{cutting, dense, forest, half_spaces, stream, wide};
 
 #[test]
 fn labels_do_as_their_definition_says() {
     for seed in 0..6 {
         same_labelled(&Device::cpu(), wide, (seed, 6000));
         same_labelled(&Device::cpu(), || dense(12), (seed, 6000));
+        same_labelled(&Device::cpu(), || cutting(wide()), (seed, 6000));
     }
     same_labelled(&Device::cpu(), || forest(64), (7, 6000));
     same_labelled(&Device::cpu(), || half_spaces(pelton::HalfSpaces::default()), (8, 6000));

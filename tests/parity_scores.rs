@@ -7,6 +7,7 @@ use cuda_host::driver::cuda;
 use hand::{Ranges, devices, head, run, whole};
 use pelton::base::rng::SplitMix;
 use pelton::device::{Device, Queue, QueueOptions};
+use pelton::ops::adwin::WINDOW;
 use pelton::ops::batch::{CHUNKS, FIXED, OUT_FIXED, SPANS_AT, Span};
 use pelton::ops::group::{self, GroupOptions};
 use pelton::ops::page::ALONE;
@@ -51,6 +52,12 @@ fn events(seed: u64) -> Vec<Reading> {
     (0..BATCH * BATCHES).map(event).collect()
 }
 
+/// Words of a key's state; where there are two values, keys drift by windows.
+fn state_words(values: u32, detector: Detector) -> u32 {
+    let window = if values == 2 { WINDOW } else { 0 };
+    words(state_words_with(values as usize, detector) + window)
+}
+
 fn params(values: u32, detector: Detector) -> ScoreParams {
     let [which, shape0, shape1, shape2, shape3] = detector.shape();
     let value = |i: u32| (i < values).then_some((3 + i as usize, Kind::F32));
@@ -60,7 +67,7 @@ fn params(values: u32, detector: Detector) -> ScoreParams {
         key_word: 2,
         key_words: 1,
         values,
-        state_words: words(state_words_with(values as usize, detector)),
+        state_words: state_words(values, detector),
         first_block: 0,
         blocks: ALONE,
         values01: packed([value(0), value(1)]),
@@ -69,7 +76,7 @@ fn params(values: u32, detector: Detector) -> ScoreParams {
         values67: 0,
         warm: 20,
         sides: 3,
-        own_words: words(state_words_with(values as usize, detector)),
+        own_words: state_words(values, detector),
         rate: 1.0 / 256.0,
         spacing: 0.0,
         asked: 5.0,
@@ -85,8 +92,8 @@ fn params(values: u32, detector: Detector) -> ScoreParams {
         shape2,
         shape3,
         state_at: 0,
-        drift_delta: 0.25,
-        drift_threshold: if values == 1 { 0.0 } else { 30.0 },
+        drift_delta: if values == 2 { 2.0 } else { 0.25 },
+        drift_threshold: [0.0, -1.0, 30.0][values as usize - 1],
     }
 }
 
@@ -170,6 +177,8 @@ fn same_states(devices: impl IntoIterator<Item = Device>) {
     let art = Detector::Art(Art { categories: 16, vigilance: 900, window: 64 });
     let cases = [
         (3, Detector::Distances),
+        (2, Detector::Distances),
+        (2, loda),
         (1, Detector::Forest(Forest::of(64))),
         (1, Detector::Forest(forest)),
         (1, spaces),

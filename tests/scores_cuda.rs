@@ -10,9 +10,10 @@ use scores::labels::same_labelled;
 use scores::order::same_by_time;
 use scores::states::{same_forgotten, same_restored};
 use scores::{
-    CROWDED, SHORT, Setup, arts, ensemble, forest, half_spaces, loda, profiles, same, same_arts,
-    same_drifts, same_ensembles, same_forests, same_half_spaces, same_lodas, same_profiles,
-    same_seasons, same_spectrals, same_sub_pcas, seasonal, spectrals, sub_pcas, wide,
+    CROWDED, SHORT, Setup, arts, cutting, ensemble, forest, half_spaces, loda, profiles, same,
+    same_arts, same_cuts, same_drifts, same_ensembles, same_forests, same_half_spaces, same_lodas,
+    same_profiles, same_seasons, same_spectrals, same_sub_pcas, seasonal, spectrals, sub_pcas,
+    wide,
 };
 
 #[test]
@@ -62,6 +63,7 @@ fn cuda_states_leave_and_come_back() {
     let short = Spectral { window: 32 };
     same_restored((&device, &Device::cpu()), || spectrals(short), (12, 900));
     same_restored((&device, &Device::cpu()), || arts(CROWDED), (13, 1500));
+    same_restored((&Device::cpu(), &device), || cutting(wide()), (14, 3000));
 }
 
 #[test]
@@ -70,6 +72,7 @@ fn cuda_labels_are_taken_as_on_the_processor() {
         return;
     };
     same_labelled(&device, wide, (1, 3000));
+    same_labelled(&device, || cutting(wide()), (4, 4000));
 }
 
 #[test]
@@ -178,7 +181,9 @@ fn cuda_keys_drift_as_on_the_processor() {
     };
     same_drifts(&device, 1, &Setup { in_flight: 3, ..Setup::default() }, 4000);
     let moves = vec![Device::cpu(), device.clone()];
-    same_drifts(&device, 5, &Setup { batch: 100, moves, ..Setup::default() }, 2500);
+    same_drifts(&device, 5, &Setup { batch: 100, moves: moves.clone(), ..Setup::default() }, 2500);
+    same_cuts(&device, 2, &Setup { in_flight: 3, ..Setup::default() }, 4000);
+    same_cuts(&device, 6, &Setup { batch: 100, moves, ..Setup::default() }, 3000);
 }
 
 #[test]

@@ -5,16 +5,19 @@
 //! score are compiled anew and run as CUDA's; each list has the judge that finds its mistakes soonest.
 
 mod cuda_host;
+#[path = "scores/planted.rs"]
+mod planted;
 mod scores;
 
 use cuda_host::device::of;
 use cuda_host::planted::{find, plant};
 use cuda_host::{Plant, SCORES};
 use pelton::Device;
+use planted::{DRIFTS, LABELS, WINDOWS};
 use scores::labels::same_labelled;
 use scores::{
-    Setup, ensemble, same, same_drifts, same_ensembles, same_forests, same_half_spaces, same_lodas,
-    same_profiles, same_seasons, wide,
+    Setup, ensemble, same, same_cuts, same_drifts, same_ensembles, same_forests, same_half_spaces,
+    same_lodas, same_profiles, same_seasons, wide,
 };
 
 /// What is planted, which stands there once.
@@ -341,62 +344,6 @@ const ENSEMBLES: &[Planted] = &[
     ),
 ];
 
-/// In the test for drift, and in what a key forgets then.
-const DRIFTS: &[Planted] = &[
-    (
-        "a large event that counts in full",
-        plant("kernels/decide.cuh", "(u > 4.0f ? 4.0f : u)", "(u > 4e9f ? 4.0f : u)"),
-    ),
-    (
-        "a delta left out",
-        plant("kernels/decide.cuh", " - p.drift_delta;", " - 0.0f * p.drift_delta;"),
-    ),
-    (
-        "a key that drifts while it warms up",
-        plant("kernels/decide.cuh", "&& (flags & WARMING) == 0 && has_drifted", "&& has_drifted"),
-    ),
-    (
-        "half of a state that is kept",
-        plant("kernels/scores.cuh", "i < p.own_words;", "i < p.own_words / 2;"),
-    ),
-    (
-        "a drift of the first member alone",
-        plant(
-            "kernels/ensemble.cu",
-            "(out[row + 4] | rows[by + 4]) & DRIFTED;",
-            "out[row + 4] & DRIFTED;",
-        ),
-    ),
-];
-
-/// In what becomes of an alert that a label dismisses.
-const LABELS: &[Planted] = &[
-    (
-        "a label that is not heard",
-        plant(
-            "kernels/decide.cuh",
-            "surprise <= state.get(BAR) &&",
-            "surprise < 0.0f * state.get(BAR) &&",
-        ),
-    ),
-    (
-        "a label that is soon forgotten",
-        plant(
-            "kernels/decide.cuh",
-            "float(state[SEEN] - state[BAR_SEEN]) * p.rate <= 16.0f",
-            "float(state[SEEN] - state[BAR_SEEN]) * p.rate <= 1.0f",
-        ),
-    ),
-    (
-        "a dismissed alert that rests",
-        plant(
-            "kernels/decide.cuh",
-            "            flags |= DISMISSED;",
-            "            flags |= DISMISSED;\n            state.put(REST, p.rest);",
-        ),
-    ),
-];
-
 /// Holds a judge to find each mistake of a list: what is no panic is right.
 fn found_by(list: &str, plants: &[Planted], judge: impl Fn(&Device, u64, &Setup) + Sync) {
     let setup = Setup { batch: 2048, chunk: 3000, ..Setup::default() };
@@ -460,6 +407,13 @@ fn planted_mistakes_in_ensembles_are_found() {
 fn planted_mistakes_in_drifts_are_found() {
     found_by("planted_mistakes_in_drifts_are_found", DRIFTS, |device, order, setup| {
         same_drifts(device, order, setup, 3000);
+    });
+}
+
+#[test]
+fn planted_mistakes_in_windows_are_found() {
+    found_by("planted_mistakes_in_windows_are_found", WINDOWS, |device, order, setup| {
+        same_cuts(device, order, setup, 4000);
     });
 }
 

@@ -9,9 +9,10 @@ use scores::labels::same_labelled;
 use scores::order::same_by_time;
 use scores::states::{same_forgotten, same_restored};
 use scores::{
-    CROWDED, SHORT, Setup, arts, ensemble, forest, half_spaces, loda, profiles, same, same_arts,
-    same_drifts, same_ensembles, same_forests, same_half_spaces, same_lodas, same_profiles,
-    same_seasons, same_spectrals, same_sub_pcas, seasonal, spectrals, sub_pcas, wide,
+    CROWDED, SHORT, Setup, arts, cutting, ensemble, forest, half_spaces, loda, profiles, same,
+    same_arts, same_cuts, same_drifts, same_ensembles, same_forests, same_half_spaces, same_lodas,
+    same_profiles, same_seasons, same_spectrals, same_sub_pcas, seasonal, spectrals, sub_pcas,
+    wide,
 };
 
 #[test]
@@ -68,6 +69,7 @@ fn wgsl_states_leave_and_come_back() {
     let short = Spectral { window: 32 };
     same_restored((&device, &Device::cpu()), || spectrals(short), (12, 900));
     same_restored((&device, &Device::cpu()), || arts(CROWDED), (13, 1500));
+    same_restored((&Device::cpu(), &device), || cutting(wide()), (14, 3000));
 }
 
 #[test]
@@ -77,6 +79,7 @@ fn wgsl_labels_are_taken_as_on_the_processor() {
     };
     same_labelled(&device, wide, (1, 6000));
     same_labelled(&device, || half_spaces(HalfSpaces::default()), (2, 3000));
+    same_labelled(&device, || cutting(wide()), (4, 4000));
 }
 
 #[test]
@@ -140,7 +143,9 @@ fn wgsl_keys_drift_as_on_the_processor() {
     };
     same_drifts(&device, 1, &Setup { batch: 64, in_flight: 3, ..Setup::default() }, 4000);
     let moves = vec![Device::cpu(), device.clone()];
-    same_drifts(&device, 5, &Setup { batch: 64, moves, ..Setup::default() }, 2500);
+    same_drifts(&device, 5, &Setup { batch: 64, moves: moves.clone(), ..Setup::default() }, 2500);
+    same_cuts(&device, 2, &Setup { batch: 64, in_flight: 3, ..Setup::default() }, 4000);
+    same_cuts(&device, 6, &Setup { batch: 64, moves, ..Setup::default() }, 3000);
 }
 
 #[test]

@@ -18,9 +18,11 @@
 //!
 //! The first member writes the rows; each further one writes rows of its own, which the kernel `ensemble` takes in.
 
+use super::adwin::WINDOW;
 use super::batch::{self, ASIDE, OUT_ASIDE, OUT_FIXED};
 use super::decide::announce;
 use super::detector::Detector;
+use super::drift::Drift;
 use super::ewma::held;
 use super::math::{exp, ln};
 use super::page::{Page, slot_map};
@@ -96,12 +98,15 @@ pub struct Judges {
     pub first: Detector,
     /// The others of an ensemble.
     pub further: [Option<Detector>; FURTHER_MAX],
+    /// Whether each of them has a window of its levels, by which its keys drift (`ops::adwin`).
+    pub windows: bool,
 }
 
 impl Judges {
-    /// A detector, and such members of an ensemble as [`check`] accepts.
-    pub fn new(first: Detector, members: &[Member]) -> Self {
-        Self { first, further: std::array::from_fn(|i| members.get(i).map(|m| m.detector)) }
+    /// A detector, and such members of an ensemble as [`check`] accepts, whose keys drift by this test.
+    pub fn new(first: Detector, members: &[Member], drift: Option<Drift>) -> Self {
+        let further = std::array::from_fn(|i| members.get(i).map(|m| m.detector));
+        Self { first, further, windows: matches!(drift, Some(Drift::Adwin { .. })) }
     }
 
     /// All of them.
@@ -114,10 +119,15 @@ impl Judges {
         if self.further[0].is_some() { state_words(1) } else { 0 }
     }
 
+    /// Words of the window behind the state of each; 0 where there is none.
+    pub fn window(self) -> usize {
+        if self.windows { WINDOW } else { 0 }
+    }
+
     /// Where the state of each begins in that of a key, and how many words it has.
     pub fn places(self, values: usize) -> impl Iterator<Item = (usize, usize, Detector)> {
         self.iter().scan(self.head(), move |at, detector| {
-            let words = state_words_with(values, detector);
+            let words = state_words_with(values, detector) + self.window();
             *at += words;
             Some((*at - words, words, detector))
         })

@@ -14,6 +14,7 @@ macro_rules! window_shader {
     };
 }
 
+pub mod adwin;
 pub mod art;
 #[cfg(feature = "model")]
 pub mod attention;

@@ -45,6 +45,7 @@ macro_rules! scores_wgsl {
         concat!(
             include_str!("../../shaders/window.wgsl"),
             include_str!("../../shaders/state.wgsl"),
+            include_str!("../../shaders/adwin.wgsl"),
             include_str!("../../shaders/decide.wgsl"),
             include_str!("../../shaders/scores.wgsl"),
             include_str!("../../shaders/point.wgsl"),
@@ -117,9 +118,9 @@ params! {
         shape3: u32,
         /// Where in a key's state this detector's begins.
         state_at: u32,
-        /// By how many deviations a level may be higher than it was and not drift.
+        /// By how many deviations a level may be higher than it was and not drift; by a window, `ln(2 / delta)`.
         drift_delta: f32,
-        /// The sum from which a key has drifted; 0 where no drift is looked for.
+        /// The sum from which a key has drifted; 0 where no drift is looked for, below 0 where a window does.
         drift_threshold: f32,
     }
 }
@@ -183,7 +184,7 @@ pub const fn state_words(values: usize) -> usize {
     (TRACKS + (values - 1) * TRACK).next_multiple_of(16)
 }
 
-/// Words of a key's state with that of its detector, which stands behind everything else.
+/// Words of a key's state with that of its detector, behind which only the window of `ops::adwin` stands.
 pub const fn state_words_with(values: usize, detector: Detector) -> usize {
     state_words(values) + detector.words(values)
 }
@@ -331,7 +332,7 @@ pub(super) fn clock(state: &mut [u32], p: &ScoreParams, time: u64) -> f32 {
 /// What is decided about an event of this level, which is learnt: its surprise and flags.
 #[inline(always)]
 fn decided(
-    state: &mut [u32],
+    (state, window): (&mut [u32], &mut [u32]),
     p: &ScoreParams,
     far: &Distance<f32>,
     &Level { level, levels, .. }: &Level,
@@ -341,8 +342,8 @@ fn decided(
     let u = decide::standardise(&mut past, level, levels as f32);
     past.write(state, LEVEL);
     let event = Judged { level, u, off: far.off, expected: far.expected };
-    let looked_for = p.drift_threshold > 0.0 && flags & WARMING == 0;
-    let drifted = looked_for && drift::has_drifted(state, p, u);
+    let looked_for = p.drift_threshold != 0.0 && flags & WARMING == 0;
+    let drifted = looked_for && drift::has_drifted(state, window, p, u);
     decide::decide(state, p, &event, levels, if drifted { flags | DRIFTED } else { flags })
 }
 
@@ -359,6 +360,9 @@ pub(super) fn step<const VALUES: usize, J: Judge>(
     let time = batch::join(event[p.time_word as usize], event[p.time_word as usize + 1]);
     let values = if VALUES == 0 { p.values as usize } else { VALUES };
     let (state, own) = state.split_at_mut(state_words(values));
+    // Nothing but one value's state is left of what has no window.
+    let window = if VALUES == 0 { drift::window_words(p.drift_threshold) } else { 0 };
+    let (own, window) = own.split_at_mut(own.len() - window);
     let steps = clock(state, p, time);
     let moment = Moment { time, steps, decays: ewma::decays(steps, p.rate) };
     let mut far = Distance::<f32>::none();
@@ -398,7 +402,7 @@ pub(super) fn step<const VALUES: usize, J: Judge>(
             flags |= WARMING;
         }
         if judged.known {
-            (surprise, flags) = decided(state, p, &far, &judged, flags & !USUAL);
+            (surprise, flags) = decided((state, window), p, &far, &judged, flags & !USUAL);
         }
     }
     if VALUES == 0 {
@@ -411,8 +415,7 @@ pub(super) fn step<const VALUES: usize, J: Judge>(
     (row[7], row[8]) = (far.expected.to_bits(), far.variance.to_bits());
     row[9] = state[SEEN];
     if flags & DRIFTED != 0 {
-        state.fill(0);
-        own.fill(0);
+        [state, own, window].into_iter().for_each(|words| words.fill(0));
     }
 }
 

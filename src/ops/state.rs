@@ -4,6 +4,7 @@
 //! stream leads to would make scores infinite or NaN. The limits here are wide: they are those of the arithmetic in
 //! `ops::ewma`, `ops::decide` and the detectors, for values held to +-10^12.
 
+use super::adwin;
 use super::decide::{RING_PEAKS, TRIALS_MAX};
 use super::detector::Detector;
 use super::drift::THRESHOLD_MAX;
@@ -15,7 +16,7 @@ use super::score::{
 };
 
 /// The layout of states, which changes when they mean something else.
-pub const STATE_VERSION: u32 = 6;
+pub const STATE_VERSION: u32 = 7;
 
 /// Weights count events, and an f32 stops counting here.
 pub(super) const WEIGHT_MAX: f32 = 16_777_216.0;
@@ -29,7 +30,10 @@ pub fn misfit(state: &[u32], values: usize, judges: Judges) -> Option<usize> {
     };
     head.or_else(|| {
         judges.places(values).find_map(|(at, words, detector)| {
-            misfit_of(&state[at..at + words], values, detector).map(|word| at + word)
+            let (own, window) = state[at..at + words].split_at(words - judges.window());
+            let in_window = || adwin::misfit(window).map(|word| own.len() + word);
+            let word = misfit_of(own, values, detector).or_else(in_window);
+            word.map(|word| at + word)
         })
     })
 }

@@ -8,9 +8,7 @@ use super::decide::{self, Judged};
 use super::detector::{ByDistance, Judge};
 use super::page::{ALONE, NO_BLOCK, Page, Slot, in_order, slot_map};
 use super::row::Kind;
-use super::score::{
-    LEVEL_FIRST, OUT_SCORED, ROW, ScoreParams, key, row_words, state_words, state_words_with, step,
-};
+use super::score::{LEVEL_FIRST, OUT_SCORED, ROW, ScoreParams, key, row_words, state_words, step};
 use super::simd;
 use crate::base::limits::word;
 use crate::plan::Args;
@@ -103,8 +101,8 @@ impl<J: Judge> Walk<'_, J> {
         let p = self.p;
         let (words, of) = match VALUES {
             0 => {
-                let own = state_words_with(p.values as usize, p.judged_by());
-                (p.state_words as usize, p.state_at as usize..p.state_at as usize + own)
+                let at = p.state_at as usize;
+                (p.state_words as usize, at..at + p.own_words as usize)
             }
             _ => (state_words(1), 0..state_words(1)),
         };

@@ -27,7 +27,7 @@ use crate::ops::score::{ScoreParams, packed, row_words};
 /// scores within 1e-5.
 ///
 /// State takes 256 bytes a key with one value, 40 more for each further one, in whole lines of 64, and what the
-/// [`Detector`] adds. Keys stay unless [`Scores::ttl`] or [`Scores::evict`] says otherwise; what was learnt of a
+/// [`Detector`] and [`Drift`] add. Keys stay unless [`Scores::ttl`] or [`Scores::evict`] says otherwise; what was learnt of a
 /// forgotten key can be fetched ([`Results::forgotten`](super::Results::forgotten)) and brought back
 /// ([`States`](super::States)).
 ///
@@ -233,7 +233,8 @@ impl<E: bytemuck::Pod> sealed::Ask for Scores<E> {
         let pair = |i: usize| packed([values.get(i).copied(), values.get(i + 1).copied()]);
         #[allow(clippy::cast_possible_truncation, reason = "rounded")]
         let asked = -self.rate.ln() as f32;
-        let judges = Judges::new(self.detector, &self.ensemble);
+        let judges = Judges::new(self.detector, &self.ensemble, self.drift);
+        let [drift_delta, drift_threshold] = self.drift.map_or([0.0; 2], Drift::packed);
         let params = ScoreParams {
             stride: word(stride),
             time_word: word(self.time.column().word()),
@@ -269,8 +270,8 @@ impl<E: bytemuck::Pod> sealed::Ask for Scores<E> {
             shape2: 0,
             shape3: 0,
             state_at: 0,
-            drift_delta: self.drift.map_or(0.0, |drift| drift.delta),
-            drift_threshold: self.drift.map_or(0.0, |drift| drift.threshold),
+            drift_delta,
+            drift_threshold,
         };
         Ok(Query {
             stride,
@@ -352,7 +353,7 @@ impl Scored {
 
     /// Whether keys may drift.
     pub(super) fn may_drift(&self) -> bool {
-        self.members[0].drift_threshold > 0.0
+        self.members[0].drift_threshold != 0.0
     }
 
     /// One by the longest horizon, in spacings.

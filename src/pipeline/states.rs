@@ -10,7 +10,7 @@ use std::fmt;
 /// How files of states begin.
 const MAGIC: &[u8; 8] = b"PLTSCORE";
 /// Bytes before the keys.
-const HEAD: usize = 8 + 4 * (2 + 5 * (1 + FURTHER_MAX)) + 8;
+const HEAD: usize = 8 + 4 * (3 + 5 * (1 + FURTHER_MAX)) + 8;
 /// The shape of no detector.
 const NONE: [u32; 5] = [u32::MAX; 5];
 
@@ -34,7 +34,7 @@ impl fmt::Display for Kind {
         for (i, detector) in self.judges.iter().enumerate() {
             write!(f, "{}{detector}", if i == 0 { "" } else { ", " })?;
         }
-        Ok(())
+        if self.judges.windows { write!(f, "; drift by ADWIN") } else { Ok(()) }
     }
 }
 
@@ -146,13 +146,13 @@ impl States {
     }
 
     /// All as bytes, the same on every machine: 8 that say what they are, then words of 32 bits, low byte first:
-    /// version, values, five for each of four detectors ([`Detector::shape`], all ones for none), how many states (two
-    /// words); then all keys, two words each; then all states.
+    /// version, values, 1 for windows by which keys drift, five for each of four detectors ([`Detector::shape`], all
+    /// ones for none), how many states (two words); then all keys, two words each; then all states.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let Kind { values, judges: Judges { first, further } } = self.kind;
+        let Kind { values, judges: Judges { first, further, windows } } = self.kind;
         let shapes = further.map(|detector| detector.map_or(NONE, Detector::shape));
         let shapes = [first.shape()].into_iter().chain(shapes);
-        let head = [STATE_VERSION, values].into_iter().chain(shapes.flatten());
+        let head = [STATE_VERSION, values, windows.into()].into_iter().chain(shapes.flatten());
         let mut bytes = Vec::with_capacity(HEAD + self.keys.len() * 8 + self.bytes());
         bytes.extend_from_slice(MAGIC);
         head.for_each(|word| bytes.extend(word.to_le_bytes()));
@@ -177,12 +177,15 @@ impl States {
         };
         let word = |bytes: &[u8]| u32::from_le_bytes(bytes.try_into().expect("four bytes"));
         let long = |bytes: &[u8]| u64::from_le_bytes(bytes.try_into().expect("eight bytes"));
-        let [version, values] = [8, 12].map(|at| word(&head[at..at + 4]));
+        let [version, values, windows] = [8, 12, 16].map(|at| word(&head[at..at + 4]));
         if version != STATE_VERSION {
             return Err(wrong(&format!("version {version}; this is version {STATE_VERSION}")));
         }
         check_values(values as usize)?;
-        let judges = judges(&head[16..HEAD - 8])?;
+        if windows > 1 {
+            return Err(wrong("neither with windows nor without"));
+        }
+        let judges = judges(&head[20..HEAD - 8], windows == 1)?;
         let kind = Kind { values, judges };
         let each = 8 + 4 * kind.words() as u64;
         let count = long(&head[HEAD - 8..]);
@@ -207,7 +210,7 @@ impl States {
 }
 
 /// The detectors that bytes name.
-fn judges(bytes: &[u8]) -> Result<Judges> {
+fn judges(bytes: &[u8], windows: bool) -> Result<Judges> {
     let mut all = [None; 1 + FURTHER_MAX];
     for (i, bytes) in bytes.chunks_exact(20).enumerate() {
         let word = |at: usize| u32::from_le_bytes(bytes[4 * at..][..4].try_into().expect("four"));
@@ -222,7 +225,7 @@ fn judges(bytes: &[u8]) -> Result<Judges> {
         all[i] = detector;
     }
     let [first, further @ ..] = all;
-    Ok(Judges { first: first.expect("named above"), further })
+    Ok(Judges { first: first.expect("named above"), further, windows })
 }
 
 impl fmt::Debug for States {

@@ -1,7 +1,7 @@
 //! Streams with labels among their events, and what must become of the alerts: judged from the scores, one by one.
 
-use super::{Reading, Scored, Words, settle, stream};
-use pelton::ops::score::{ALERT, DISMISSED, MISSING, RESTING, RULED_OUT, USUAL, WARMING};
+use super::{Reading, Scored, Words, moving, settle, stream};
+use pelton::ops::score::{ALERT, DISMISSED, DRIFTED, MISSING, RESTING, RULED_OUT, USUAL, WARMING};
 use pelton::{Device, Inline, Label, LaneOptions, Options, Scores, Stats};
 
 /// A label, and how many events of the stream come before it.
@@ -99,6 +99,9 @@ fn judge((asked, horizon): (f32, f32), events: &[(usize, Words)], said: &[&Said]
         assert_eq!(is(DISMISSED), below, "event {place}: {words:x?}, bar {bar:?}");
         assert_eq!(is(ALERT), candidate && !kept_back && !below, "event {place}: {words:x?}");
         dismissed += usize::from(below);
+        if is(DRIFTED) {
+            (bar, seen) = ((0.0, 0), 0);
+        }
     }
     dismissed
 }
@@ -120,7 +123,8 @@ pub fn same_labelled(
         ..query()
     };
     let cpu = Device::cpu();
-    let events = stream(seed, n, 12);
+    let drifts = query().drift.is_some();
+    let events = if drifts { moving(seed, n, 3) } else { stream(seed, n, 12) };
     let (before, _) = run_labelled(&cpu, query(), (1024, 1000), &events, &[]);
     let said = labels_for(&events, &before);
     let (want, stats) = run_labelled(&cpu, query(), (1024, 1000), &events, &said);
@@ -135,6 +139,7 @@ pub fn same_labelled(
     }
     assert_eq!((stats.labels, stats.labels_unknown), (said.len() as u64, 0));
     assert!(said.len() > 3 && dismissed > 0, "{} labels dismissed {dismissed}", said.len());
+    assert!(!drifts || stats.drifts > 0, "no drift");
     for (batch, chunk) in [(64, n), (33, 600)] {
         let (got, stats) = run_labelled(device, query(), (batch, chunk), &events, &said);
         assert!(got == want, "the same with batches of {batch}");

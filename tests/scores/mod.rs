@@ -299,7 +299,19 @@ pub fn same_ensembles(device: &Device, seed: u64, setup: &Setup, n: usize) {
 
 /// As `query`, where keys drift soon.
 pub fn drifting(query: Scores<Reading>) -> Scores<Reading> {
-    Scores { drift: Some(Drift { delta: 0.25, threshold: 25.0 }), warm_up: 20, ..query }
+    let drift = Drift::Page { delta: 0.25, threshold: 25.0 };
+    Scores { drift: Some(drift), warm_up: 20, ..query }
+}
+
+/// As `query`, where keys drift by their windows, which are soon cut.
+pub fn cutting(query: Scores<Reading>) -> Scores<Reading> {
+    Scores { drift: Some(Drift::Adwin { delta: 0.5 }), warm_up: 20, ..query }
+}
+
+/// As [`same_drifts`], by windows.
+pub fn same_cuts(device: &Device, seed: u64, setup: &Setup, n: usize) {
+    let queries = [wide(), dense(2), ensemble(wide())].map(cutting);
+    same_of_drifting(queries, device, &moving(seed, n, 2), setup);
 }
 
 /// The same for queries in which keys drift, as those of three values, of one, and of ensembles do.
@@ -307,12 +319,20 @@ pub fn same_drifts(device: &Device, seed: u64, setup: &Setup, n: usize) {
     /// Few, so that they are warm soon.
     const KEYS: u32 = 5;
     let queries = [wide(), dense(KEYS), ensemble(wide())].map(drifting);
-    let events = moving(seed, n, KEYS);
+    same_of_drifting(queries, device, &moving(seed, n, KEYS), setup);
+}
+
+fn same_of_drifting<const N: usize>(
+    queries: [Scores<Reading>; N],
+    device: &Device,
+    events: &[Reading],
+    setup: &Setup,
+) {
     for query in &queries {
-        let (_, stats) = run(&Device::cpu(), query.clone(), &Setup::default(), &events);
+        let (_, stats) = run(&Device::cpu(), query.clone(), &Setup::default(), events);
         assert!(stats.drifts > 2, "{} drifts", stats.drifts);
     }
-    same_of(queries, device, &events, setup);
+    same_of(queries, device, events, setup);
 }
 
 /// As [`stream`], where all keys go elsewhere three times, and stay there.

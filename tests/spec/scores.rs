@@ -2,7 +2,19 @@
 
 #[path = "season.rs"]
 mod season;
+#[path = "window.rs"]
+mod window;
 pub use season::Season;
+use window::Window;
+
+/// How drift is looked for.
+#[derive(Debug, Clone, Copy)]
+pub enum Test {
+    /// Page's, with its delta and threshold.
+    Page(f64, f64),
+    /// By a window, with its delta.
+    Adwin(f64),
+}
 
 /// What is asked: the settings of `pelton::Scores`, in the terms of the definition.
 #[derive(Debug, Clone, Copy)]
@@ -19,8 +31,7 @@ pub struct Ask {
     pub least: f64,
     pub least_share: f64,
     pub season: Season,
-    /// Delta and threshold of the test for drift.
-    pub drift: Option<(f64, f64)>,
+    pub drift: Option<Test>,
 }
 
 impl Default for Ask {
@@ -101,6 +112,7 @@ pub struct State {
     seasons: Vec<Vec<season::Kept>>,
     level: Level,
     drift: f64,
+    window: Window,
     pub trials: u32,
     pub peaks: u32,
     excess: f64,
@@ -206,11 +218,16 @@ impl State {
             off = off.clamp(-8.0 * deviation - 1e-3, 8.0 * deviation + 1e-3);
         }
         self.level.add(off);
-        if let Some((delta, threshold)) = ask.drift.filter(|_| !out.warming) {
-            self.drift = (self.drift + u.min(4.0) - delta).max(0.0);
-            out.drifted = self.drift > threshold;
-            out.margin = out.margin.min((self.drift / threshold - 1.0).abs());
-        }
+        let by = match ask.drift.filter(|_| !out.warming) {
+            None => 0.0,
+            Some(Test::Page(delta, threshold)) => {
+                self.drift = (self.drift + u.min(4.0) - delta).max(0.0);
+                self.drift / threshold
+            }
+            Some(Test::Adwin(delta)) => self.window.step(u, delta).unwrap_or(0.0),
+        };
+        out.drifted = by > 1.0;
+        out.margin = out.margin.min((by - 1.0).abs());
         let excess = u - PEAK;
         out.margin = out.margin.min((excess / PEAK).abs());
         if excess <= 0.0 {
