@@ -72,7 +72,7 @@ fn cuda_labels_are_taken_as_on_the_processor() {
         return;
     };
     same_labelled(&device, wide, (1, 3000));
-    same_labelled(&device, || cutting(wide()), (4, 4000));
+    same_labelled(&device, || cutting(wide()), (1, 6000));
 }
 
 #[test]

@@ -79,7 +79,7 @@ fn wgsl_labels_are_taken_as_on_the_processor() {
     };
     same_labelled(&device, wide, (1, 6000));
     same_labelled(&device, || half_spaces(HalfSpaces::default()), (2, 3000));
-    same_labelled(&device, || cutting(wide()), (4, 4000));
+    same_labelled(&device, || cutting(wide()), (1, 6000));
 }
 
 #[test]

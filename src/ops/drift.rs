@@ -15,8 +15,7 @@
 //! mostly end in nothing, and five operations an event.
 //!
 //! **ADWIN**, `ops::adwin`: a window of the latest `u`, in which no two parts may differ. It takes four lines of state
-//! for each detector, which only queries that ask for it have, and notices changes that are smaller, or to the quieter
-//! side.
+//! for each detector, which only queries that ask for it have, and notices changes that are smaller, and sooner.
 //!
 //! The event at which a test finds the change is judged like any other, and its row is marked. Then all of the
 //! state is zero: what follows is, to the bit, what a key that has just come would get, so it warms up, visibly. All
@@ -74,7 +73,7 @@ pub enum Drift {
         threshold: f32,
     },
     /// ADWIN: any two parts of the key's latest 16,256 events, in groups of 32, that differ by more than chance. It
-    /// takes 256 bytes a key and detector, and notices changes in half the time, smaller ones, and in variance, too.
+    /// takes 256 bytes a key and detector, and notices changes sooner, smaller ones, and in variance, too.
     Adwin {
         /// Bound of the probability of a false alarm at a check, one in 32 events, from 1e-30 to a half: 1e-5.
         delta: f32,

@@ -27,8 +27,8 @@ use crate::ops::score::{ScoreParams, packed, row_words};
 /// scores within 1e-5.
 ///
 /// State takes 256 bytes a key with one value, 40 more for each further one, in whole lines of 64, and what the
-/// [`Detector`] and [`Drift`] add. Keys stay unless [`Scores::ttl`] or [`Scores::evict`] says otherwise; what was learnt of a
-/// forgotten key can be fetched ([`Results::forgotten`](super::Results::forgotten)) and brought back
+/// [`Detector`] and [`Drift`] add. Keys stay unless [`Scores::ttl`] or [`Scores::evict`] says otherwise; what was
+/// learnt of a forgotten key can be fetched ([`Results::forgotten`](super::Results::forgotten)) and brought back
 /// ([`States`](super::States)).
 ///
 /// ```
