@@ -65,7 +65,7 @@ impl Engine {
             ..Scores::new(field!(Reading.at), field!(Reading.value))
         };
         let lane = LaneOptions { events: 1 << 14, ..LaneOptions::default() };
-        let mut inline = Inline::new(query, Options { lane, ..Options::on(Device::cpu()) })?;
+        let inline = Inline::new(query, Options { lane, ..Options::on(Device::cpu()) })?;
         let lane = inline.lane()?;
         Ok(Self { inline, lane, seconds: Vec::new() })
     }

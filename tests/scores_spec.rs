@@ -395,7 +395,6 @@ fn mistakes_in_detectors_are_named() {
         (season(1, 4097), "detector.seasons: 4097"),
         (season(1, 0), "detector.seasons: none; accepted are at least one"),
         (learnt(15), "detector.longest: 15; accepted are 16 to 1,024 slots, or 0"),
-        (learnt(1025), "detector.longest: 1025"),
         (profile(128, 8), "detector.points: 128; accepted are powers of two, 256 to 4096"),
         (profile(300, 8), "detector.points: 300"),
         (profile(256, 4), "detector.window: 4; accepted are powers of two, 8 to 64"),

@@ -250,11 +250,10 @@ fn the_last_state_of_a_key_counts() {
 fn hostile_bytes_do_no_harm() {
     let events = stream(4, 3000, 8);
     let (mut refused, mut rng) = (0, SplitMix::new(11));
-    let queries: [fn() -> Scores<Reading>; 11] = [
+    let queries: [fn() -> Scores<Reading>; 10] = [
         narrow,
         || dense(40),
         || Scores { key: Key::hashed(field!(Reading.key)), ..periodic() },
-        || seasonal(SHORT, narrow()),
         || seasonal(MIXED, narrow()),
         || ensemble(dense(40)),
         || Scores { key: Key::hashed(field!(Reading.key)), ..loda(LODA) },
@@ -305,7 +304,7 @@ fn hostile_bytes_do_no_harm() {
             }
         }
     }
-    assert!((900..1280).contains(&refused), "{refused} of 1320 refused");
+    assert!((820..1160).contains(&refused), "{refused} of 1200 refused");
     for bytes in
         [&b""[..], b"PLTSCORE", &[0; 32], b"something else that is longer than a head of 32"]
     {

@@ -183,7 +183,7 @@ fn seasons_are_what_the_definition_says() {
         let query = Scores { spacing, horizon: 512.0, ..dense(8) };
         let plain = run(&Device::cpu(), query.clone(), &Setup::default(), &events).0;
         let got = run(&Device::cpu(), seasonal(season, query), &Setup::default(), &events).0;
-        let Season { slot, seasons } = season;
+        let Season { slot, seasons, .. } = season;
         let season = spec::Season { slot, seasons };
         let spacing = spacing.map_or(0.0, |ticks| ticks as f64);
         let ask = Ask { rate: 1e-3, horizon: 512.0, spacing, season, ..Ask::default() };

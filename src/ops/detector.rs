@@ -46,7 +46,7 @@ pub enum Detector {
     /// one; from means alone for others. They find what is unusual for its time of the day or week. [`Season::days`]
     /// takes 5 KB a value for each key, and less than a microsecond an event. [`Season::learnt`] finds the length of
     /// the season, too, for 20 bytes a slot of the longest; on Mesa's software adapter (see above) batches may then
-    /// have 65,536 events by that number of slots at most, and half of it.
+    /// have 32,768 events by that number of slots at most.
     Season(Season),
     /// Left matrix profiles of each value: how far its latest stretch lies from the nearest one before
     /// (`ops::profile`). They find what is usual number by number, but not in this order, and rank best of all while an

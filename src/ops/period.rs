@@ -1,8 +1,8 @@
 //! After how many slots a value repeats, where nobody says so: a period that is found, followed and given up.
 //!
-//! Spec. Event time is cut in slots (`ops::season`). Of each slot the mean *place* of the value is kept: its distance to
-//! the key's mean over the longest horizon (`ops::ewma`), which has learnt it, in 64ths of a deviation, rounded, held to
-//! four deviations on either side, and counted from there: 0 to 512. So no offset and no scale shows, a trend shows
+//! Spec. Event time is cut in slots (`ops::season`). Of each slot the mean *place* of the value is kept: its distance
+//! to the key's mean over the longest horizon (`ops::ewma`), which has learnt it, in 64ths of a deviation, rounded and
+//! held to four deviations on either side, and counted from there: 0 to 512. So no offset and no scale shows, a trend shows
 //! little, and no event counts for more than any other slot would. The mean is of the first 4096 events of the slot,
 //! rounded; keeping begins when the longest horizon stands for sixteen numbers.
 //!
@@ -27,12 +27,12 @@
 //! week does over its days. Walks and trends differ the more the larger the lag, and have no dips.
 //!
 //! **What is made of it.** A candidate that differs from the period by at most `1 + period / 16` slots *corrects* it,
-//! where its `d` is below 15/16 of the period's: the period's length changes, and not where in it the value is. Another
+//! where its `d` is below 15/16 of the period's: the length changes, and not where in the period the value is. Another
 //! candidate, or none, has to *persist*, up to such corrections, for as many slots as it has, none for as many as the
 //! period, and at least 64: then it takes the period's place, and what was learnt of seasons begins anew, visibly
 //! (`ops::season`). A new period begins where it is taken.
 //!
-//! After de Cheveigne and Kawahara (2002), YIN, a fundamental frequency estimator for speech and music; unlike it all is
+//! After de Cheveigne and Kawahara (2002), YIN, a fundamental frequency estimator for speech and music; here all is
 //! in whole numbers, forgets, and knows missing slots. State: 16 words, and two for each slot of the longest period.
 //! Cost: for each event an addition; for each slot that saw one, ten operations a lag.
 
