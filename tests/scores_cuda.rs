@@ -107,11 +107,11 @@ fn cuda_found_seasons_are_those_of_the_processor() {
     let Some(device) = cuda("scores_cuda::cuda_found_seasons_are_those_of_the_processor") else {
         return;
     };
-    for (seed, batch, n) in [(1, 1024, 6000), (2, 7, 1200)] {
+    for (seed, batch, n) in [(1, 1024, 3000), (2, 7, 500)] {
         same_learnt(&device, seed, &Setup { batch, in_flight: 3, ..Setup::default() }, n);
     }
     let moves = vec![Device::cpu(), device.clone()];
-    same_learnt(&device, 5, &Setup { moves, ..Setup::default() }, 4000);
+    same_learnt(&device, 5, &Setup { moves, ..Setup::default() }, 2000);
 }
 
 #[test]
@@ -206,7 +206,7 @@ fn kernels_score_alike_in_all_orders() {
             same_forests(&device, order, &setup, 1500);
             same_half_spaces(&device, order, &setup, 3000);
             same_seasons(&device, order, &setup, 3000);
-            same_learnt(&device, order, &setup, 2500);
+            same_learnt(&device, order, &setup, 1500);
             same_lodas(&device, order, &setup, 3000);
             same_profiles(&device, order, &setup, 1500);
             same_sub_pcas(&device, order, &setup, 1500);

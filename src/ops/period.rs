@@ -2,8 +2,8 @@
 //!
 //! Spec. Event time is cut in slots (`ops::season`). Of each slot the mean *place* of the value is kept: its distance
 //! to the key's mean over the longest horizon (`ops::ewma`), which has learnt it, in 64ths of a deviation, rounded and
-//! held to four deviations on either side, and counted from there: 0 to 512. So no offset and no scale shows, a trend shows
-//! little, and no event counts for more than any other slot would. The mean is of the first 4096 events of the slot,
+//! held to four deviations on either side, and counted from there: 0 to 512. So no offset and no scale shows, a trend
+//! held to four deviations on either side, and counted from there: 0 to 512. So no offset and no scale shows, a trend
 //! rounded; keeping begins when the longest horizon stands for sixteen numbers.
 //!
 //! An event of another slot *closes* the one before; one that lies up to `longest` slots behind it is not looked at. A
@@ -311,7 +311,7 @@ fn step(state: &mut [u32], longest: u32) {
 /// The first word of a value's state that no stream leads to.
 pub(super) fn misfit(state: &[u32], longest: u32) -> Option<usize> {
     let ring = RING + longest as usize;
-    let means_max = PLACE_MAX << 2 * COUNTER | DIFFERENCES_MAX;
+    let means_max = PLACE_MAX << (2 * COUNTER) | DIFFERENCES_MAX;
     let most = |at| match at {
         COUNT => COUNT_MAX,
         SUM => state[COUNT] * PLACE_MAX,

@@ -12,7 +12,7 @@ struct Lag {
 
 /// What is kept of a value.
 #[derive(Debug, Clone, Default)]
-pub struct Kept {
+pub(crate) struct Kept {
     /// The open slot with its places.
     open: Option<(i64, Vec<i64>)>,
     closed: BTreeMap<i64, i64>,
@@ -20,9 +20,9 @@ pub struct Kept {
     closings: u64,
     candidate: Option<i64>,
     looks: i64,
-    pub period: Option<i64>,
+    pub(crate) period: Option<i64>,
     begin: i64,
-    pub found: u32,
+    pub(crate) found: u32,
 }
 
 fn log2(n: i64) -> u32 {
@@ -39,13 +39,13 @@ fn near(a: Option<i64>, b: Option<i64>) -> bool {
 
 impl Kept {
     /// Where in the period a slot is.
-    pub fn number(&self, slot: i64) -> Option<i64> {
+    pub(crate) fn number(&self, slot: i64) -> Option<i64> {
         // Slots are told apart by 32 bits.
         self.period.map(|period| (slot - self.begin).rem_euclid(1 << 32) % period)
     }
 
     /// Takes an event's place; whether the period changed.
-    pub fn step(&mut self, longest: i64, slot: i64, place: i64) -> bool {
+    pub(crate) fn step(&mut self, longest: i64, slot: i64, place: i64) -> bool {
         let mut changed = false;
         if let Some((open, places)) = self.open.take_if(|(open, _)| *open != slot) {
             if (1..=longest).contains(&(open - slot)) {
