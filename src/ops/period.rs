@@ -3,8 +3,8 @@
 //! Spec. Event time is cut in slots (`ops::season`). Of each slot the mean *place* of the value is kept: its distance
 //! to the key's mean over the longest horizon (`ops::ewma`), which has learnt it, in 64ths of a deviation, rounded and
 //! held to four deviations on either side, and counted from there: 0 to 512. So no offset and no scale shows, a trend
-//! held to four deviations on either side, and counted from there: 0 to 512. So no offset and no scale shows, a trend
-//! rounded; keeping begins when the longest horizon stands for sixteen numbers.
+//! shows little, and no event counts for more than any other slot would. The mean is of the first 4096 events of the
+//! slot, rounded; keeping begins when the longest horizon stands for sixteen numbers.
 //!
 //! An event of another slot *closes* the one before; one that lies up to `longest` slots behind it is not looked at. A
 //! closed slot is compared with the one `lag` slots earlier, for each lag from 1 to `longest` where that one saw an
