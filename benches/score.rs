@@ -213,8 +213,8 @@ fn held(make: Make, judged_by: JudgedBy) -> Result<[f64; 2]> {
 type JudgedBy = fn(Scores<Reading>) -> Scores<Reading>;
 
 /// What is held to its probabilities: distances, forests with a season of its length for period, these with a profile
-/// and seasons beside them, principal components, and spectral residuals.
-const JUDGED_BY: [(&str, JudgedBy); 5] = [
+/// and seasons beside them, seasons whose length each key finds, principal components, and spectral residuals.
+const JUDGED_BY: [(&str, JudgedBy); 6] = [
     ("A2", |query| query),
     ("A2-forest", forests),
     ("A2-ensemble", |query| {
@@ -223,6 +223,7 @@ const JUDGED_BY: [(&str, JudgedBy); 5] = [
         let member = |detector, share| Member { detector, share };
         Scores { ensemble: vec![member(shapes, 0.1), member(seasons, 0.03)], ..forests(query) }
     }),
+    ("A2-season", |query| Scores { detector: Detector::Season(Season::learnt(6, 64)), ..query }),
     ("A2-subpca", |query| Scores { detector: Detector::SubPca(SubPca::default()), ..query }),
     ("A2-spectral", |query| Scores { detector: Detector::Spectral(Spectral::default()), ..query }),
 ];

@@ -2,6 +2,8 @@
 //
 // Twin of src/ops/season.rs; what all kernels that score cost stands in scores.cuh. Per event, value and season a
 // thread reads and writes 47 words and two nodes of three, which lie apart from those of its neighbours.
+#include "period.cuh"
+#include "point.cuh"
 #include "scores.cuh"
 
 namespace pelton::season {
@@ -24,6 +26,9 @@ static __device__ __forceinline__ uint32_t slots_of(const ScoreParams& p, uint32
     return (season < 2 ? p.shape2 : p.shape3) >> 16 * (season % 2) & 0xffff;
 }
 
+// Slots of the longest season that is looked for; 0 for none.
+static __device__ __forceinline__ uint32_t longest_of(const ScoreParams& p) { return p.shape1 >> 21; }
+
 static __device__ __forceinline__ uint32_t words_of(uint32_t slots) {
     return slots == 0 ? 0 : SEASON_NODES + SEASON_NODE * slots;
 }
@@ -42,9 +47,9 @@ struct Nodes {
 };
 
 // The nodes of a time; they forget when it is in another slot than the one before.
-static __device__ __forceinline__ Nodes arrive(const State& state, uint32_t at, uint32_t slots, const Time& time) {
+static __device__ __forceinline__ Nodes arrive(const State& state, uint32_t at, uint32_t slots, uint32_t number,
+                                               const Time& time) {
     const uint32_t slot = low_of(time.slot);
-    const uint32_t number = uint32_t(time.slot % slots);
     const uint32_t here = at + SEASON_NODES + SEASON_NODE * number;
     const uint32_t next = at + SEASON_NODES + SEASON_NODE * (number + 1 == slots ? 0 : number + 1);
     if (state[at + SEASON_STARTED] == 0) {
@@ -132,6 +137,7 @@ static __device__ __forceinline__ Distance judge_model(const State& state, uint3
     const uint32_t track = at + SEASON_TRACKS + model * TRACK;
     const float x = near_zero(residual - (state[track + 1] == 0 ? residual : state.get(track)));
     const float share = inverse(state.get(at + SEASON_WEIGHT));
+#pragma unroll 1
     for (uint32_t i = 0; i < 3; i++) {
         const uint32_t error = at + SEASON_ERRORS + 3 * model + i;
         const float off = near_zero(x - state.get(track + 3 * i + 2));
@@ -151,9 +157,10 @@ static __device__ __forceinline__ float residual_of(float x, float expected) {
 // Learns a value of one season, which stands at `at`; where that speaks, with less than `least` of the error, `found`
 // is its distance.
 static __device__ __forceinline__ void learn_season(const State& state, const ScoreParams& p, uint32_t at,
-                                                    uint32_t slots, const Time& time, uint32_t track, float value,
-                                                    const Moment& moment, float& least, Distance& found) {
-    const Nodes nodes = arrive(state, at, slots, time);
+                                                    uint32_t slots, uint32_t number, const Time& time, uint32_t track,
+                                                    float value, const Moment& moment, float& least,
+                                                    Distance& found) {
+    const Nodes nodes = arrive(state, at, slots, number, time);
     const float x = near_zero(value - state.get(track));
     const float unseen = state.get(track + 8);
     const float gain = inverse(state.get(track + 1));
@@ -189,26 +196,64 @@ static __device__ __forceinline__ void learn_season(const State& state, const Sc
     }
 }
 
+// Where the search for a period stands, which has the season at `season`.
+static __device__ __forceinline__ uint32_t found_at(const ScoreParams& p, uint32_t season) {
+    return season - period_words(longest_of(p));
+}
+
+// Looks for a value's period; what its season, at `season`, has learnt goes when it is another one.
+static __device__ __forceinline__ void find_period(const State& state, const ScoreParams& p, uint32_t season,
+                                                   uint32_t slot, uint32_t track, float x) {
+    const uint32_t at = found_at(p, season);
+    if (state[at + PERIOD_COUNT] == 0 && state.get(track + 7) < 16.0f) {
+        return;
+    }
+    const uint32_t longest = longest_of(p);
+    const uint32_t place = sixty_fourths(state, track, near_zero(x - state.get(track)));
+    if (learn_period(state, at, longest, slot, min(max(place, 3839u), 4351u) - 3839)) {
+        for (uint32_t i = 0; i < words_of(longest); i++) {
+            state[season + i] = 0;
+        }
+    }
+}
+
 struct Seasons {
     // The key's own past alone decides.
     static constexpr bool CHANCE = false;
     static __device__ __forceinline__ void missing(const State&, uint32_t, uint32_t) {}
     static __device__ __forceinline__ Apart value(const State& state, const ScoreParams& p, uint32_t own, uint32_t i,
                                                   uint32_t track, float x, const Moment& moment, Distance& found) {
-        const u64 slot = join(p.shape0, p.shape1);
-        const Time time{moment.time / slot, uint32_t((moment.time % slot << 8) / slot)};
-        uint32_t words = 0;
+        const u64 slot = join(p.shape0, p.shape1 & 0x1fffff);
+        const uint32_t longest = longest_of(p);
+        uint32_t words = period_words(longest) + words_of(longest);
         for (uint32_t season = 0; season < SEASONS; season++) {
             words += words_of(slots_of(p, season));
         }
         uint32_t at = own + i * words;
+        if (longest > 0) {
+            // Divides for itself, so that no register holds the time's parts meanwhile.
+            find_period(state, p, at + words - words_of(longest), low_of(moment.time / slot), track, x);
+        }
+        const Time time{moment.time / slot, uint32_t((moment.time % slot << 8) / slot)};
         float least = 0.75f;
-        for (uint32_t season = 0; season < SEASONS; season++) {
-            const uint32_t slots = slots_of(p, season);
-            if (slots > 0) {
-                learn_season(state, p, at, slots, time, track, x, moment, least, found);
-                at += words_of(slots);
+        // One body for all seasons, behind those that are named the one that is looked for; what is not kept over it is
+        // read again, which saves registers.
+#pragma unroll 1
+        for (uint32_t season = p.zero; season <= SEASONS; season++) {
+            const bool named = season < SEASONS;
+            if (!named) {
+                if (longest_of(p) == 0) {
+                    break;
+                }
+                at += period_words(longest_of(p));
             }
+            const uint32_t slots = named ? slots_of(p, season) : state[found_at(p, at) + PERIOD_SLOTS];
+            if (slots > 0) {
+                const uint32_t number =
+                    named ? uint32_t(time.slot % slots) : period_number(state, found_at(p, at), low_of(time.slot));
+                learn_season(state, p, at, slots, number, time, track, x, moment, least, found);
+            }
+            at += named ? words_of(slots_of(p, season)) : 0;
         }
         return Apart{found.z2, 0.0f, found.z2};
     }

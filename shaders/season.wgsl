@@ -35,9 +35,14 @@ fn season_slots() -> vec4<u32> {
     return vec4<u32>(p.shape2 & 0xffffu, p.shape2 >> 16u, p.shape3 & 0xffffu, p.shape3 >> 16u);
 }
 
+// Slots of the longest season that is looked for; 0 for none.
+fn season_longest() -> u32 {
+    return p.shape1 >> 21u;
+}
+
 // Divides a time by a slot, bit by bit, and 8 bits further.
 fn place_in_slots(time: vec2<u32>) -> Place {
-    let slot = vec2<u32>(p.shape0, p.shape1);
+    let slot = vec2<u32>(p.shape0, p.shape1 & 0x1fffffu);
     let slots = season_slots();
     let turns = max(bits64(time) + 1u, bits64(slot)) - bits64(slot);
     var place = Place(0u, 0u, vec4<u32>(0u));
@@ -216,14 +221,33 @@ fn learn_season(at: u32, slots: u32, place: Place, number: u32, track: u32, valu
     return best;
 }
 
+// Words of a value's season.
+fn words_of(slots: u32) -> u32 {
+    return select(0u, SEASON_NODES + SEASON_NODE * slots, slots > 0u);
+}
+
+// Looks for a value's period; what its season, at `season`, has learnt goes when it is another one.
+fn find_period(at: u32, season: u32, slot: u32, track: u32, x: f32) {
+    if (states[at + PERIOD_COUNT] == 0u && state_of(track + 7u) < 16.0) {
+        return;
+    }
+    let longest = season_longest();
+    let place = clamp(sixty_fourths(track, near_zero(rounded(x - state_of(track)))), 3839u, 4351u) - 3839u;
+    if (learn_period(at, longest, slot, place)) {
+        for (var i = 0u; i < words_of(longest); i += 1u) {
+            states[season + i] = 0u;
+        }
+    }
+}
+
 // Words of one value's seasons.
 fn season_words() -> u32 {
     let slots = season_slots();
     var words = 0u;
     for (var i = 0u; i < SEASONS; i += 1u) {
-        words += select(0u, SEASON_NODES + SEASON_NODE * slots[i], slots[i] > 0u);
+        words += words_of(slots[i]);
     }
-    return words;
+    return words + period_words(season_longest()) + words_of(season_longest());
 }
 
 fn missing_value(own: u32, i: u32) {
@@ -237,7 +261,16 @@ fn value_of(own: u32, i: u32, track: u32, x: f32, moment: Moment, found: ptr<fun
     for (var j = 0u; j < SEASONS; j += 1u) {
         if (slots[j] > 0u) {
             best = learn_season(at, slots[j], place, place.numbers[j], track, x, moment, best);
-            at += SEASON_NODES + SEASON_NODE * slots[j];
+            at += words_of(slots[j]);
+        }
+    }
+    let longest = season_longest();
+    if (longest > 0u) {
+        let season = at + period_words(longest);
+        find_period(at, season, place.slot, track, x);
+        let period = states[at + PERIOD_SLOTS];
+        if (period > 0u) {
+            best = learn_season(season, period, place, period_number(at, place.slot), track, x, moment, best);
         }
     }
     *found = best.far;

@@ -55,6 +55,7 @@ pub use ops::forest::Forest;
 pub use ops::half_space::HalfSpaces;
 pub use ops::label::Label;
 pub use ops::loda::Loda;
+pub use ops::period::Period;
 pub use ops::profile::Profile;
 pub use ops::season::Season;
 pub use ops::spectral::Spectral;

@@ -87,7 +87,7 @@ fn run(query: Scores<Named>, events: &[Event]) -> Vec<Said> {
     said
 }
 
-const SEASON: pelton::Season = pelton::Season { slot: 10, seasons: [24, 7, 0, 0] };
+const SEASON: pelton::Season = pelton::Season { slot: 10, seasons: [24, 7, 0, 0], longest: 0 };
 
 fn detectors() -> [Detector; 9] {
     [

@@ -171,7 +171,8 @@ fn same_states(devices: impl IntoIterator<Item = Device>) {
     let cpu = Device::cpu();
     let spaces = Detector::HalfSpaces(HalfSpaces { trees: 4, height: 6, window: 60 });
     let forest = Forest { points: 64, period: Some(1000) };
-    let season = Detector::Season(Season { slot: 31, seasons: [24, 7, 0, 0] });
+    let season = Detector::Season(Season { slot: 31, seasons: [24, 7, 0, 0], longest: 0 });
+    let found = Detector::Season(Season { slot: 31, seasons: [0, 7, 0, 0], longest: 17 });
     let loda = Detector::Loda(Loda { projections: 9, cells: 16, window: 40 });
     let profile = |shape| Detector::Profile(Profile { points: 256, window: 8, shape });
     let art = Detector::Art(Art { categories: 16, vigilance: 900, window: 64 });
@@ -185,6 +186,8 @@ fn same_states(devices: impl IntoIterator<Item = Device>) {
         (3, spaces),
         (1, season),
         (3, season),
+        (1, found),
+        (2, found),
         (1, loda),
         (3, loda),
         (1, profile(false)),

@@ -10,10 +10,10 @@ use scores::labels::same_labelled;
 use scores::order::same_by_time;
 use scores::states::{same_forgotten, same_restored};
 use scores::{
-    CROWDED, SHORT, Setup, arts, cutting, ensemble, forest, half_spaces, loda, profiles, same,
-    same_arts, same_cuts, same_drifts, same_ensembles, same_forests, same_half_spaces, same_lodas,
-    same_profiles, same_seasons, same_spectrals, same_sub_pcas, seasonal, spectrals, sub_pcas,
-    wide,
+    CROWDED, MIXED, SHORT, Setup, arts, cutting, ensemble, forest, half_spaces, loda, profiles,
+    same, same_arts, same_cuts, same_drifts, same_ensembles, same_forests, same_half_spaces,
+    same_learnt, same_lodas, same_profiles, same_seasons, same_spectrals, same_sub_pcas, seasonal,
+    spectrals, sub_pcas, wide,
 };
 
 #[test]
@@ -53,6 +53,7 @@ fn cuda_states_leave_and_come_back() {
     let trees = HalfSpaces { trees: 4, height: 5, window: 20 };
     same_restored((&Device::cpu(), &device), || half_spaces(trees), (9, 900));
     same_restored((&device, &Device::cpu()), || seasonal(SHORT, wide()), (10, 900));
+    same_restored((&device, &Device::cpu()), || seasonal(MIXED, wide()), (10, 900));
     let small = Loda { projections: 4, cells: 16, window: 20 };
     same_restored((&Device::cpu(), &device), || loda(small), (11, 900));
     same_restored((&device, &Device::cpu()), || ensemble(wide()), (12, 900));
@@ -101,6 +102,18 @@ fn cuda_seasons_are_those_of_the_processor() {
     }
     let moves = vec![Device::cpu(), device.clone()];
     same_seasons(&device, 5, &Setup { moves, ..Setup::default() }, 5000);
+}
+
+#[test]
+fn cuda_found_seasons_are_those_of_the_processor() {
+    let Some(device) = cuda("scores_cuda::cuda_found_seasons_are_those_of_the_processor") else {
+        return;
+    };
+    for (seed, batch, n) in [(1, 1024, 3000), (2, 7, 500)] {
+        same_learnt(&device, seed, &Setup { batch, in_flight: 3, ..Setup::default() }, n);
+    }
+    let moves = vec![Device::cpu(), device.clone()];
+    same_learnt(&device, 5, &Setup { moves, ..Setup::default() }, 2000);
 }
 
 #[test]
@@ -197,6 +210,7 @@ fn kernels_score_alike_in_all_orders() {
             same_forests(&device, order, &setup, 1500);
             same_half_spaces(&device, order, &setup, 3000);
             same_seasons(&device, order, &setup, 3000);
+            same_learnt(&device, order, &setup, 1500);
             same_lodas(&device, order, &setup, 3000);
             same_profiles(&device, order, &setup, 1500);
             same_sub_pcas(&device, order, &setup, 1500);

@@ -12,7 +12,7 @@ use pelton::{
 use scores::judge::{judge, of_key, surprise};
 use scores::spec::Ask;
 use scores::{
-    CROWDED, Reading, SHORT, Setup, Words, arts, dense, forest, half_spaces, loda, normal,
+    CROWDED, MIXED, Reading, SHORT, Setup, Words, arts, dense, forest, half_spaces, loda, normal,
     profiles, run, seasonal, spectrals, stream, sub_pcas, unit, wide,
 };
 
@@ -155,7 +155,8 @@ fn batches_lanes_and_other_keys_do_not_show() {
     let [by_value, by_shape] = PROFILES.map(profiles);
     let pcas = sub_pcas(SubPca::default());
     let spectra = spectrals(Spectral::default());
-    let several = [seasons, lodas, by_value, by_shape, pcas, spectra, arts(CROWDED)];
+    let found = seasonal(MIXED, wide());
+    let several = [seasons, found, lodas, by_value, by_shape, pcas, spectra, arts(CROWDED)];
     for query in [wide(), forest(128), trees].into_iter().chain(several) {
         let (want, _) = run(&Device::cpu(), query.clone(), &Setup::default(), &events);
         for (batch, chunk, lanes, in_flight) in
@@ -262,7 +263,7 @@ fn hostile_streams_have_finite_scores() {
         events.push(Reading { at, wide: 0, key, value, other: -value, count: i32::MIN });
     }
     let spaces = Detector::HalfSpaces(HalfSpaces { trees: 4, height: 5, window: 64 });
-    let season = Detector::Season(Season { slot: 3, seasons: [2, 5, 4096, 7] });
+    let season = Detector::Season(Season { slot: 3, seasons: [2, 5, 4096, 7], longest: 1024 });
     let loda = Detector::Loda(Loda { projections: 5, cells: 8, window: 16 });
     let forest = Detector::Forest(Forest::of(64));
     let [by_value, by_shape] = PROFILES.map(Detector::Profile);
@@ -359,7 +360,9 @@ fn mistakes_in_detectors_are_named() {
         let detector = Detector::Loda(Loda { projections, cells, window });
         Scores { detector, ..dense(4) }
     };
-    let season = |slot, slots| seasonal(Season { slot, seasons: [0, slots, 0, 0] }, dense(4));
+    let seasons = |slot, slots| Season { slot, seasons: [0, slots, 0, 0], longest: 0 };
+    let season = |slot, slots| seasonal(seasons(slot, slots), dense(4));
+    let learnt = |longest| seasonal(Season::learnt(5, longest), dense(4));
     let profile = |points, window| {
         let detector = Detector::Profile(Profile { points, window, shape: true });
         Scores { detector, ..dense(4) }
@@ -386,11 +389,12 @@ fn mistakes_in_detectors_are_named() {
         (loda(1, 24, 64), "detector.cells: 24; accepted are 8, 16, 32"),
         (loda(1, 512, 64), "detector.cells: 512"),
         (loda(1, 32, 32_768), "detector.window: 32768; accepted are 16 to 32767"),
-        (season(0, 24), "detector.slot: 0; accepted are 1 to 2^55 ticks"),
-        (season(SLOT_MAX + 1, 24), "detector.slot: 36028797018963969"),
+        (season(0, 24), "detector.slot: 0; accepted are 1 to 2^52 ticks"),
+        (season(SLOT_MAX + 1, 24), "detector.slot: 4503599627370497"),
         (season(1, 1), "detector.seasons: 1; accepted are 2 to 4,096 slots, or 0"),
         (season(1, 4097), "detector.seasons: 4097"),
         (season(1, 0), "detector.seasons: none; accepted are at least one"),
+        (learnt(15), "detector.longest: 15; accepted are 16 to 1,024 slots, or 0"),
         (profile(128, 8), "detector.points: 128; accepted are powers of two, 256 to 4096"),
         (profile(300, 8), "detector.points: 300"),
         (profile(256, 4), "detector.window: 4; accepted are powers of two, 8 to 64"),

@@ -9,8 +9,8 @@ use pelton::{
 };
 use scores::states::{engine, feed, same_forgotten, same_restored};
 use scores::{
-    CROWDED, Reading, SHORT, arts, cutting, dense, drifting, ensemble, forest, half_spaces, loda,
-    periodic, profiles, seasonal, settle, spectrals, stream, sub_pcas, wide,
+    CROWDED, MIXED, Reading, SHORT, arts, cutting, dense, drifting, ensemble, forest, half_spaces,
+    loda, periodic, profiles, seasonal, settle, spectrals, stream, sub_pcas, wide,
 };
 use std::time::Duration;
 
@@ -58,6 +58,7 @@ fn forgotten_keys_go_on_once_they_are_back() {
         same_forgotten(&cpu, || forest(64), (60, 32, true), (seed, 1500));
         same_forgotten(&cpu, || half_spaces(TREES), (60, 32, true), (seed, 1500));
         same_forgotten(&cpu, || seasonal(SHORT, wide()), (60, 32, true), (seed, 1500));
+        same_forgotten(&cpu, || seasonal(MIXED, wide()), (60, 32, true), (seed, 3000));
         same_forgotten(&cpu, || loda(LODA), (60, 32, true), (seed, 1500));
         same_forgotten(&cpu, || ensemble(wide()), (60, 32, true), (seed, 1500));
         same_forgotten(&cpu, || drifting(wide()), (60, 32, true), (seed, 1500));
@@ -81,6 +82,7 @@ fn states_go_on_in_another_query() {
         same_restored((&cpu, &cpu), periodic, (seed, 3000));
         same_restored((&cpu, &cpu), || half_spaces(TREES), (seed, 3000));
         same_restored((&cpu, &cpu), || seasonal(SHORT, wide()), (seed, 3000));
+        same_restored((&cpu, &cpu), || seasonal(MIXED, wide()), (seed, 6000));
         same_restored((&cpu, &cpu), || loda(LODA), (seed, 3000));
         same_restored((&cpu, &cpu), || ensemble(wide()), (seed, 3000));
         same_restored((&cpu, &cpu), || profiles(PROFILE), (seed, 3000));
@@ -254,7 +256,7 @@ const KINDS: [fn() -> Scores<Reading>; 12] = [
     narrow,
     || dense(40),
     || Scores { key: Key::hashed(field!(Reading.key)), ..periodic() },
-    || seasonal(SHORT, narrow()),
+    || seasonal(MIXED, narrow()),
     || ensemble(dense(40)),
     || Scores { key: Key::hashed(field!(Reading.key)), ..loda(LODA) },
     || Scores { key: Key::hashed(field!(Reading.key)), ..profiles(PROFILE) },

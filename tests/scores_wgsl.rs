@@ -9,10 +9,10 @@ use scores::labels::same_labelled;
 use scores::order::same_by_time;
 use scores::states::{same_forgotten, same_restored};
 use scores::{
-    CROWDED, SHORT, Setup, arts, cutting, ensemble, forest, half_spaces, loda, profiles, same,
-    same_arts, same_cuts, same_drifts, same_ensembles, same_forests, same_half_spaces, same_lodas,
-    same_profiles, same_seasons, same_spectrals, same_sub_pcas, seasonal, spectrals, sub_pcas,
-    wide,
+    CROWDED, MIXED, SHORT, Setup, arts, cutting, ensemble, forest, half_spaces, loda, profiles,
+    same, same_arts, same_cuts, same_drifts, same_ensembles, same_forests, same_half_spaces,
+    same_learnt, same_lodas, same_profiles, same_seasons, same_spectrals, same_sub_pcas, seasonal,
+    spectrals, sub_pcas, wide,
 };
 
 #[test]
@@ -59,6 +59,7 @@ fn wgsl_states_leave_and_come_back() {
     let trees = HalfSpaces { trees: 4, height: 5, window: 20 };
     same_restored((&Device::cpu(), &device), || half_spaces(trees), (9, 900));
     same_restored((&device, &Device::cpu()), || seasonal(SHORT, wide()), (10, 2000));
+    same_restored((&device, &Device::cpu()), || seasonal(MIXED, wide()), (10, 2000));
     let small = Loda { projections: 4, cells: 16, window: 20 };
     same_restored((&Device::cpu(), &device), || loda(small), (11, 900));
     same_restored((&device, &Device::cpu()), || ensemble(wide()), (12, 900));
@@ -110,6 +111,19 @@ fn wgsl_seasons_are_those_of_the_processor() {
     }
     let moves = vec![Device::cpu(), device.clone()];
     same_seasons(&device, 5, &Setup { batch: 64, moves, ..Setup::default() }, 6000);
+}
+
+#[test]
+fn wgsl_found_seasons_are_those_of_the_processor() {
+    let Some(device) = software("scores_wgsl::wgsl_found_seasons_are_those_of_the_processor")
+    else {
+        return;
+    };
+    for (seed, batch, n) in [(1, 64, 4000), (2, 7, 700)] {
+        same_learnt(&device, seed, &Setup { batch, in_flight: 3, ..Setup::default() }, n);
+    }
+    let moves = vec![Device::cpu(), device.clone()];
+    same_learnt(&device, 5, &Setup { batch: 64, moves, ..Setup::default() }, 3000);
 }
 
 #[test]

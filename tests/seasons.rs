@@ -16,10 +16,10 @@ use std::f64::consts::TAU;
 const STEP: u64 = 1_800_000_000_000;
 const DAY: u64 = 48 * STEP;
 /// A day and a week, in slots of an hour.
-const DAYS: Season = Season { slot: 2 * STEP, seasons: [24, 168, 0, 0] };
+const DAYS: Season = Season { slot: 2 * STEP, seasons: [24, 168, 0, 0], longest: 0 };
 
 /// One season alone, and slots that are not those of another's.
-const LONE: Season = Season { slot: 1571, seasons: [12, 0, 0, 0] };
+const LONE: Season = Season { slot: 1571, seasons: [12, 0, 0, 0], longest: 0 };
 
 #[allow(clippy::cast_possible_truncation, reason = "rounded")]
 fn reading(at: u64, value: f64) -> Reading {
@@ -183,7 +183,7 @@ fn seasons_are_what_the_definition_says() {
         let query = Scores { spacing, horizon: 512.0, ..dense(8) };
         let plain = run(&Device::cpu(), query.clone(), &Setup::default(), &events).0;
         let got = run(&Device::cpu(), seasonal(season, query), &Setup::default(), &events).0;
-        let Season { slot, seasons } = season;
+        let Season { slot, seasons, .. } = season;
         let season = spec::Season { slot, seasons };
         let spacing = spacing.map_or(0.0, |ticks| ticks as f64);
         let ask = Ask { rate: 1e-3, horizon: 512.0, spacing, season, ..Ask::default() };

@@ -44,7 +44,9 @@ pub enum Detector {
     Loda(Loda),
     /// Distances from what a value's season makes likely at its time (`ops::season`), for keys that are found to have
     /// one; from means alone for others. They find what is unusual for its time of the day or week. [`Season::days`]
-    /// takes 5 KB a value for each key, and less than a microsecond an event.
+    /// takes 5 KB a value for each key, and less than a microsecond an event. [`Season::learnt`] finds the length of
+    /// the season, too, for 20 bytes a slot of the longest; on Mesa's software adapter (see above) batches may then
+    /// have 32,768 events by that number of slots at most.
     Season(Season),
     /// Left matrix profiles of each value: how far its latest stretch lies from the nearest one before
     /// (`ops::profile`). They find what is usual number by number, but not in this order, and rank best of all while an
@@ -199,8 +201,11 @@ impl fmt::Display for Detector {
             Self::Loda(Loda { projections, cells, window }) => {
                 write!(f, "{projections} projections on {cells} cells with windows of {window}")
             }
-            Self::Season(Season { slot, seasons }) => {
+            Self::Season(Season { slot, seasons, longest: 0 }) => {
                 write!(f, "seasons of {seasons:?} slots of {slot} ticks")
+            }
+            Self::Season(Season { slot, seasons, longest }) => {
+                write!(f, "seasons of {seasons:?} and up to {longest} slots of {slot} ticks")
             }
             Self::Profile(Profile { points, window, shape }) => {
                 let kind = if shape { "shapes" } else { "values" };

@@ -48,9 +48,11 @@ pub mod loda;
 pub mod low;
 pub mod math;
 pub mod merge;
+mod nodes;
 mod number;
 pub mod page;
 #[cfg(feature = "model")]
+pub mod period;
 pub mod pool;
 pub mod profile;
 pub mod row;

@@ -50,7 +50,9 @@ use super::ewma::{
     Distance, HORIZONS, SETTLED, TRACK, Track, VALUE_MAX, held, near_zero, positive,
 };
 use super::math::inverse;
+use super::nodes::{Nodes, get, kept, put};
 use super::number::Number;
+use super::period::{self, LONGEST_MAX, LONGEST_MIN, Period};
 use super::score::{BINDS, LEVEL_FIRST, ScoreParams, scores_wgsl};
 use super::state::{WEIGHT_MAX, track_misfit, within};
 use super::walk;
@@ -64,7 +66,7 @@ pub static SEASON: Kernel = Kernel {
     params: ScoreParams::FIELDS,
     events: true,
     binds: BINDS,
-    wgsl: scores_wgsl!("season.wgsl"),
+    wgsl: scores_wgsl!("period.wgsl", "season.wgsl"),
     cpu: |args| {
         let p: ScoreParams = args.params();
         let season = Season::unpacked([p.shape0, p.shape1, p.shape2, p.shape3]);
@@ -77,7 +79,7 @@ pub const SEASONS: usize = 4;
 /// Most slots of a season.
 pub const SLOTS_MAX: u32 = 4096;
 /// The longest slot, in ticks.
-pub const SLOT_MAX: Ticks = 1 << 55;
+pub const SLOT_MAX: Ticks = 1 << SLOT_BITS;
 
 /// State of a value and season: whether there was an event.
 pub const STARTED: usize = 0;
@@ -100,10 +102,10 @@ pub const NODE: usize = 3;
 
 /// Means are held to this on either side.
 pub const MEAN_MAX: f32 = 4.0 * VALUE_MAX;
+/// Bits of the longest slot; above them, packed, stands the longest period.
+const SLOT_BITS: u32 = 52;
 /// Models: a level and a trend without a season; slots; Holt-Winters.
 const MODELS: usize = 3;
-/// What a node keeps of its weight from one season to the next.
-const KEPT: f32 = 0.875;
 /// Deviations up to which a residual is learnt.
 const LEARNT: f32 = 4.0;
 /// Errors learn squares up to so many times their mean.
@@ -116,22 +118,55 @@ const BETTER: f32 = 0.75;
 /// The seasons that keys may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Season {
-    /// Ticks of a slot, 1 to 2^55: what a season distinguishes.
+    /// Ticks of a slot, 1 to 2^52: what a season distinguishes.
     pub slot: Ticks,
     /// Up to four seasons, each in slots, 2 to 4096; 0 for none. A key's season is the one that predicts it best, and
     /// none when none does.
     pub seasons: [u32; SEASONS],
+    /// A season that each value finds by itself (`ops::period`), up to so many slots, 16 to 1024; 0 for none.
+    pub longest: u32,
 }
 
 impl Season {
     /// One season of known length, cut in so many slots; `period` rounded down to whole ticks a slot.
     pub const fn of(period: Ticks, slots: u32) -> Self {
-        Self { slot: period / slots as u64, seasons: [slots, 0, 0, 0] }
+        Self { slot: period / slots as u64, seasons: [slots, 0, 0, 0], longest: 0 }
     }
 
     /// A day or a week, whichever a key has, in slots of half an hour; `second` is the ticks of a second. 5 KB a value.
     pub const fn days(second: Ticks) -> Self {
-        Self { slot: 1800 * second, seasons: [48, 336, 0, 0] }
+        Self { slot: 1800 * second, seasons: [48, 336, 0, 0], longest: 0 }
+    }
+
+    /// A season of a length that nobody names, of up to `longest` slots of `slot` ticks: each value of each key finds
+    /// its own, within five seasons or so, follows it, and gives it up ([`States::seasons`](crate::States::seasons)).
+    /// 20 bytes a slot and value.
+    ///
+    /// ```
+    /// use pelton::{Detector, Device, Inline, Options, Pod, Scores, Season, Zeroable, field};
+    /// #[repr(C)]
+    /// #[derive(Clone, Copy, Pod, Zeroable)]
+    /// struct Reading { at: u64, value: f32 }
+    ///
+    /// let query = Scores {
+    ///     detector: Detector::Season(Season::learnt(60, 100)), // minutes, of up to a hundred
+    ///     ..Scores::new(field!(Reading.at), field!(Reading.value))
+    /// };
+    /// let mut inline = Inline::new(query, Options::on(Device::cpu()))?;
+    /// let mut lane = inline.lane()?;
+    /// for i in 0..4000u64 {
+    ///     // A shift of 37 minutes, told of every twenty seconds.
+    ///     let noise = (i * 2_654_435_761 % 1000) as f32 / 1000.0;
+    ///     let value = if i / 3 % 37 < 12 { 20.0 } else { 5.0 } + noise;
+    ///     lane.push(Reading { at: 20 * i, value }).expect("there is room");
+    /// }
+    /// inline.settle(|_| ())?;
+    /// let (key, value, period) = inline.states()?.seasons().next().expect("a key");
+    /// assert_eq!((key, value, period.slots, period.found), (0, 0, Some(37), 1));
+    /// # Ok::<(), pelton::Error>(())
+    /// ```
+    pub const fn learnt(slot: Ticks, longest: u32) -> Self {
+        Self { slot, seasons: [0; SEASONS], longest }
     }
 
     /// Words of a key's state for so many values, in whole lines of 64 bytes.
@@ -141,6 +176,11 @@ impl Season {
 
     /// Words of one value.
     pub const fn value_words(self) -> usize {
+        self.named_words() + period::words(self.longest) + season_words(self.longest)
+    }
+
+    /// Words of its named seasons.
+    const fn named_words(self) -> usize {
         let [a, b, c, d] = self.seasons;
         season_words(a) + season_words(b) + season_words(c) + season_words(d)
     }
@@ -148,31 +188,46 @@ impl Season {
     /// As parameters.
     pub const fn packed(self) -> [u32; 4] {
         let [a, b, c, d] = self.seasons;
-        [batch::lo(self.slot), batch::hi(self.slot), a | b << 16, c | d << 16]
+        let high = batch::hi(self.slot) | self.longest << (SLOT_BITS - 31);
+        [batch::lo(self.slot), high, a | b << 16, c | d << 16]
     }
 
     /// From what [`Season::packed`] made.
     pub const fn unpacked([low, high, ab, cd]: [u32; 4]) -> Self {
         let seasons = [ab & 0xFFFF, ab >> 16, cd & 0xFFFF, cd >> 16];
-        Self { slot: batch::join(low, high), seasons }
+        let longest = high >> (SLOT_BITS - 31);
+        Self { slot: batch::join(low, high - (longest << (SLOT_BITS - 31))), seasons, longest }
     }
 
     /// Whether there can be such seasons.
     pub(super) fn check(self) -> Result<()> {
         if !(1..=SLOT_MAX).contains(&self.slot) {
-            return Err(out_of_range("slot", self.slot, "1 to 2^55 ticks"));
+            return Err(out_of_range("slot", self.slot, "1 to 2^52 ticks"));
         }
         let is_wrong = |&slots: &u32| slots != 0 && !(2..=SLOTS_MAX).contains(&slots);
         if let Some(slots) = self.seasons.into_iter().find(is_wrong) {
             return Err(out_of_range("seasons", slots, "2 to 4,096 slots, or 0 for none"));
         }
-        if self.seasons == [0; SEASONS] {
-            return Err(out_of_range("seasons", "none", "at least one that is not 0"));
+        if self.longest != 0 && !(LONGEST_MIN..=LONGEST_MAX).contains(&self.longest) {
+            let accepted = "16 to 1,024 slots, or 0 for named seasons alone";
+            return Err(out_of_range("longest", self.longest, accepted));
+        }
+        if self.seasons == [0; SEASONS] && self.longest == 0 {
+            let accepted = "at least one that is not 0, or a longest one to be found";
+            return Err(out_of_range("seasons", "none", accepted));
         }
         Ok(())
     }
 
-    /// The seasons of a value that there are, with their state in its.
+    /// What each value of a key has found by itself; none where it looks for nothing.
+    pub(crate) fn found(self, own: &[u32], values: usize) -> impl Iterator<Item = Period> {
+        let at = self.named_words();
+        let values = if self.longest == 0 { 0 } else { values };
+        let each = own.chunks_exact(self.value_words().max(1)).take(values);
+        each.map(move |state| period::period(&state[at..]))
+    }
+
+    /// The named seasons of a value that there are, with their state in its.
     fn states(self, own: &mut [u32]) -> impl Iterator<Item = (u32, &mut [u32])> {
         let mut rest = own;
         self.seasons.into_iter().filter(|&slots| slots > 0).map(move |slots| {
@@ -185,11 +240,23 @@ impl Season {
     /// The first word of a key's seasons that no stream of so many values leads to.
     pub(super) fn misfit(self, own: &[u32], values: usize) -> Option<usize> {
         let mut at = 0;
-        for slots in (0..values).flat_map(|_| self.seasons).filter(|&slots| slots > 0) {
-            if let Some(wrong) = season_misfit(&own[at..][..season_words(slots)]) {
-                return Some(at + wrong);
+        for value in 0..values {
+            for slots in self.seasons.into_iter().filter(|&slots| slots > 0) {
+                if let Some(wrong) = season_misfit(&own[at..][..season_words(slots)]) {
+                    return Some(at + wrong);
+                }
+                at += season_words(slots);
             }
-            at += season_words(slots);
+            if self.longest > 0 {
+                let (finder, season) = own[at..].split_at(period::words(self.longest));
+                let season = &season[..season_words(self.longest)];
+                let wrong = period::misfit(finder, self.longest)
+                    .or_else(|| season_misfit(season).map(|wrong| finder.len() + wrong));
+                if let Some(wrong) = wrong {
+                    return Some(at + wrong);
+                }
+            }
+            at = (value + 1) * self.value_words();
         }
         None
     }
@@ -229,10 +296,22 @@ impl Judge for Seasons {
         let Self(season) = *self;
         let place = place(learnt.moment.time, season.slot);
         let each = season.value_words();
+        let own = &mut own[learnt.value * each..][..each];
+        let (named, own) = own.split_at_mut(season.named_words());
         let mut least = BETTER;
-        for (slots, state) in season.states(&mut own[learnt.value * each..][..each]) {
-            if let Some((share, far)) = learn(state, slots, (place, p), learnt, least) {
+        let mut judge = |state: &mut [u32], turn: [u32; 2]| {
+            if let Some((share, far)) = learn(state, turn, (place, p), learnt, least) {
                 (least, *found) = (share, far);
+            }
+        };
+        for (slots, state) in season.states(named) {
+            judge(state, [slots, batch::lo(place.slot % u64::from(slots))]);
+        }
+        if season.longest > 0 {
+            let (finder, state) = own.split_at_mut(period::words(season.longest));
+            find(finder, state, (season.longest, place), learnt);
+            if let Some(turn) = period::turn(finder, batch::lo(place.slot)) {
+                judge(state, turn);
             }
         }
         Apart { by: found.z2, dense: 0.0, part: found.z2 }
@@ -268,16 +347,33 @@ pub fn place(time: u64, slot: Ticks) -> Place {
     Place { slot: time / slot, part: batch::lo(((time % slot) << 8) / slot) }
 }
 
-/// Learns a value's event by one of its seasons, of `slots`, with `state`; where that speaks, with less than `least` of
-/// the error, the share and the distance.
+/// Looks for a value's period of up to `longest` slots; what its season has learnt goes when it is another one.
+fn find(
+    finder: &mut [u32],
+    state: &mut [u32],
+    (longest, here): (u32, Place),
+    &Learnt { x, track, .. }: &Learnt<'_>,
+) {
+    let [_, _, past] = track.horizons;
+    if finder[period::COUNT] > 0 || past.weight >= SETTLED {
+        let off = near_zero(x - track.origin) - past.spread.mean;
+        let place = period::place(off, past.spread.variance);
+        if period::learn(finder, longest, batch::lo(here.slot), place) {
+            state.fill(0);
+        }
+    }
+}
+
+/// Learns a value's event by one of its seasons, with `state`, at a turn: how many slots it has, and the number of the
+/// event's. Where it speaks, with less than `least` of the error, the share and the distance.
 fn learn(
     state: &mut [u32],
-    slots: u32,
+    turn: [u32; 2],
     (place, p): (Place, &ScoreParams),
     &Learnt { x, track, moment, .. }: &Learnt<'_>,
     least: f32,
 ) -> Option<(f32, Distance<f32>)> {
-    let nodes = Nodes::arrive(state, slots, place);
+    let nodes = Nodes::arrive(state, turn, place);
     let [short, _, long] = &track.horizons;
     let (x, unseen) = (near_zero(x - track.origin), long.spread.mean);
     let gain = inverse(short.weight);
@@ -357,86 +453,9 @@ fn judge_model(
     far
 }
 
-/// A mean, of a size that its sums stay finite.
-#[inline(always)]
-fn kept(mean: f32) -> f32 {
-    held(near_zero(mean), MEAN_MAX)
-}
-
 /// The error of a model: the least of its horizons.
 #[inline(always)]
 fn error(state: &[u32], model: usize) -> f32 {
     let at = ERRORS + HORIZONS * model;
     get(state, at + 2).up_to(get(state, at + 1)).up_to(get(state, at))
-}
-
-/// The two nodes that an event lies between.
-struct Nodes {
-    /// Where they begin.
-    at: [usize; 2],
-    /// Their shares in the event.
-    shares: [f32; 2],
-    /// Whether a season has passed, and both were seen.
-    known: bool,
-}
-
-impl Nodes {
-    /// Those of a place; they forget when it is in another slot than the one before.
-    fn arrive(state: &mut [u32], slots: u32, place: Place) -> Self {
-        let (here, number) = (batch::lo(place.slot), batch::lo(place.slot % u64::from(slots)));
-        let next = if number + 1 == slots { 0 } else { number + 1 };
-        let at = [number, next].map(|number| NODES + NODE * number as usize);
-        if state[STARTED] == 0 {
-            (state[STARTED], state[FIRST], state[LATEST]) = (1, here, here);
-        }
-        let before = std::mem::replace(&mut state[LATEST], here);
-        let moved = here != before;
-        for (at, forgets) in at.into_iter().zip([moved && here != before.wrapping_add(1), moved]) {
-            if forgets {
-                put(state, at, positive(get(state, at) * KEPT));
-            }
-        }
-        let share = place.part as f32 * (1.0 / 256.0);
-        let seen = at.map(|at| get(state, at) > 0.0);
-        let passed = here.wrapping_sub(state[FIRST]) >= slots;
-        let known = passed && seen[0] && (seen[1] || place.part == 0);
-        Self { at, shares: [1.0 - share, share], known }
-    }
-
-    /// What stands at a node in a word behind its weight; `unseen` where it was never seen.
-    #[inline(always)]
-    fn word(&self, state: &[u32], node: usize, at: usize, unseen: f32) -> f32 {
-        let node = self.at[node];
-        if get(state, node) > 0.0 { get(state, node + at) } else { unseen }
-    }
-
-    /// What stands between them.
-    #[inline(always)]
-    fn mean(&self, state: &[u32], at: usize, unseen: f32) -> f32 {
-        let [here, next] = [0, 1].map(|node| self.word(state, node, at, unseen));
-        self.shares[0] * here + self.shares[1] * next
-    }
-
-    /// Both learn a residual of slots, and what is to be added by Holt-Winters.
-    fn learn(&self, state: &mut [u32], residual: f32, adds: f32, unseen: f32) {
-        for node in [0, 1].into_iter().filter(|&node| self.shares[node] > 0.0) {
-            let (mean, added) = (self.word(state, node, 1, unseen), self.word(state, node, 2, 0.0));
-            let (at, share) = (self.at[node], self.shares[node]);
-            let weight = get(state, at) + share;
-            let share = share * inverse(weight);
-            put(state, at, weight);
-            put(state, at + 1, kept(mean + residual * share));
-            put(state, at + 2, kept(added + adds * share));
-        }
-    }
-}
-
-#[inline(always)]
-fn get(state: &[u32], at: usize) -> f32 {
-    f32::from_bits(state[at])
-}
-
-#[inline(always)]
-fn put(state: &mut [u32], at: usize, x: f32) {
-    state[at] = x.to_bits();
 }

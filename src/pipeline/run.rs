@@ -181,7 +181,7 @@ impl Monitor {
     /// `Invalid` when the query has no states or others, when a key is not one of its keys, or they are too many;
     /// nothing has changed then. `Source` when the pipeline has ended.
     pub fn restore(&self, states: States) -> Result<()> {
-        self.0.errand(|answer| Errand::Restore(states, answer))
+        self.0.errand(|answer| Errand::Restore(Box::new(states), answer))
     }
 }
 

@@ -4,6 +4,8 @@ use super::scores::check_values;
 use crate::base::error::{Error, Result};
 use crate::ops::detector::Detector;
 use crate::ops::ensemble::{FURTHER_MAX, Judges};
+use crate::ops::period::Period;
+use crate::ops::score::state_words;
 use crate::ops::state::{STATE_VERSION, misfit};
 use std::fmt;
 
@@ -116,6 +118,24 @@ impl States {
     /// Each key with the words of its state, which `ops::score` describes.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (u64, &[u32])> {
         self.keys.iter().copied().zip(self.words.chunks_exact(self.kind.words()))
+    }
+
+    /// The seasons that were found where nobody named them ([`Season::learnt`](crate::Season::learnt)): for each key
+    /// and value, and each detector that looks for one, the key, the number of the value and its [`Period`].
+    pub fn seasons(&self) -> impl Iterator<Item = (u64, usize, Period)> {
+        let values = self.kind.values as usize;
+        self.iter().flat_map(move |(key, state)| {
+            let places = self.kind.judges.places(values);
+            places.flat_map(move |(at, words, detector)| {
+                let own = &state[at..at + words][state_words(values)..];
+                let found = match detector {
+                    Detector::Season(season) => Some(season.found(own, values)),
+                    _ => None,
+                };
+                let found = found.into_iter().flatten().enumerate();
+                found.map(move |(value, period)| (key, value, period))
+            })
+        })
     }
 
     /// Keeps only the states of keys for which this holds.

@@ -36,6 +36,8 @@ const FLAGS: &[&str] = &[
     "-Wextra",
     "-Werror",
     "-Wno-unused-function",
+    // Loops that a device is not to unroll.
+    "-Wno-unknown-pragmas",
 ];
 
 /// So that an index outside an array in shared memory is found, too.

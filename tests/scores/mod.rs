@@ -252,17 +252,37 @@ pub fn seasonal(season: Season, query: Scores<Reading>) -> Scores<Reading> {
 }
 
 /// Short seasons, among which that of the keys in [`stream`] whose number is one more than a multiple of four.
-pub const SHORT: Season = Season { slot: 785, seasons: [24, 7, 60, 0] };
+pub const SHORT: Season = Season { slot: 785, seasons: [24, 7, 60, 0], longest: 0 };
 
 /// The same for queries with seasons, of three values and of one.
 pub fn same_seasons(device: &Device, seed: u64, setup: &Setup, n: usize) {
-    let coarse = Season { slot: 1571, seasons: [12, 0, 0, 3] };
+    let coarse = Season { slot: 1571, seasons: [12, 0, 0, 3], longest: 0 };
     same_of(
         [seasonal(SHORT, wide()), seasonal(coarse, dense(40))],
         device,
         &stream(seed, n, 40),
         setup,
     );
+}
+
+/// Named seasons beside one that is to be found.
+pub const MIXED: Season = Season { slot: 50, seasons: [0, 12, 0, 0], longest: 40 };
+
+/// As [`stream`], of few keys, of which all but one have a season of their own, and another one in the second half.
+pub fn learnt_stream(seed: u64, n: usize) -> Vec<Reading> {
+    let mut events = stream(seed, n, 5);
+    for (i, event) in events.iter_mut().enumerate() {
+        let slots = [7, 13, 20, 33, 1][(event.key as usize + 2 * i / n) % 5];
+        let slot = event.at / 50 % slots;
+        event.value += (slot * slot * 31 % 17) as f32;
+    }
+    events
+}
+
+/// The same for queries with seasons that are found, of three values and of one.
+pub fn same_learnt(device: &Device, seed: u64, setup: &Setup, n: usize) {
+    let queries = [seasonal(MIXED, wide()), seasonal(Season::learnt(25, 70), dense(5))];
+    same_of(queries, device, &learnt_stream(seed, n), setup);
 }
 
 /// As [`wide`], judged by random projections.

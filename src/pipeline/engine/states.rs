@@ -12,7 +12,7 @@ pub(in super::super) enum Errand {
     /// Copy the states of all keys.
     States(std::sync::mpsc::Sender<Result<States>>),
     /// Take these in.
-    Restore(States, std::sync::mpsc::Sender<Result<()>>),
+    Restore(Box<States>, std::sync::mpsc::Sender<Result<()>>),
 }
 
 fn no_states() -> Error {
