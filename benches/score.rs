@@ -17,7 +17,8 @@
 //! compiles once and measures between our rounds.
 //!
 //! A2: of each of five kinds of streams, ten keys of a million events; the share of events below a probability, by that
-//! probability, warm-up aside. The worst of the five is printed. A2-young: the same of two thousand keys of 5,000 events.
+//! probability, warm-up aside. The worst of the five is printed. A2-young: the same of two thousand keys of
+//! 5,000 events each.
 
 use pelton::base::rng::SplitMix;
 use pelton::{
@@ -264,8 +265,8 @@ fn print_held((name, keys, judged_by): (&str, u32, JudgedBy), wanted: &str) -> R
         let worst = worst.expect("five kinds");
         println!(
             "{{\"id\":\"{id}\",\"value\":{worst:.3},\"unit\":\"times the asked rate\",\"peer\":null,\"version\":null,\
-             \"peer_value\":null,\"ratio\":{worst:.3},\"bound\":2,\"ok\":{},\"why\":\"asked {rate}: {}; {keys} keys of {} \
-             events each\",\"rounds\":1,\"machine\":\"{}\"}}",
+             \"peer_value\":null,\"ratio\":{worst:.3},\"bound\":2,\"ok\":{},\"why\":\"asked {rate}: {}; {keys} keys of \
+             {} events each\",\"rounds\":1,\"machine\":\"{}\"}}",
             far(worst) <= 2.0,
             all.join(", "),
             IN_CONTROL / keys,

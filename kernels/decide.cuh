@@ -30,7 +30,7 @@ static __device__ __forceinline__ float held_to(float xi, float most) {
     return xi > most ? most : xi;
 }
 
-// Minus the logarithm of the probability of this excess or a larger one among those of a generalised Pareto distribution.
+// Minus the logarithm of the probability of this excess or a larger one among those of a Pareto distribution.
 static __device__ __forceinline__ float pareto(float excess, float mean, float xi) {
     const float y = excess * inverse(mean * (1.0f - xi));
     if (xi >= -1e-3f && xi <= 1e-3f) {

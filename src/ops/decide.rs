@@ -16,9 +16,9 @@
 //!    (the predictive distribution, Aitchison 1975). With `N` peaks, those ten among them, it is
 //!    `(S(xi' - 2 / sqrt N) + 4 S(xi') + S(xi' + 2 / sqrt N)) / 6`, where `S` is the tail of that mean and of a shape
 //!    held from -0.5 to 0.9: the Gauss-Hermite mean over a normal `xi` of variance `4 / (3 N)`, that of the moments'
-//!    estimate where the tail is exponential; it does not depend on the mean then. `xi' = xi + 2 / N`: of an exponential
-//!    tail whose mean `N` peaks tell the predictive one is Pareto's with a shape of `1 / N`, and about as much again
-//!    stands for the threshold, which lies by an estimated mean and deviation, too.
+//!    estimate where the tail is exponential, which does not depend on the mean then. `xi' = xi + 2 / N`: the
+//!    predictive tail of an exponential one whose mean `N` peaks tell is Pareto's with a shape of `1 / N`; as much
+//!    again is for the threshold, which lies by an estimated mean and deviation, too.
 //!    Where a fitted tail ends, the logarithm of its probability goes on along its tangent.
 //! 4. **Surprise**: `-ln p`. For a peak `p` is the share of peaks times the tail beyond its excess; for others the
 //!    logistic curve through one half at `u = 0` and the share of peaks at 3.
