@@ -24,27 +24,45 @@ static __device__ __forceinline__ float share_of_peaks(uint32_t peaks, uint32_t 
     return (float(peaks) + 0.5f) * inverse(float(trials) + 20.0f);
 }
 
-// Minus the logarithm of the probability of this excess or a larger one.
+// A shape, from -0.5 to `most`.
+static __device__ __forceinline__ float held_to(float xi, float most) {
+    xi = xi < -0.5f ? -0.5f : xi;
+    return xi > most ? most : xi;
+}
+
+// Minus the logarithm of the probability of this excess or a larger one among those of a Pareto distribution.
+static __device__ __forceinline__ float pareto(float excess, float mean, float xi) {
+    const float y = excess * inverse(mean * (1.0f - xi));
+    if (xi >= -1e-3f && xi <= 1e-3f) {
+        return y;
+    }
+    const float at = 1.0f + xi * y;
+    const float per = inverse(xi);
+    return at >= 0.25f ? own_ln(at) * per : -1.3862944f * per + (y + 0.75f * per) * 4.0f;
+}
+
+// Minus the logarithm of the probability of this excess or a larger one, as so few peaks predict it.
 static __device__ __forceinline__ float tail(const State& state, float excess, uint32_t trials) {
     const float n = float(state[PEAKS]);
-    const float scale = inverse(n + 10.0f);
-    const float mean = (state.get(EXCESS) * n + 5.0f) * scale;
-    const float least = (state.get(LEAST) * n + 1.25f) * scale;
+    const float all = inverse(n + 10.0f);
+    const float mean = (state.get(EXCESS) * n + 1.0f) * inverse(n + 1.0f);
+    const float least = (state.get(LEAST) * n + 2.5f * mean) * all;
     float spread = mean - 2.0f * least;
     if (spread < 0.02f * mean) {
         spread = 0.02f * mean;
     }
-    float xi = 2.0f - mean * inverse(spread);
-    xi = xi < -0.5f ? -0.5f : xi;
-    xi = xi > 0.75f ? 0.75f : xi;
-    const float y = excess * inverse(mean * (1.0f - xi));
-    const float at = 1.0f + xi * y;
-    float beyond = y;
-    if (xi > 1e-3f || xi < -1e-3f) {
-        const float per = inverse(xi);
-        beyond = at >= 0.25f ? own_ln(at) * per : -1.3862944f * per + (y + 0.75f * per) * 4.0f;
-    }
-    return beyond - own_ln(share_of_peaks(state[PEAKS], trials));
+    const float xi = held_to(2.0f - mean * inverse(spread), 0.75f) + 2.0f * all;
+    const float aside = 2.0f * __fsqrt_rn(all);
+    const float usual = pareto(excess, mean, held_to(xi, 0.9f));
+    const float light = pareto(excess, mean, held_to(xi - aside, 0.9f));
+    const float heavy = pareto(excess, mean, held_to(xi + aside, 0.9f));
+    const float lighter = light > usual ? usual : light;
+    const float largest = lighter > heavy ? heavy : lighter;
+    const float by_light = own_exp(held(largest - light, 80.0f));
+    const float by_usual = own_exp(held(largest - usual, 80.0f));
+    const float by_heavy = own_exp(held(largest - heavy, 80.0f));
+    const float sum = by_light + 4.0f * by_usual + by_heavy;
+    return largest - own_ln(sum * (1.0f / 6.0f)) - own_ln(share_of_peaks(state[PEAKS], trials));
 }
 
 static __device__ __forceinline__ void learn_peak(const State& state, float excess, uint32_t trials) {

@@ -10,31 +10,50 @@ fn share_of_peaks(peaks: u32, trials: u32) -> f32 {
     return mul(f32(peaks) + 0.5, inverse(f32(trials) + 20.0));
 }
 
-// Minus the logarithm of the probability of this excess or a larger one.
+// A shape, from -0.5 to `most`.
+fn held_to(xi: f32, most: f32) -> f32 {
+    let least = select(xi, -0.5, xi < -0.5);
+    return select(least, most, least > most);
+}
+
+// Minus the logarithm of the probability of this excess or a larger one among those of a Pareto distribution.
+fn pareto(excess: f32, mean: f32, xi: f32) -> f32 {
+    let y = mul(excess, inverse(mul(mean, 1.0 - xi)));
+    if (xi >= -1e-3 && xi <= 1e-3) {
+        return y;
+    }
+    let at = 1.0 + mul(xi, y);
+    let per = inverse(xi);
+    if (at >= 0.25) {
+        return mul(own_ln(at), per);
+    }
+    return rounded(mul(-1.3862944, per) + mul(y + mul(0.75, per), 4.0));
+}
+
+// Minus the logarithm of the probability of this excess or a larger one, as so few peaks predict it.
 fn tail(state: u32, excess: f32, trials: u32) -> f32 {
     let n = f32(states[state + PEAKS]);
-    let scale = inverse(n + 10.0);
-    let mean = mul(mul(state_of(state + EXCESS), n) + 5.0, scale);
-    let least = mul(mul(state_of(state + LEAST), n) + 1.25, scale);
-    var spread = mean - mul(2.0, least);
-    if (spread < 0.02 * mean) {
-        spread = 0.02 * mean;
+    let all = inverse(n + 10.0);
+    let mean = mul(mul(state_of(state + EXCESS), n) + 1.0, inverse(n + 1.0));
+    let least = mul(mul(state_of(state + LEAST), n) + mul(2.5, mean), all);
+    var spread = rounded(mean - mul(2.0, least));
+    let spread_min = mul(0.02, mean);
+    if (spread < spread_min) {
+        spread = spread_min;
     }
-    var xi = 2.0 - mul(mean, inverse(spread));
-    xi = select(xi, -0.5, xi < -0.5);
-    xi = select(xi, 0.75, xi > 0.75);
-    let y = mul(excess, inverse(mul(mean, 1.0 - xi)));
-    let at = 1.0 + mul(xi, y);
-    var beyond = y;
-    if (xi > 1e-3 || xi < -1e-3) {
-        let per = inverse(xi);
-        if (at >= 0.25) {
-            beyond = mul(own_ln(at), per);
-        } else {
-            beyond = mul(-1.3862944, per) + mul(y + mul(0.75, per), 4.0);
-        }
-    }
-    return rounded(beyond) - own_ln(share_of_peaks(states[state + PEAKS], trials));
+    let xi = held_to(2.0 - mul(mean, inverse(spread)), 0.75) + mul(2.0, all);
+    let aside = mul(2.0, rounded(sqrt(all)));
+    let usual = pareto(excess, mean, held_to(rounded(xi), 0.9));
+    let light = pareto(excess, mean, held_to(rounded(xi - aside), 0.9));
+    let heavy = pareto(excess, mean, held_to(rounded(xi + aside), 0.9));
+    let lighter = select(light, usual, light > usual);
+    let largest = select(lighter, heavy, lighter > heavy);
+    let by_light = own_exp(held(rounded(largest - light), 80.0));
+    let by_usual = own_exp(held(rounded(largest - usual), 80.0));
+    let by_heavy = own_exp(held(rounded(largest - heavy), 80.0));
+    let sum = rounded(by_light + mul(4.0, by_usual)) + by_heavy;
+    let beyond = rounded(largest - own_ln(mul(sum, 1.0 / 6.0)));
+    return beyond - own_ln(share_of_peaks(states[state + PEAKS], trials));
 }
 
 fn learn_peak(state: u32, excess: f32, trials: u32) {

@@ -12,8 +12,8 @@ use args::{Emit, HELP};
 use board::{Board, Judged, PROFILES};
 use corpus::{Corpus, Series};
 use pelton::{
-    Detector, Device, Error, Forest, Inline, Key, Member, Options, Pod, Profile, Result, Rows,
-    Score, Scores, Season, SubPca, Zeroable, field,
+    Detector, Device, Error, Forest, Inline, Key, Member, Options, Pod, Result, Rows, Score,
+    Scores, Season, Zeroable, field,
 };
 use std::fmt::Write as _;
 use std::fs;
@@ -31,16 +31,6 @@ const POINTS: u32 = 1024;
 const SECOND: u64 = 1_000_000_000;
 /// What people do repeats after a day.
 const DAY: u64 = 86_400 * SECOND;
-/// Beside the forests: what is usual value by value but in an order that never was, what is unusual for its time of
-/// the day or week, and what usual shapes leave over; with a tenth and twice a thirtieth of the false alarms.
-const ENSEMBLE: [Member; 3] = [
-    Member {
-        detector: Detector::Profile(Profile { points: 1024, window: 64, shape: true }),
-        share: 0.1,
-    },
-    Member { detector: Detector::Season(Season::days(SECOND)), share: 0.03 },
-    Member { detector: Detector::SubPca(SubPca { window: 32, rank: 4 }), share: 0.03 },
-];
 
 /// A row of a file.
 #[repr(C)]
@@ -117,7 +107,7 @@ fn score(device: Device, corpus: &Corpus, args: &args::Args) -> Result<Scored> {
         key: Key::dense(field!(Reading.file), files),
         rate: RATE,
         detector: Detector::Forest(Forest { points: POINTS, period: Some(DAY) }),
-        ensemble: ENSEMBLE.to_vec(),
+        ensemble: Member::beside_forest(Season::days(SECOND)),
         ..Scores::new(field!(Reading.at), field!(Reading.value))
     };
     let mut scores = vec![Vec::new(); corpus.series.len()];

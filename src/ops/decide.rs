@@ -10,9 +10,16 @@
 //! 3. **Tail**: an event with `u > 3` is a *peak*. Excesses of peaks over 3 follow a generalised Pareto distribution
 //!    (Pickands 1975; SPOT, Siffer et al. 2017), fitted by probability-weighted moments (Hosking and Wallis 1987):
 //!    `a0 = E[y]` is their mean, `a1 = E[min(y, y')] / 2` that of the lesser of two peaks. Each peak is compared with
-//!    those 25 to 32 peaks before it: neighbours resemble each other and would make the tail look short. The fit
-//!    begins as ten peaks of an exponential one. `xi` is kept from -0.5 to 0.75, and where the fitted tail ends the
-//!    logarithm of the probability goes on along its tangent.
+//!    those 25 to 32 peaks before it: neighbours resemble each other and would make the tail look short. The mean
+//!    begins as one peak of 1, the shape as ten peaks of an exponential tail; `xi` is kept from -0.5 to 0.75.
+//!    What few peaks say is uncertain, and the probability is that of the next excess by all that they may mean
+//!    (the predictive distribution, Aitchison 1975). With `N` peaks, those ten among them, it is
+//!    `(S(xi' - 2 / sqrt N) + 4 S(xi') + S(xi' + 2 / sqrt N)) / 6`, where `S` is the tail of that mean and of a shape
+//!    held from -0.5 to 0.9: the Gauss-Hermite mean over a normal `xi` of variance `4 / (3 N)`, that of the moments'
+//!    estimate where the tail is exponential, which does not depend on the mean then. `xi' = xi + 2 / N`: the
+//!    predictive tail of an exponential one whose mean `N` peaks tell is Pareto's with a shape of `1 / N`; as much
+//!    again is for the threshold, which lies by an estimated mean and deviation, too.
+//!    Where a fitted tail ends, the logarithm of its probability goes on along its tangent.
 //! 4. **Surprise**: `-ln p`. For a peak `p` is the share of peaks times the tail beyond its excess; for others the
 //!    logistic curve through one half at `u = 0` and the share of peaks at 3.
 //!    With forests a peak's surprise is a mean of this one and of what chance makes of the level,
@@ -32,6 +39,7 @@
 //! 2^18 at most: both counts are halved then, so that the tail follows a slow change. So trials follow from the number
 //! of events seen, and are kept nowhere.
 
+use super::ensemble::EXPONENT_MAX;
 use super::ewma::{Spread, held, near_zero};
 use super::label;
 use super::math::{exp, inverse, ln};
@@ -47,8 +55,12 @@ pub const THRESHOLD: f32 = 3.0;
 pub const RING_PEAKS: u32 = 32;
 /// How many of them each is compared with.
 pub const COMPARED: u32 = 8;
-/// Peaks that the fit begins with, of mean excess one half; also those that a key must have seen.
+/// Peaks of an exponential tail that its shape begins with; also those that a key must have seen.
 pub const PRIOR: u32 = 10;
+/// A fourth of them: what half the lesser excess of two is, by the mean, where the tail is exponential.
+const QUARTER_PRIOR: f32 = PRIOR as f32 / 4.0;
+/// The largest shape that a tail is taken for.
+const XI_MAX: f32 = 0.9;
 /// The largest excess learnt in full.
 const EXCESS_MAX: f32 = 16.0;
 /// Events after which counts are halved.
@@ -180,30 +192,52 @@ pub(super) fn announce(state: &mut [u32], p: &ScoreParams, surprise: f32, flags:
     flags
 }
 
-/// Minus the logarithm of the probability of this excess or a larger one.
+/// Minus the logarithm of the probability of this excess or a larger one, as so few peaks predict it.
 #[inline(always)]
 fn tail(state: &[u32], excess: f32, trials: u32) -> f32 {
     let n = state[PEAKS] as f32;
-    let scale = inverse(n + PRIOR as f32);
-    let mean = (get(state, EXCESS) * n + 5.0) * scale;
-    let least = (get(state, LEAST) * n + 1.25) * scale;
+    let all = inverse(n + PRIOR as f32);
+    let mean = (get(state, EXCESS) * n + 1.0) * inverse(n + 1.0);
+    let least = (get(state, LEAST) * n + QUARTER_PRIOR * mean) * all;
     let mut spread = mean - 2.0 * least;
     if spread < 0.02 * mean {
         spread = 0.02 * mean;
     }
-    let mut xi = 2.0 - mean * inverse(spread);
-    xi = if xi < -0.5 { -0.5 } else { xi };
-    xi = if xi > 0.75 { 0.75 } else { xi };
+    let xi = held_to(2.0 - mean * inverse(spread), 0.75) + 2.0 * all;
+    let aside = 2.0 * all.sqrt();
+    let usual = pareto(excess, mean, held_to(xi, XI_MAX));
+    let light = pareto(excess, mean, held_to(xi - aside, XI_MAX));
+    let heavy = pareto(excess, mean, held_to(xi + aside, XI_MAX));
+    // Of probabilities the largest is taken out, so that none is too small for a number.
+    let largest = at_most(at_most(light, usual), heavy);
+    let part = |beyond: f32| exp(held(largest - beyond, EXPONENT_MAX));
+    let sum = part(light) + 4.0 * part(usual) + part(heavy);
+    largest - ln(sum * (1.0 / 6.0)) - ln(share(state[PEAKS], trials))
+}
+
+/// A shape, from -0.5 to `most`.
+#[inline(always)]
+fn held_to(xi: f32, most: f32) -> f32 {
+    at_most(if xi < -0.5 { -0.5 } else { xi }, most)
+}
+
+/// The lesser of two.
+#[inline(always)]
+fn at_most(a: f32, b: f32) -> f32 {
+    if a > b { b } else { a }
+}
+
+/// Minus the logarithm of the probability of this excess or a larger one among those of a generalised Pareto
+/// distribution.
+#[inline(always)]
+fn pareto(excess: f32, mean: f32, xi: f32) -> f32 {
     let y = excess * inverse(mean * (1.0 - xi));
-    let at = 1.0 + xi * y;
-    let mut beyond = y;
-    if !(-1e-3..=1e-3).contains(&xi) {
-        let per = inverse(xi);
-        // Beyond a quarter along the tangent, so that no end makes all alike that lies beyond it.
-        beyond =
-            if at >= 0.25 { ln(at) * per } else { -1.386_294_4 * per + (y + 0.75 * per) * 4.0 };
+    if (-1e-3..=1e-3).contains(&xi) {
+        return y;
     }
-    beyond - ln(share(state[PEAKS], trials))
+    let (at, per) = (1.0 + xi * y, inverse(xi));
+    // Beyond a quarter along the tangent, so that no end makes all alike that lies beyond it.
+    if at >= 0.25 { ln(at) * per } else { -1.386_294_4 * per + (y + 0.75 * per) * 4.0 }
 }
 
 #[inline(always)]

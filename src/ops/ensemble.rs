@@ -26,11 +26,14 @@ use super::drift::Drift;
 use super::ewma::held;
 use super::math::{exp, ln};
 use super::page::{Page, slot_map};
+use super::profile::Profile;
 use super::score::{
     ALERT, CLAMPED, DETECTOR_SHIFT, DISMISSED, DRIFTED, ISOLATION_SHIFT, MISSING, RESTING, ROW,
     RULED_OUT, SEEN, SEEN_AGAIN, ScoreParams, USUAL, VALUE_SHIFT, WARMING, clock, left_of,
     row_words, state_words, state_words_with,
 };
+use super::season::Season;
+use super::sub_pca::SubPca;
 use super::walk;
 use crate::base::error::{Error, Result};
 use crate::plan::{Access, Args, Bind, Kernel};
@@ -38,7 +41,7 @@ use crate::plan::{Access, Args, Bind, Kernel};
 /// Detectors of an ensemble beside the first, at most.
 pub const FURTHER_MAX: usize = 3;
 /// The largest exponent of a surprise that is no peak.
-const EXPONENT_MAX: f32 = 80.0;
+pub(super) const EXPONENT_MAX: f32 = 80.0;
 
 /// A detector beside the first of a query ([`Scores::ensemble`](crate::Scores::ensemble)).
 ///
@@ -67,6 +70,18 @@ pub struct Member {
     pub detector: Detector,
     /// Its share of [`Scores::rate`](crate::Scores::rate), from a thousandth to less than one.
     pub share: f32,
+}
+
+impl Member {
+    /// Members for a forest to judge beside where nothing is known of the values: what is usual value by value but in
+    /// an order that never was, what is unusual for its time in a `season`, and what usual shapes leave over, each with
+    /// a tenth of the false alarms. The forest has the rest.
+    pub fn beside_forest(season: Season) -> Vec<Self> {
+        let shapes = Detector::Profile(Profile { points: 1024, window: 64, shape: true });
+        [shapes, Detector::Season(season), Detector::SubPca(SubPca::default())]
+            .map(|detector| Self { detector, share: 0.1 })
+            .to_vec()
+    }
 }
 
 /// Checks the members beside the first.

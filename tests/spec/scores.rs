@@ -260,26 +260,23 @@ impl State {
         self.learn(excess);
     }
 
-    /// Minus the logarithm of the probability of such an excess or a larger one.
+    /// Minus the logarithm of the probability of such an excess or a larger one, by all that the peaks may mean.
     fn tail(&self, excess: f64) -> f64 {
         let zeta = (f64::from(self.peaks) + 0.5) / (f64::from(self.trials) + 20.0);
         let n = f64::from(self.peaks);
-        let mean = (self.excess * n + 0.5 * PRIOR) / (n + PRIOR);
-        let least = (self.least_excess * n + 0.125 * PRIOR) / (n + PRIOR);
+        let mean = (self.excess * n + 1.0) / (n + 1.0);
+        let least = (self.least_excess * n + mean / 4.0 * PRIOR) / (n + PRIOR);
         let spread = (mean - 2.0 * least).max(0.02 * mean);
-        let xi = (2.0 - mean / spread).clamp(-0.5, 0.75);
-        let sigma = mean * (1.0 - xi);
-        let y = excess / sigma;
-        let at = 1.0 + xi * y;
-        let beyond = if xi.abs() < 1e-3 {
-            y
-        } else if at >= 0.25 {
-            at.ln() / xi
-        } else {
-            // On along the tangent, so that no finite end makes all that is beyond alike.
-            0.25f64.ln() / xi + (y + 0.75 / xi) / 0.25
-        };
-        beyond - zeta.ln()
+        let xi = (2.0 - mean / spread).clamp(-0.5, 0.75) + 2.0 / (n + PRIOR);
+        // Nodes and weights of a mean over a normal variable (Gauss and Hermite).
+        let aside = (3.0f64).sqrt() * (4.0 / 3.0 / (n + PRIOR)).sqrt();
+        let nodes = [(xi - aside, 1.0), (xi, 4.0), (xi + aside, 1.0)];
+        let predicted =
+            nodes.map(|(xi, weight)| (pareto(excess, mean, xi.clamp(-0.5, 0.9)), weight));
+        let least = predicted.iter().map(|&(beyond, _)| beyond).fold(f64::INFINITY, f64::min);
+        let sum: f64 =
+            predicted.iter().map(|&(beyond, weight)| weight * (least - beyond).exp()).sum();
+        least - (sum / 6.0).ln() - zeta.ln()
     }
 
     fn learn(&mut self, excess: f64) {
@@ -350,5 +347,19 @@ impl Track {
             h.add(off, decay);
         }
         most
+    }
+}
+
+/// Minus the logarithm of the probability of such an excess or a larger one, of a mean and a shape.
+fn pareto(excess: f64, mean: f64, xi: f64) -> f64 {
+    let y = excess / (mean * (1.0 - xi));
+    let at = 1.0 + xi * y;
+    if xi.abs() < 1e-3 {
+        y
+    } else if at >= 0.25 {
+        at.ln() / xi
+    } else {
+        // On along the tangent, so that no finite end makes all that is beyond alike.
+        0.25f64.ln() / xi + (y + 0.75 / xi) / 0.25
     }
 }
