@@ -24,7 +24,7 @@ fn mean(kind: u64, rng: &mut SplitMix, i: u32) -> u32 {
         2 => bell(if i < 100 { 128.0 } else { 90.0 }, 20.0),
         3 => bell(100.0 + 9.0 * f64::from(i / 90 % 4), 6.0),
         4 => bell(60.0 + 0.1 * f64::from(i), 8.0),
-        5 => f64::from(256 * (rng.below(3) / 2) as u32),
+        5 => [0.0, 256.0][usize::from(rng.below(3) == 2)],
         6 => [0.0, 256.0][usize::from(i >= 250)],
         _ => [256.0, 255.0][usize::from(i >= 300)],
     };

@@ -280,7 +280,7 @@ fn a_found_season_judges_as_a_named_one() {
 #[test]
 fn a_drift_forgets_the_season() {
     let events = learnt_stream(3, 12_000);
-    let drift = Some(Drift { delta: 0.25, threshold: 25.0 });
+    let drift = Some(Drift::Page { delta: 0.25, threshold: 25.0 });
     let query = seasonal(Season::learnt(50, 40), Scores { drift, warm_up: 20, ..dense(5) });
     let mut engine = engine(&Device::cpu(), query, 1 << 10);
     feed(&mut engine, &events, 1000);

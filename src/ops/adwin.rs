@@ -77,7 +77,7 @@ const fn held(came: u32) -> u32 {
 /// Buckets that came to the row above one to which so many came.
 #[inline(always)]
 const fn above(came: u32) -> u32 {
-    if came <= HELD { 0 } else { (came - HELD + 1) / 2 }
+    came.saturating_sub(HELD).div_ceil(2)
 }
 
 /// Takes in an event whose level lies `u` deviations off; whether the window can now be cut. `scale` is

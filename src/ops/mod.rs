@@ -51,8 +51,8 @@ pub mod merge;
 mod nodes;
 mod number;
 pub mod page;
-#[cfg(feature = "model")]
 pub mod period;
+#[cfg(feature = "model")]
 pub mod pool;
 pub mod profile;
 pub mod row;

@@ -109,9 +109,11 @@ struct Gpu {
     queue: wgpu::Queue,
     health: Arc<Health>,
     caps: Caps,
-    /// Compiled kernels by the address of their record and their constants.
-    pipelines: Mutex<HashMap<(usize, Vec<u32>), Arc<Pipeline>>>,
+    pipelines: Mutex<Pipelines>,
 }
+
+/// Compiled kernels by the address of their record and their constants.
+type Pipelines = HashMap<(usize, Vec<u32>), Arc<Pipeline>>;
 
 impl Gpu {
     fn open(adapter: &Adapter, info: &AdapterInfo) -> Result<Self> {
