@@ -14,12 +14,13 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 # name          once this is here            command
 CHECKS=(
   "fmt            Cargo.toml                   cargo fmt --check"
-  "clippy         Cargo.toml                   clippy"
+  "clippy         Cargo.toml                   clippy --features tokio,nvrtc"
   "clippy-none    Cargo.toml                   clippy --no-default-features"
-  "clippy-cuda    Cargo.toml                   clippy --no-default-features --features cuda"
-  "clippy-nvrtc   Cargo.toml                   clippy --no-default-features --features nvrtc"
-  "clippy-wgpu    Cargo.toml                   clippy --no-default-features --features wgpu"
-  "clippy-tokio   Cargo.toml                   clippy --no-default-features --features tokio"
+  "clippy-cuda    Cargo.toml                   alone cuda"
+  "clippy-model   Cargo.toml                   alone model"
+  "clippy-nvrtc   Cargo.toml                   alone nvrtc"
+  "clippy-wgpu    Cargo.toml                   alone wgpu"
+  "clippy-tokio   Cargo.toml                   alone tokio"
   "doc            Cargo.toml                   doc"
   "test           Cargo.toml                   tests -- --skip wgsl --skip cuda_"
   "cuda           src/device/cuda              cuda"
@@ -56,6 +57,11 @@ passed=0 failed=0
 
 clippy() {
   cargo clippy --all-targets "$@" -- -D warnings
+}
+
+# A feature alone: what users build with it. Tests and benches are looked at with none and with all.
+alone() {
+  cargo clippy --lib --examples --no-default-features --features "$1" -- -D warnings
 }
 
 doc() {

@@ -1,16 +1,13 @@
 // The sums of both products. Twin of src/ops/gemm.rs, and of src/ops/low.rs at low precision.
 //
-// A thread has eight rows of eight columns, two quads that lie half of what is taken at a time apart. Four words of each
-// row and of each column, that is sixteen quads, are read for 256 products or more, and none of the sums leaves its
+// A thread has four rows of eight columns, two quads that lie half of what is taken at a time apart. Four words of each
+// row and of each column, that is twelve quads, are read for 128 products or more, and none of the sums leaves its
 // registers. A column's sum runs over the depth in order.
 //
 // Weights come straight from memory, and so do rows of F32: threads side by side read the same rows and neighbouring
 // columns. At low precision a workgroup rounds and packs its rows first, sixteen words at a time: a word is four codes
 // or two of F16 or BF16, the first lowest.
 
-// A precision: what is not asked for is not compiled.
-override dtype: u32;
-const F32: u32 = 0u;
 const F16: u32 = 1u;
 const BF16: u32 = 2u;
 const INT8: u32 = 3u;
@@ -51,12 +48,6 @@ struct Sums {
     right: mat4x4<f32>,
 }
 
-// The sums of eight rows: of the first four, and of the others.
-struct Block {
-    upper: Sums,
-    lower: Sums,
-}
-
 // Four words of four columns, from a quad of a panel on.
 fn words(at: u32) -> Words {
     return Words(w[at], w[at + 8u], w[at + 16u], w[at + 24u]);
@@ -64,10 +55,10 @@ fn words(at: u32) -> Words {
 
 // Words of a row, those that fill its last step included.
 fn row_words() -> u32 {
-    if (dtype == F32) {
+    if (p.dtype == 0u) {
         return p.depth;
     }
-    if (dtype == INT8) {
+    if (p.dtype == INT8) {
         return (p.depth + 63u) / 64u * STEPS;
     }
     return (p.depth + 31u) / 32u * STEPS;
@@ -76,7 +67,7 @@ fn row_words() -> u32 {
 // Where a column's weights begin: of each step of a panel a word, then for INT8 a row that this device has no use for.
 fn column_at(column: u32) -> u32 {
     var steps = row_words();
-    if (dtype == INT8) {
+    if (p.dtype == INT8) {
         steps += 1u;
     }
     return p.panels_at + column / PANEL * PANEL * steps + column % PANEL;
@@ -136,7 +127,7 @@ fn halves(t: u32, quad: u32) -> vec2<u32> {
     }
     let x = a[t * (p.depth / 4u) + quad];
     var half = bf16(x);
-    if (dtype == F16) {
+    if (p.dtype == F16) {
         half = f16(x);
     }
     return half.xz | (half.yw << vec2<u32>(16u));
@@ -154,18 +145,13 @@ fn codes(t: u32, row: u32, quad: u32) -> u32 {
 
 // Four words of token t, which is a workgroup's given row.
 fn packed(t: u32, row: u32, at: u32) -> vec4<u32> {
-    if (dtype == INT8) {
+    if (p.dtype == INT8) {
         let quad = at * 4u;
         return vec4<u32>(
             codes(t, row, quad), codes(t, row, quad + 1u), codes(t, row, quad + 2u), codes(t, row, quad + 3u),
         );
     }
     return vec4<u32>(halves(t, at * 2u), halves(t, at * 2u + 1u));
-}
-
-// Four words of four rows.
-fn row_quads(at: u32) -> Words {
-    return Words(rows[at], rows[at + QUADS], rows[at + 2u * QUADS], rows[at + 3u * QUADS]);
 }
 
 // A word's products with those of four columns, added to sums.
@@ -192,7 +178,7 @@ fn upper(v: vec4<u32>) -> vec4<f32> {
 }
 
 fn pairs(sum: vec4<f32>, x: u32, v: vec4<u32>) -> vec4<f32> {
-    if (dtype == F16) {
+    if (p.dtype == F16) {
         let own = unpack2x16float(x) * F16_UP;
         return (sum + own.x * upper(v << vec4<u32>(16u))) + own.y * upper(v);
     }
@@ -219,14 +205,12 @@ fn valued(sum: Codes, row: u32, column: u32) -> mat4x4<f32> {
     );
 }
 
-// The sums of eight of a workgroup's `count` rows, from `row` on, at low precision.
-fn low_sums(first: u32, count: u32, last: u32, row: u32, left: u32, right: u32, k: u32) -> Block {
-    var sums: Block;
-    var upper_left: Codes;
-    var upper_right: Codes;
-    var lower_left: Codes;
-    var lower_right: Codes;
-    if (dtype == INT8) {
+// The sums of four of a workgroup's `count` rows, from `row` on, at low precision.
+fn low_sums(first: u32, count: u32, last: u32, row: u32, left: u32, right: u32, k: u32) -> Sums {
+    var sums: Sums;
+    var codes_left: Codes;
+    var codes_right: Codes;
+    if (p.dtype == INT8) {
         scale_rows(first, count, last, k);
     }
     let from_left = column_at(left) / 4u;
@@ -241,29 +225,22 @@ fn low_sums(first: u32, count: u32, last: u32, row: u32, left: u32, right: u32, 
         // Rows that no token has cost nothing.
         let quads = select(0u, QUADS, row < count && first + row <= last);
         for (var i = 0u; i < quads; i += 1u) {
-            let upper = row_quads(row * QUADS + i);
-            let lower = row_quads((row + 4u) * QUADS + i);
+            let at = row * QUADS + i;
+            let x = Words(rows[at], rows[at + QUADS], rows[at + 2u * QUADS], rows[at + 3u * QUADS]);
             let step = (start / 4u + i) * PANEL;
             let by_left = words(from_left + step);
             let by_right = words(from_right + step);
-            if (dtype == INT8) {
-                upper_left = all_dots(upper_left, upper, by_left);
-                upper_right = all_dots(upper_right, upper, by_right);
-                lower_left = all_dots(lower_left, lower, by_left);
-                lower_right = all_dots(lower_right, lower, by_right);
+            if (p.dtype == INT8) {
+                codes_left = all_dots(codes_left, x, by_left);
+                codes_right = all_dots(codes_right, x, by_right);
             } else {
-                sums.upper.left = all_pairs(sums.upper.left, upper, by_left);
-                sums.upper.right = all_pairs(sums.upper.right, upper, by_right);
-                sums.lower.left = all_pairs(sums.lower.left, lower, by_left);
-                sums.lower.right = all_pairs(sums.lower.right, lower, by_right);
+                sums.left = all_pairs(sums.left, x, by_left);
+                sums.right = all_pairs(sums.right, x, by_right);
             }
         }
     }
-    if (dtype == INT8) {
-        return Block(
-            Sums(valued(upper_left, row, left), valued(upper_right, row, right)),
-            Sums(valued(lower_left, row + 4u, left), valued(lower_right, row + 4u, right)),
-        );
+    if (p.dtype == INT8) {
+        return Sums(valued(codes_left, row, left), valued(codes_right, row, right));
     }
     return sums;
 }
@@ -274,26 +251,21 @@ fn numbers(v: Words) -> mat4x4<f32> {
     );
 }
 
-// The sums of eight of a workgroup's `count` rows, from `row` on; those beyond the batch are its last.
-fn sums_of(first: u32, count: u32, last: u32, row: u32, left: u32, right: u32, k: u32) -> Block {
-    if (dtype != F32) {
+// The sums of four of a workgroup's `count` rows, from `row` on; those beyond the batch are its last.
+fn sums_of(first: u32, count: u32, last: u32, row: u32, left: u32, right: u32, k: u32) -> Sums {
+    if (p.dtype != 0u) {
         return low_sums(first, count, last, row, left, right, k);
     }
     let own = min(vec4<u32>(first + row) + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(last)) * (p.depth / 4u);
-    let next = min(vec4<u32>(first + row) + vec4<u32>(4u, 5u, 6u, 7u), vec4<u32>(last)) * (p.depth / 4u);
     let quads = select(0u, p.depth / 4u, row < count && first + row <= last);
     let from_left = column_at(left) / 4u;
     let from_right = column_at(right) / 4u;
-    var sums: Block;
+    var sums: Sums;
     for (var i = 0u; i < quads; i += 1u) {
         let x = mat4x4<f32>(a[own.x + i], a[own.y + i], a[own.z + i], a[own.w + i]);
-        let y = mat4x4<f32>(a[next.x + i], a[next.y + i], a[next.z + i], a[next.w + i]);
-        let by_left = numbers(words(from_left + i * PANEL));
-        sums.upper.left = products(sums.upper.left, x, by_left);
-        sums.lower.left = products(sums.lower.left, y, by_left);
-        let by_right = numbers(words(from_right + i * PANEL));
-        sums.upper.right = products(sums.upper.right, x, by_right);
-        sums.lower.right = products(sums.lower.right, y, by_right);
+        let step = i * PANEL;
+        sums.left = products(sums.left, x, numbers(words(from_left + step)));
+        sums.right = products(sums.right, x, numbers(words(from_right + step)));
     }
     return sums;
 }

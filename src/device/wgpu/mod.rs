@@ -109,11 +109,9 @@ struct Gpu {
     queue: wgpu::Queue,
     health: Arc<Health>,
     caps: Caps,
-    pipelines: Mutex<Pipelines>,
+    /// Compiled kernels by the address of their record.
+    pipelines: Mutex<HashMap<usize, Arc<Pipeline>>>,
 }
-
-/// Compiled kernels by the address of their record and their constants.
-type Pipelines = HashMap<(usize, Vec<u32>), Arc<Pipeline>>;
 
 impl Gpu {
     fn open(adapter: &Adapter, info: &AdapterInfo) -> Result<Self> {
@@ -162,14 +160,14 @@ impl Gpu {
     }
 
     /// Compiles a kernel, or finds it compiled.
-    fn pipeline(&self, kernel: &'static Kernel, constants: Vec<u32>) -> Result<Arc<Pipeline>> {
-        let key = (std::ptr::from_ref(kernel).addr(), constants);
+    fn pipeline(&self, kernel: &'static Kernel) -> Result<Arc<Pipeline>> {
+        let key = std::ptr::from_ref(kernel).addr();
         let mut pipelines =
             self.pipelines.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if let Some(pipeline) = pipelines.get(&key) {
             return Ok(Arc::clone(pipeline));
         }
-        let pipeline = Arc::new(Pipeline::new(self, kernel, &key.1)?);
+        let pipeline = Arc::new(Pipeline::new(self, kernel)?);
         pipelines.insert(key, Arc::clone(&pipeline));
         Ok(pipeline)
     }

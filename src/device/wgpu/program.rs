@@ -18,12 +18,9 @@ pub(super) struct Pipeline {
 }
 
 impl Pipeline {
-    /// `constants` are the values of [`Kernel::constants`].
-    pub(super) fn new(gpu: &Gpu, kernel: &Kernel, constants: &[u32]) -> Result<Self> {
+    pub(super) fn new(gpu: &Gpu, kernel: &Kernel) -> Result<Self> {
         let device = &gpu.device;
         let entries = layout(kernel);
-        let values = constants.iter().map(|&value| f64::from(value));
-        let constants: Vec<_> = kernel.constants().map(|field| field.name).zip(values).collect();
         gpu.health.scoped(device, &format!("kernel {}", kernel.name), || {
             let layout = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
                 label: Some(kernel.name),
@@ -43,10 +40,7 @@ impl Pipeline {
                 layout: Some(&whole),
                 module: &module,
                 entry_point: Some(kernel.name),
-                compilation_options: wgpu::PipelineCompilationOptions {
-                    constants: &constants,
-                    ..Default::default()
-                },
+                compilation_options: Default::default(),
                 cache: None,
             });
             Self { layout, pipeline }
@@ -160,10 +154,9 @@ impl Step {
             buffer.unmap();
             params = Some(buffer);
         }
-        let constants = step.kernel.constants().map(|field| step.params[field.offset / 4]);
         Ok(Self {
             kernel: step.kernel,
-            pipeline: gpu.pipeline(step.kernel, constants.collect())?,
+            pipeline: gpu.pipeline(step.kernel)?,
             params,
             grid: step.grid,
             binds: step.binds.iter().map(|id| usize::from(id.0)).collect(),
