@@ -69,7 +69,7 @@ pub struct Plant<'a> {
 }
 
 /// What runs kernels.
-pub const RUNTIME: &[&str] = &["runtime.cpp", "room.cpp", "warp.cpp", "together.cpp"];
+pub const RUNTIME: &[&str] = &["runtime.cpp", "room.cpp", "warp.cpp", "together.cpp", "tables.cpp"];
 /// The crate's kernels but those that score.
 pub const PLAIN: &[&str] = &["windows.cpp", "encoder.cpp"];
 /// Those that score but `score`, which `windows.cpp` has, too, because the latency mode runs it.

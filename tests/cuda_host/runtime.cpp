@@ -16,12 +16,10 @@
 #include <mutex>
 #include <numeric>
 
-// Where shared memory lies; neither is there when no kernel has any. And where all tables of kernels are listed.
+// Where shared memory lies; neither is there when no kernel has any.
 extern "C" {
 extern unsigned char __start_cuda_shared[] __attribute__((weak, visibility("hidden")));
 extern unsigned char __stop_cuda_shared[] __attribute__((weak, visibility("hidden")));
-extern const cuda_host::Table* __start_host_kernels[] __attribute__((visibility("hidden")));
-extern const cuda_host::Table* __stop_host_kernels[] __attribute__((visibility("hidden")));
 }
 
 namespace cuda_host {
@@ -468,26 +466,6 @@ void before_atomic() {
 }
 
 }  // namespace cuda_host
-
-const HostKernel* host_kernel_at(uint32_t number) {
-    size_t before = 0;
-    for (auto table = __start_host_kernels; table != __stop_host_kernels; table++) {
-        if (number - before < (*table)->count) {
-            return &(*table)->first[number - before];
-        }
-        before += (*table)->count;
-    }
-    return nullptr;
-}
-
-const HostKernel* host_kernel(const char* name) {
-    for (uint32_t number = 0;; number++) {
-        const HostKernel* kernel = host_kernel_at(number);
-        if (kernel == nullptr || std::strcmp(kernel->name, name) == 0) {
-            return kernel;
-        }
-    }
-}
 
 int host_launch(const HostKernel* kernel, const HostLaunch* launch, void* const* args, char* why, size_t why_len) {
     using namespace cuda_host;

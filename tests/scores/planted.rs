@@ -41,7 +41,6 @@ pub(super) const WINDOWS: &[Planted] = &[
         "an event of a window that counts in full",
         plant("kernels/adwin.cuh", "(held(u, 4.0f) + 4.0f)", "(held(u, 40.0f) + 40.0f)"),
     ),
-    ("a mean that is cut off", plant("kernels/adwin.cuh", "(sum + 128) >> 8", "sum >> 8")),
     (
         "the oldest bucket twice",
         plant("kernels/adwin.cuh", "bucket_at(row, came + 1);", "bucket_at(row, came);"),
