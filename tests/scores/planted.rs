@@ -68,7 +68,11 @@ pub(super) const WINDOWS: &[Planted] = &[
     ),
     (
         "a window that knows no other delta",
-        plant("kernels/adwin.cuh", "p.drift_delta + own_ln", "12.0f + own_ln"),
+        plant(
+            "kernels/adwin.cuh",
+            "p.drift_delta + own_ln",
+            "12.0f + 0.0f * p.drift_delta + own_ln",
+        ),
     ),
     (
         "a window that is kept",
