@@ -74,7 +74,7 @@ fn watch(args: &Args, device: &Device, world: &World) -> Result<()> {
         side: Side::Above,
         // Twice the usual amount at least.
         least: 2f32.ln(),
-        rate: 1e-4,
+        rate: 5e-4,
         horizon: 512.0,
         warm_up: 20,
         rest: 8.0,
@@ -91,7 +91,7 @@ fn watch(args: &Args, device: &Device, world: &World) -> Result<()> {
         ..Windows::hopping(field!(Payment.at), 3 * HOUR, HOUR)
     };
     let mut pace = Inline::new(counted(pace, (5.0, 0.01)), Options::on(device.clone()))?;
-    let mut crowds = Inline::new(counted(crowds, (10.0, 1e-4)), Options::on(device.clone()))?;
+    let mut crowds = Inline::new(counted(crowds, (10.0, 5e-4)), Options::on(device.clone()))?;
     let (mut of_accounts, mut of_terminals) = (pace.lane()?, crowds.lane()?);
     let mut book = Book::new(world, args.alerts);
     let began = Instant::now();
