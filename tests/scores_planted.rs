@@ -30,6 +30,18 @@ const COMMON: &[Planted] = &[
         plant("kernels/decide.cuh", "+ share * by_chance(p, judged.level)", "+ share * surprise"),
     ),
     (
+        "a tail that is taken at its word",
+        plant("kernels/decide.cuh", "aside = 2.0f * __fsqrt_rn(all)", "aside = 0.0f * all"),
+    ),
+    (
+        "a tail that few peaks make no heavier",
+        plant("kernels/decide.cuh", "0.75f) + 2.0f * all;", "0.75f) + 0.0f * all;"),
+    ),
+    (
+        "three tails alike",
+        plant("kernels/decide.cuh", "by_light + 4.0f * by_usual", "by_light + by_usual"),
+    ),
+    (
         "the least unusual value taken",
         plant("kernels/scores.cuh", "if (stands.by > apart.by) {", "if (stands.by >= 0.0f) {"),
     ),
