@@ -20,6 +20,12 @@
 //! probability, warm-up aside. The worst of the five is printed. A2-young: the same of two thousand keys of
 //! 5,000 events each.
 
+#[path = "common/machine.rs"]
+mod machine;
+#[path = "common/streams.rs"]
+mod streams;
+
+use machine::machine;
 use pelton::base::rng::SplitMix;
 use pelton::{
     Art, Detector, Device, Forest, HalfSpaces, Inline, Key, LaneOptions, Loda, Member, Options,
@@ -29,6 +35,7 @@ use std::hint::black_box;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 use std::time::Instant;
+use streams::{KINDS, Make, normal};
 
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -48,14 +55,6 @@ const GOAL: f64 = 0.5;
 const SIZES: [(&str, u32); 3] =
     [("A3-ewma-1k", 1000), ("A3-ewma-100k", 100_000), ("A3-ewma-1m", 1_000_000)];
 const RATES: [(&str, f64); 2] = [("1e-4", 1e-4), ("1e-5", 1e-5)];
-
-fn unit(rng: &mut SplitMix) -> f64 {
-    ((rng.next_u64() >> 11) + 1) as f64 / (1u64 << 53) as f64
-}
-
-fn normal(rng: &mut SplitMix) -> f64 {
-    (-2.0 * unit(rng).ln()).sqrt() * (std::f64::consts::TAU * unit(rng)).cos()
-}
 
 #[allow(clippy::cast_possible_truncation, reason = "rounded")]
 fn events(keys: u32) -> Vec<Reading> {
@@ -140,12 +139,6 @@ fn cost(keys: u32) -> Result<(f64, f64)> {
     Ok((median(ours), median(theirs)))
 }
 
-fn machine() -> String {
-    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = info.lines().find_map(|line| line.strip_prefix("model name"));
-    model.map_or("cpu", |model| model.trim_start_matches(['\t', ' ', ':'])).replace('"', "")
-}
-
 fn print_cost(id: &str, keys: u32) -> Result<()> {
     let (ours, theirs) = cost(keys)?;
     let rate = |seconds: f64| PART as f64 / seconds / 1e6;
@@ -163,24 +156,6 @@ fn print_cost(id: &str, keys: u32) -> Result<()> {
     );
     Ok(())
 }
-
-/// A value of one kind of stream.
-type Make = fn(&mut SplitMix, u32, &mut f64) -> f64;
-const KINDS: [(&str, Make); 5] = [
-    ("Gaussian", |rng, _, _| normal(rng)),
-    ("Student-3", |rng, _, _| {
-        let chi = (0..3).map(|_| normal(rng).powi(2)).sum::<f64>() / 3.0;
-        normal(rng) / chi.sqrt()
-    }),
-    ("gamma", |rng, _, _| -(unit(rng).ln() + unit(rng).ln())),
-    ("seasonal", |rng, i, _| {
-        3.0 * (f64::from(i) * std::f64::consts::TAU / 288.0).sin() + normal(rng)
-    }),
-    ("autocorrelated", |rng, _, x| {
-        *x = 0.9 * *x + normal(rng);
-        *x
-    }),
-];
 
 /// The share of events below each probability, by that probability.
 #[allow(clippy::cast_possible_truncation, reason = "rounded")]

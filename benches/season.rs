@@ -6,6 +6,10 @@
 //! machine do not count; the median round counts. Before anything is timed the season has been found, and is the named
 //! one. Predicted: 0.8 times the rate of the named one with twelve events a slot, 0.3 with one.
 
+#[path = "common/machine.rs"]
+mod machine;
+
+use machine::machine;
 use pelton::base::rng::SplitMix;
 use pelton::{
     Detector, Device, Feed, Inline, LaneOptions, Options, Pod, Result, Scores, Season, Zeroable,
@@ -114,12 +118,6 @@ fn print(id: &str, each: u32, goal: f64) -> Result<()> {
         machine(),
     );
     Ok(())
-}
-
-fn machine() -> String {
-    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = info.lines().find_map(|line| line.strip_prefix("model name"));
-    model.map_or("cpu", |model| model.trim_start_matches(['\t', ' ', ':'])).replace('"', "")
 }
 
 /// `season [ID]`: that row, or both.

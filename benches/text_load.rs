@@ -15,6 +15,8 @@
     reason = "a rate, as a number of events"
 )]
 
+#[path = "common/machine.rs"]
+mod machine;
 #[path = "../tests/encoder/model.rs"]
 mod model;
 #[path = "../tests/steady/mod.rs"]
@@ -23,6 +25,7 @@ mod steady;
 #[path = "common/text_load.rs"]
 mod text_load;
 
+use machine::machine;
 use model::{SMALL, Shape, files};
 use pelton::model::Model;
 use pelton::{Policy, Result};
@@ -69,12 +72,6 @@ fn tell(what: &str, outcome: &Outcome) {
         outcome.rate(),
         outcome.share_kept(),
     );
-}
-
-fn machine() -> String {
-    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = info.lines().find_map(|line| line.strip_prefix("model name"));
-    model.map_or("cpu", |model| model.trim_start_matches(['\t', ' ', ':'])).replace('"', "")
 }
 
 /// `text_load [ID]`: that row, or the shorter one.

@@ -39,7 +39,6 @@
 //! 2^18 at most: both counts are halved then, so that the tail follows a slow change. So trials follow from the number
 //! of events seen, and are kept nowhere.
 
-use super::ensemble::EXPONENT_MAX;
 use super::ewma::{Spread, held, near_zero};
 use super::label;
 use super::math::{exp, inverse, ln};
@@ -61,6 +60,8 @@ pub const PRIOR: u32 = 10;
 const QUARTER_PRIOR: f32 = PRIOR as f32 / 4.0;
 /// The largest shape that a tail is taken for.
 const XI_MAX: f32 = 0.9;
+/// The largest exponent that is taken.
+pub(super) const EXPONENT_MAX: f32 = 80.0;
 /// The largest excess learnt in full.
 const EXCESS_MAX: f32 = 16.0;
 /// Events after which counts are halved.
@@ -209,7 +210,7 @@ fn tail(state: &[u32], excess: f32, trials: u32) -> f32 {
     let light = pareto(excess, mean, held_to(xi - aside, XI_MAX));
     let heavy = pareto(excess, mean, held_to(xi + aside, XI_MAX));
     // Of probabilities the largest is taken out, so that none is too small for a number.
-    let largest = at_most(at_most(light, usual), heavy);
+    let largest = light.up_to(usual).up_to(heavy);
     let part = |beyond: f32| exp(held(largest - beyond, EXPONENT_MAX));
     let sum = part(light) + 4.0 * part(usual) + part(heavy);
     largest - ln(sum * (1.0 / 6.0)) - ln(share(state[PEAKS], trials))
@@ -218,13 +219,7 @@ fn tail(state: &[u32], excess: f32, trials: u32) -> f32 {
 /// A shape, from -0.5 to `most`.
 #[inline(always)]
 fn held_to(xi: f32, most: f32) -> f32 {
-    at_most(if xi < -0.5 { -0.5 } else { xi }, most)
-}
-
-/// The lesser of two.
-#[inline(always)]
-fn at_most(a: f32, b: f32) -> f32 {
-    if a > b { b } else { a }
+    xi.no_less(-0.5).up_to(most)
 }
 
 /// Minus the logarithm of the probability of this excess or a larger one among those of a generalised Pareto

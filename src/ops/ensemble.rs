@@ -20,7 +20,7 @@
 
 use super::adwin::WINDOW;
 use super::batch::{self, ASIDE, OUT_ASIDE, OUT_FIXED};
-use super::decide::announce;
+use super::decide::{EXPONENT_MAX, announce};
 use super::detector::Detector;
 use super::drift::Drift;
 use super::ewma::held;
@@ -40,8 +40,6 @@ use crate::plan::{Access, Args, Bind, Kernel};
 
 /// Detectors of an ensemble beside the first, at most.
 pub const FURTHER_MAX: usize = 3;
-/// The largest exponent of a surprise that is no peak.
-pub(super) const EXPONENT_MAX: f32 = 80.0;
 
 /// A detector beside the first of a query ([`Scores::ensemble`](crate::Scores::ensemble)).
 ///
