@@ -60,7 +60,7 @@ fn drifts(
         drift: Some(drift),
         ..Scores::new(field!(Reading.at), field!(Reading.value))
     };
-    let lane = LaneOptions { events: 1 << 17, ..LaneOptions::default() };
+    let lane = LaneOptions { events: 1 << 16, ..LaneOptions::default() };
     let mut engine = Inline::new(query, Options { lane, ..Options::on(Device::cpu()) })?;
     let mut lane = engine.lane()?;
     let mut found = Vec::new();
@@ -71,7 +71,8 @@ fn drifts(
             let pushed = lane.push(Reading { at: i.into(), key, value });
             assert!(pushed.is_ok(), "the lane has room");
         }
-        if i % 1000 == 999 || i + 1 == events {
+        // A lane holds 65,536 events that were pushed one by one.
+        if i % (10_000 / keys) == 0 || i + 1 == events {
             #[allow(clippy::cast_possible_truncation, reason = "as they were made")]
             engine.settle(|rows| {
                 let drifted = rows.scores().filter(|score| score.drifted());

@@ -17,6 +17,17 @@
 //! **ADWIN**, `ops::adwin`: a window of the latest `u`, in which no two parts may differ. It takes four lines of state
 //! for each detector, which only queries that ask for it have, and notices changes that are smaller, and sooner.
 //!
+//! With the defaults, of 101 keys of Gaussian values the median of events until a change is found (and how many keys
+//! are, where not all), as `./bench.sh A2-drift` prints it:
+//!
+//! | change | Page's test | ADWIN |
+//! |---|---|---|
+//! | mean up by 1 deviation | never | 454 (94) |
+//! | mean up by 3, by 12 | 129, 72 | 66, 54 |
+//! | deviation times 2 | never | 229 |
+//! | deviation times 3 | never (20) | 115 |
+//! | deviation halved | never | never |
+//!
 //! The event at which a test finds the change is judged like any other, and its row is marked. Then all of the
 //! state is zero: what follows is, to the bit, what a key that has just come would get, so it warms up, visibly. All
 //! goes, because all was learnt of what is no more: spacing, tracks and level, peaks, rest, the bar of labels, and what

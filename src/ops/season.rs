@@ -143,22 +143,23 @@ impl Season {
     /// 20 bytes a slot and value.
     ///
     /// ```
+    /// use pelton::base::rng::SplitMix;
     /// use pelton::{Detector, Device, Inline, Options, Pod, Scores, Season, Zeroable, field};
     /// #[repr(C)]
     /// #[derive(Clone, Copy, Pod, Zeroable)]
-    /// struct Reading { at: u64, value: f32 }
+    /// struct Reading { at: u64, sensor: u32, value: f32 }
     ///
     /// let query = Scores {
     ///     detector: Detector::Season(Season::learnt(60, 100)), // minutes, of up to a hundred
     ///     ..Scores::new(field!(Reading.at), field!(Reading.value))
     /// };
     /// let mut inline = Inline::new(query, Options::on(Device::cpu()))?;
-    /// let mut lane = inline.lane()?;
+    /// let (mut lane, mut rng) = (inline.lane()?, SplitMix::new(1));
     /// for i in 0..4000u64 {
     ///     // A shift of 37 minutes, told of every twenty seconds.
-    ///     let noise = (i * 2_654_435_761 % 1000) as f32 / 1000.0;
+    ///     let noise = rng.unit() as f32;
     ///     let value = if i / 3 % 37 < 12 { 20.0 } else { 5.0 } + noise;
-    ///     lane.push(Reading { at: 20 * i, value }).expect("there is room");
+    ///     lane.push(Reading { at: 20 * i, sensor: 0, value }).expect("there is room");
     /// }
     /// inline.settle(|_| ())?;
     /// let (key, value, period) = inline.states()?.seasons().next().expect("a key");
