@@ -85,8 +85,8 @@ pub(super) const fn trials(levels: u32) -> u32 {
 
 /// The share of peaks among all events, one in forty before there were any.
 #[inline(always)]
-fn share(peaks: u32, trials: u32) -> f32 {
-    (peaks as f32 + 0.5) * inverse(trials as f32 + 20.0)
+fn share<N: Number>(peaks: N, trials: N) -> N {
+    (peaks + N::from(0.5)) * inverse(trials + N::from(20.0))
 }
 
 /// What chance makes of a level of one.
@@ -133,6 +133,17 @@ pub(super) fn standardise<N: Number>(past: &mut Spread<N>, level: N, count: N) -
     N::pick(known, u, k(0.0))
 }
 
+/// What a key's peaks were.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Peaks<N> {
+    /// How many.
+    pub(super) count: N,
+    /// Their mean excess.
+    pub(super) excess: N,
+    /// The mean of half the lesser excess of two.
+    pub(super) least: N,
+}
+
 /// How surprising an event is whose level lies `u` deviations off, as minus the logarithm of a probability for a peak,
 /// else as the exponent of the logistic curve; with its flags. `levels` of its key came before.
 #[inline(always)]
@@ -143,11 +154,30 @@ pub(super) fn decide(
     levels: u32,
     flags: u32,
 ) -> (f32, u32) {
+    let excess = event.u - THRESHOLD;
+    let mut surprise = 0.0;
+    if excess > 0.0 {
+        let (excesses, least) = (get(state, EXCESS), get(state, LEAST));
+        let peaks = Peaks { count: state[PEAKS] as f32, excess: excesses, least };
+        surprise = tail(&peaks, excess, trials(levels) as f32);
+    }
+    decide_by(state, p, event, surprise, (levels, flags))
+}
+
+/// The same, where for a peak the surprise that its key's past makes of it is known: [`tail`].
+#[inline(always)]
+pub(super) fn decide_by(
+    state: &mut [u32],
+    p: &ScoreParams,
+    event: &Judged,
+    by_past: f32,
+    (levels, flags): (u32, u32),
+) -> (f32, u32) {
     let mut flags = flags;
     let excess = event.u - THRESHOLD;
     let mut surprise = get(state, SLOPE) * event.u;
     if excess > 0.0 {
-        surprise = tail(state, excess, trials(levels));
+        surprise = by_past;
         if p.chance > 0.0 {
             let known = state[PEAKS] as f32;
             let share = p.chance * (CHANCE_PEAKS * inverse(CHANCE_PEAKS + known));
@@ -195,44 +225,48 @@ pub(super) fn announce(state: &mut [u32], p: &ScoreParams, surprise: f32, flags:
 
 /// Minus the logarithm of the probability of this excess or a larger one, as so few peaks predict it.
 #[inline(always)]
-fn tail(state: &[u32], excess: f32, trials: u32) -> f32 {
-    let n = state[PEAKS] as f32;
-    let all = inverse(n + PRIOR as f32);
-    let mean = (get(state, EXCESS) * n + 1.0) * inverse(n + 1.0);
-    let least = (get(state, LEAST) * n + QUARTER_PRIOR * mean) * all;
-    let mut spread = mean - 2.0 * least;
-    if spread < 0.02 * mean {
-        spread = 0.02 * mean;
-    }
-    let xi = held_to(2.0 - mean * inverse(spread), 0.75) + 2.0 * all;
-    let aside = 2.0 * all.sqrt();
+pub(super) fn tail<N: Number>(peaks: &Peaks<N>, excess: N, trials: N) -> N {
+    let k = N::from;
+    let n = peaks.count;
+    let all = inverse(n + k(PRIOR as f32));
+    let mean = (peaks.excess * n + k(1.0)) * inverse(n + k(1.0));
+    let least = (peaks.least * n + k(QUARTER_PRIOR) * mean) * all;
+    let spread = (mean - k(2.0) * least).no_less(k(0.02) * mean);
+    let xi = held_to(k(2.0) - mean * inverse(spread), 0.75) + k(2.0) * all;
+    let aside = k(2.0) * all.sqrt();
     let usual = pareto(excess, mean, held_to(xi, XI_MAX));
     let light = pareto(excess, mean, held_to(xi - aside, XI_MAX));
     let heavy = pareto(excess, mean, held_to(xi + aside, XI_MAX));
     // Of probabilities the largest is taken out, so that none is too small for a number.
     let largest = light.up_to(usual).up_to(heavy);
-    let part = |beyond: f32| exp(held(largest - beyond, EXPONENT_MAX));
-    let sum = part(light) + 4.0 * part(usual) + part(heavy);
-    largest - ln(sum * (1.0 / 6.0)) - ln(share(state[PEAKS], trials))
+    let sum = part(largest - light) + k(4.0) * part(largest - usual) + part(largest - heavy);
+    largest - ln(sum * k(1.0 / 6.0)) - ln(share(n, trials))
+}
+
+/// A probability, of its logarithm.
+#[inline(always)]
+fn part<N: Number>(logarithm: N) -> N {
+    exp(held(logarithm, N::from(EXPONENT_MAX)))
 }
 
 /// A shape, from -0.5 to `most`.
 #[inline(always)]
-fn held_to(xi: f32, most: f32) -> f32 {
-    xi.no_less(-0.5).up_to(most)
+fn held_to<N: Number>(xi: N, most: f32) -> N {
+    xi.no_less(N::from(-0.5)).up_to(N::from(most))
 }
 
 /// Minus the logarithm of the probability of this excess or a larger one among those of a generalised Pareto
 /// distribution.
 #[inline(always)]
-fn pareto(excess: f32, mean: f32, xi: f32) -> f32 {
-    let y = excess * inverse(mean * (1.0 - xi));
-    if (-1e-3..=1e-3).contains(&xi) {
-        return y;
-    }
-    let (at, per) = (1.0 + xi * y, inverse(xi));
+fn pareto<N: Number>(excess: N, mean: N, xi: N) -> N {
+    let k = N::from;
+    let y = excess * inverse(mean * (k(1.0) - xi));
+    let (at, per) = (k(1.0) + xi * y, inverse(xi));
     // Beyond a quarter along the tangent, so that no end makes all alike that lies beyond it.
-    if at >= 0.25 { ln(at) * per } else { -1.386_294_4 * per + (y + 0.75 * per) * 4.0 }
+    let tangent = -(k(1.386_294_4) * per) + (y + k(0.75) * per) * k(4.0);
+    let curve = N::pick(at.at_least(k(0.25)), ln(at) * per, tangent);
+    let exponential = xi.at_least(k(-1e-3)) & k(1e-3).at_least(xi);
+    N::pick(exponential, y, curve)
 }
 
 #[inline(always)]
@@ -265,6 +299,6 @@ fn learn_peak(state: &mut [u32], excess: f32, trials: u32) {
     }
     state[RING + (peaks % RING_PEAKS) as usize] = excess.to_bits();
     state[PEAKS] = peaks + 1;
-    let odds = inverse(share(peaks + 1, trials)) - 1.0;
+    let odds = inverse(share((peaks + 1) as f32, trials as f32)) - 1.0;
     state[SLOPE] = (ln(odds) * (1.0 / THRESHOLD)).to_bits();
 }

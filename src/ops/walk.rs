@@ -8,8 +8,11 @@ use super::decide::{self, Judged};
 use super::detector::{ByDistance, Judge};
 use super::page::{ALONE, NO_BLOCK, Page, Slot, in_order, slot_map};
 use super::row::Kind;
-use super::score::{LEVEL_FIRST, OUT_SCORED, ROW, ScoreParams, key, row_words, state_words, step};
-use super::simd;
+use super::score::{
+    EXCESS, LEAST, LEVEL_FIRST, OUT_SCORED, PEAKS, ROW, SEEN, ScoreParams, key, row_words,
+    state_words, step,
+};
+use super::simd::{self, Undecided};
 use crate::base::limits::word;
 use crate::plan::Args;
 
@@ -18,6 +21,9 @@ const AHEAD: usize = 12;
 
 /// The same where events go sixteen at a time, in sixteens.
 const PARTS_AHEAD: usize = 3;
+
+/// Words of the state of a key with one value.
+const STATE: usize = state_words(1);
 
 /// Where the states of sixteen events lie, if each has one. Its alignment is that of a vector.
 #[repr(align(64))]
@@ -133,14 +139,13 @@ impl<J: Judge> Walk<'_, J> {
         map: &[u32],
         events: &[u32],
         ids: &[u32],
-        mut rows: &'r mut [u32],
+        rows: &'r mut [u32],
     ) -> &'r mut [u32] {
-        const STATE: usize = state_words(1);
-        let (p, stride) = (self.p, self.p.stride as usize);
+        let stride = self.p.stride as usize;
         let keys = self.states.len() / STATE;
         let (parts, rest) = ids.as_chunks();
         let mut events = events.chunks_exact(simd::TOGETHER * stride);
-        let mut done = simd::Done::NOTHING;
+        let mut undecided = Undecided::new();
         // Blocks that all lie one after another, as far as there are any: no look at the map for each event.
         let used = map.iter().rposition(|&block| block != NO_BLOCK).map_or(0, |last| last + 1);
         let whole = map.len() <= ids.len() / 4 && !map[..used].contains(&NO_BLOCK);
@@ -158,38 +163,91 @@ impl<J: Judge> Walk<'_, J> {
         for (part, ahead) in ahead.iter_mut().enumerate().take(PARTS_AHEAD) {
             find(self, ahead, part);
         }
+        // Where the rows of the events at hand begin.
+        let mut at = 0;
         for (i, ids) in parts.iter().enumerate() {
             let events = events.next().expect("an event for each id");
             find(self, &mut ahead[(i + PARTS_AHEAD) % (PARTS_AHEAD + 1)], i + PARTS_AHEAD);
             let Ahead { places, found } = &ahead[i % (PARTS_AHEAD + 1)];
-            if !found {
-                rows = self.events::<1>(map, events, ids, rows);
-                continue;
-            }
-            let (row, behind) = rows.split_at_mut(simd::TOGETHER * ROW);
-            rows = behind;
-            let row: &mut [[u32; ROW]; simd::TOGETHER] =
-                row.as_chunks_mut().0.try_into().expect("so many");
-            simd::score(p, events, places, self.states, row, &mut done);
-            // These come first: what is left may be later events of their keys.
-            for lane in simd::ones(done.judged) {
-                let state = &mut self.states[places[lane] as usize * STATE..][..STATE];
-                let row = &mut row[lane];
-                let [u, off] = [done.u, done.off].map(|all| f32::from_bits(all[lane]));
-                let event = Judged { level: 0.0, u, off, expected: f32::from_bits(row[7]) };
-                let (surprise, flags) =
-                    decide::decide(state, p, &event, row[9] - LEVEL_FIRST - 1, row[4]);
-                (row[4], row[5]) = (flags, surprise.to_bits());
-            }
-            for lane in simd::ones(!(done.whole | done.judged)) {
-                let state = &mut self.states[places[lane] as usize * STATE..][..STATE];
-                let event = &events[lane * stride..];
-                [row[lane][0], row[lane][1]] = key(p, event);
-                step::<1, _>(state, p, &mut ByDistance, event, (&mut row[lane], &mut []));
+            if *found {
+                self.together((events, places), rows, at, &mut undecided);
+                at += simd::TOGETHER * ROW;
+            } else {
+                self.decide(rows, &mut undecided);
+                let room = rows.len();
+                at = room - self.events::<1>(map, events, ids, &mut rows[at..]).len();
             }
         }
-        self.events::<1>(map, events.remainder(), rest, rows)
+        self.decide(rows, &mut undecided);
+        self.events::<1>(map, events.remainder(), rest, &mut rows[at..])
     }
+
+    /// Scores events side by side whose states are known; their rows begin at `at`.
+    #[inline(always)]
+    fn together(
+        &mut self,
+        (events, places): (&[u32], &[u32; simd::TOGETHER]),
+        rows: &mut [u32],
+        at: usize,
+        undecided: &mut Undecided,
+    ) {
+        let p = self.p;
+        let mut left = None;
+        while left.is_none() {
+            let row = rows[at..].as_chunks_mut().0.first_chunk_mut().expect("room for every event");
+            left = simd::score(p, events, places, self.states, (row, word(at / ROW)), undecided);
+            if left.is_none() || undecided.len >= simd::TOGETHER {
+                self.decide(rows, undecided);
+            }
+        }
+        for lane in simd::ones(left.unwrap_or(0)) {
+            if undecided.keys[..undecided.len].contains(&places[lane]) {
+                self.decide(rows, undecided);
+            }
+            let state = &mut self.states[places[lane] as usize * STATE..][..STATE];
+            let event = &events[lane * p.stride as usize..];
+            let row: &mut [u32; ROW] = rows[at + lane * ROW..].first_chunk_mut().expect("a row");
+            [row[0], row[1]] = key(p, event);
+            step::<1, _>(state, p, &mut ByDistance, event, (row, &mut []));
+        }
+    }
+
+    /// Decides about what is undecided.
+    fn decide(&mut self, rows: &mut [u32], undecided: &mut Undecided) {
+        const ONES: usize = simd::TOGETHER;
+        let mut from = 0;
+        while from < undecided.len {
+            let these = from..undecided.len.min(from + ONES);
+            let (mut peaks, mut trials) = ([[0; ONES]; 3], [0; ONES]);
+            for (i, these) in these.clone().enumerate() {
+                let state = &self.states[undecided.keys[these] as usize * STATE..][..STATE];
+                for (words, at) in peaks.iter_mut().zip([PEAKS, EXCESS, LEAST]) {
+                    words[i] = state[at];
+                }
+                trials[i] = decide::trials(levels_before(state[SEEN]));
+            }
+            let u = undecided.u[from..].first_chunk().expect("room for so many");
+            let by_past = simd::tails(&peaks, u, &trials);
+            for (i, by_past) in these.zip(by_past) {
+                let [u, off] = [undecided.u[i], undecided.off[i]].map(f32::from_bits);
+                let state = &mut self.states[undecided.keys[i] as usize * STATE..][..STATE];
+                let row = &mut rows[undecided.rows[i] as usize * ROW..][..ROW];
+                let event = Judged { level: 0.0, u, off, expected: f32::from_bits(row[7]) };
+                let known = (levels_before(row[9]), row[4]);
+                let by_past = f32::from_bits(by_past);
+                let (surprise, flags) = decide::decide_by(state, self.p, &event, by_past, known);
+                (row[4], row[5]) = (flags, surprise.to_bits());
+            }
+            from += ONES;
+        }
+        undecided.clear();
+    }
+}
+
+/// Levels of a key before its latest event, which it had.
+#[inline(always)]
+fn levels_before(seen: u32) -> u32 {
+    seen - LEVEL_FIRST - 1
 }
 
 #[cfg(test)]

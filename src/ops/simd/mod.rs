@@ -55,38 +55,45 @@ pub(super) use {
     add::add,
     lookup::lookup,
     place::places,
-    score::score,
+    score::{score, tails},
     words::{below, prefetch},
 };
 
 /// Events that a step of these loops takes.
 pub(super) const TOGETHER: usize = 16;
 
-/// What [`score`] has done. A mask has a bit for each of its events, the lowest for the first.
-pub(super) struct Done {
-    /// Their states and rows are what they should be.
-    pub(super) whole: u16,
-    /// Nothing but the decision (`ops::decide`) is left to do, about these:
-    pub(super) judged: u16,
-    /// how far their levels lie from those before, in deviations, as bits,
-    pub(super) u: [u32; TOGETHER],
+/// Events about which nothing is left but to decide (`ops::decide`); they are of different keys. To decide at once
+/// would cost more than the decisions: a processor does not foresee which events are peaks, and waits to know.
+#[derive(Debug)]
+#[repr(align(64))]
+pub(super) struct Undecided {
+    /// The numbers of their keys' states; [`Undecided::NONE`] behind them, up to [`TOGETHER`].
+    pub(super) keys: [u32; 2 * TOGETHER],
+    /// The numbers of their rows.
+    pub(super) rows: [u32; 2 * TOGETHER],
+    /// How far their levels lie from those before, in deviations, as bits,
+    pub(super) u: [u32; 2 * TOGETHER],
     /// and how far their values lie from what was expected.
-    pub(super) off: [u32; TOGETHER],
-    /// The place of states that are not to be kept: a line.
-    #[cfg(target_arch = "x86_64")]
-    nowhere: [u32; TOGETHER],
+    pub(super) off: [u32; 2 * TOGETHER],
+    /// How many there are; once [`TOGETHER`] or more, they are to be decided about.
+    pub(super) len: usize,
 }
 
-impl Done {
-    /// Nothing.
-    pub(super) const NOTHING: Self = Self {
-        whole: 0,
-        judged: 0,
-        u: [0; TOGETHER],
-        off: [0; TOGETHER],
-        #[cfg(target_arch = "x86_64")]
-        nowhere: [0; TOGETHER],
-    };
+impl Undecided {
+    /// No key's state.
+    const NONE: u32 = u32::MAX;
+
+    /// None at all.
+    pub(super) const fn new() -> Self {
+        let zero = [0; 2 * TOGETHER];
+        Self { keys: [Self::NONE; 2 * TOGETHER], rows: zero, u: zero, off: zero, len: 0 }
+    }
+
+    /// None is left.
+    pub(super) fn clear(&mut self) {
+        self.keys[..TOGETHER].fill(Self::NONE);
+        self.len = 0;
+    }
 }
 
 /// The places of the ones in a mask.
@@ -240,9 +247,20 @@ pub(super) fn score(
     _events: &[u32],
     _keys: &[u32; TOGETHER],
     _states: &mut [u32],
-    _rows: &mut [[u32; ROW]; TOGETHER],
-    _done: &mut Done,
-) {
+    _rows: (&mut [[u32; ROW]; TOGETHER], u32),
+    _undecided: &mut Undecided,
+) -> Option<u16> {
+    None
+}
+
+/// Never called: [`available`] says no.
+#[cfg(not(target_arch = "x86_64"))]
+pub(super) fn tails(
+    _peaks: &[[u32; TOGETHER]; 3],
+    _u: &[u32],
+    _trials: &[u32; TOGETHER],
+) -> [u32; TOGETHER] {
+    [0; TOGETHER]
 }
 
 /// Never called: [`available`] says no.

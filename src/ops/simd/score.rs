@@ -2,18 +2,20 @@
 //!
 //! A key's state is a line of memory and some, so it is loaded as it lies, four words at a time, and turned in
 //! registers until each word has a register of sixteen keys; no processor is slow at that, as some are at gathers. The
-//! arithmetic is the scalar one (`ops::number`). What is rare is left to scalar code: of a peak the decision, and all
-//! of a key's first event, of missing values, and of events of a key that has an earlier one among them.
+//! arithmetic is the scalar one (`ops::number`). Peaks wait until there are several to decide about, or until an event
+//! of their key comes. What is rare is left to scalar code: a key's first event, missing values, and events of a key
+//! that has an earlier one among them.
 //!
 //! What bounds this is how many operations there are, some nine hundred for sixteen events, more than how long they
 //! wait for each other: shorter chains of as many operations gained a hundredth, and two registers side by side, which
 //! have more to spill, lost a quarter. About half of the time is arithmetic; most of the rest turns states and rows.
+//! To decide about each peak at once took a fifth of the time, little of it for the decision.
 
 use super::sixteen::{Sixteen, Words};
 use super::words::strided;
-use super::{Done, TOGETHER, ones};
+use super::{TOGETHER, Undecided, ones};
 use crate::base::limits::{EVENT_BYTES_MAX, word};
-use crate::ops::decide::{self, PRIOR, THRESHOLD, TRIALS_MAX};
+use crate::ops::decide::{self, PRIOR, Peaks, THRESHOLD, TRIALS_MAX};
 use crate::ops::ewma::{self, Distance, Past, Spread, Track, VALUE_MAX};
 use crate::ops::number::Number;
 use crate::ops::score::{
@@ -36,43 +38,49 @@ const _: () = assert!(REST == 16 && PEAKS == 18 && SLOPE == 19);
 #[repr(align(64))]
 struct Places([*mut u32; TOGETHER]);
 
-/// Scores events, those that it can. They lie one after another, their one value is an f32, and `keys` are the numbers
-/// of their keys' states.
+/// Scores events, those that it can; with the mask of those that are left as they are, or `None` where a key has an
+/// event that is not decided about: then nothing is done. The events lie one after another, their one value is an f32,
+/// and `keys` are the numbers of their keys' states; with their rows goes the number of the first.
 #[inline]
 pub(in crate::ops) fn score(
     p: &ScoreParams,
     events: &[u32],
     keys: &[u32; TOGETHER],
     states: &mut [u32],
-    rows: &mut [[u32; ROW]; TOGETHER],
-    done: &mut Done,
-) {
+    rows: (&mut [[u32; ROW]; TOGETHER], u32),
+    undecided: &mut Undecided,
+) -> Option<u16> {
     let stride = p.stride as usize;
     assert!(stride <= EVENT_BYTES_MAX / 4 && events.len() >= TOGETHER * stride);
     let read = [p.time_word + 1, p.key_word + p.key_words.saturating_sub(1), word(p.value(0).0)];
     assert!(read.iter().all(|&word| word < p.stride));
     let states = states.as_chunks_mut::<STATE>().0;
     assert!(keys.iter().all(|&key| (key as usize) < states.len()));
+    assert!(undecided.len < TOGETHER);
     // SAFETY: callers have asked `available`; the asserts above are what `score_avx512` requires.
-    unsafe { score_avx512(p, events, keys, states, rows, done) }
+    unsafe { score_avx512(p, events, keys, states, rows, undecided) }
 }
 
 /// # Safety
-/// The processor has the features; there are sixteen events with the words that `p` names; all `keys` have states.
+/// The processor has the features; there are sixteen events with the words that `p` names; all `keys` have states; of
+/// `undecided` there are fewer than sixteen.
 #[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512cd")]
 unsafe fn score_avx512(
     p: &ScoreParams,
     events: &[u32],
     keys: &[u32; TOGETHER],
     states: &mut [[u32; STATE]],
-    rows: &mut [[u32; ROW]; TOGETHER],
-    done: &mut Done,
-) {
+    (rows, first_row): (&mut [[u32; ROW]; TOGETHER], u32),
+    undecided: &mut Undecided,
+) -> Option<u16> {
     let all = Words::all;
-    let repeated = !Words(_mm512_conflict_epi32(Words::load(keys).0)).is(all(0));
+    let numbers = Words::load(keys);
+    if is_one_of(numbers, undecided.keys.first_chunk().expect("so many")) {
+        return None;
+    }
+    let repeated = !Words(_mm512_conflict_epi32(numbers.0)).is(all(0));
     if repeated.count_ones() > FEW {
-        (done.whole, done.judged) = (0, 0);
-        return;
+        return Some(u16::MAX);
     }
     // SAFETY: all events have this word.
     let of_events =
@@ -82,24 +90,17 @@ unsafe fn score_avx512(
     let base = states.as_mut_ptr();
     // SAFETY: all keys have states.
     let mut places = Places(keys.map(|key| unsafe { base.add(key as usize).cast::<u32>() }));
-    // SAFETY: states are words enough.
-    let mut state = unsafe {
-        State {
-            clock: columns(&places, SEEN),
-            first: columns(&places, TRACK_FIRST),
-            second: columns(&places, TRACK_FIRST + 4),
-            third: columns(&places, TRACK_FIRST + 8),
-            rest: columns(&places, REST),
-        }
-    };
+    // SAFETY: as before.
+    let mut state = unsafe { State::read(&places) };
 
     let step = step(p, &mut state, time, value);
     let learnt = !repeated & !step.odd;
-    (done.judged, done.whole) = (learnt & step.judged, learnt & !step.judged);
+    // What is not learnt has a place of its own, a line.
+    let mut nowhere = [0; TOGETHER];
     for lane in ones(!learnt) {
-        places.0[lane] = done.nowhere.as_mut_ptr();
+        places.0[lane] = nowhere.as_mut_ptr();
     }
-    // SAFETY: as above; what is not learnt has a place of its own, a line.
+    // SAFETY: as above.
     unsafe { put_line(&state, &places) };
     if step.rested & learnt != 0 {
         let mut rest = [0; TOGETHER];
@@ -109,10 +110,8 @@ unsafe fn score_avx512(
             unsafe { *places.0[lane].add(REST) = rest[lane] };
         }
     }
-    if done.judged != 0 {
-        step.u.bits().store(&mut done.u);
-        step.far.off.bits().store(&mut done.off);
-    }
+    // SAFETY: fewer than sixteen wait.
+    unsafe { wait(undecided, learnt & step.judged, numbers, first_row, &step) };
     let key = [1, 2].map(|words| p.key_words >= words);
     let key = [
         if key[0] { of_events(p.key_word) } else { all(0) },
@@ -127,6 +126,67 @@ unsafe fn score_avx512(
         put([step.flags, surprise, value, expected], |lane| row.add(lane * ROW + 4));
         put_two([variance, state.clock[0]], |lane| row.add(lane * ROW + 8));
     }
+    Some(!learnt)
+}
+
+/// Whether one of the words is one of the others.
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn is_one_of(words: Words, others: &[u32; TOGETHER]) -> bool {
+    let mut found = 0;
+    for &other in others {
+        found |= words.is(Words::all(other));
+    }
+    found != 0
+}
+
+/// Puts events down that wait for a decision: no branch, which would be foretold wrong too often.
+///
+/// # Safety
+/// Fewer than sixteen wait.
+#[target_feature(enable = "avx512f")]
+#[inline]
+unsafe fn wait(undecided: &mut Undecided, judged: u16, keys: Words, first_row: u32, step: &Step) {
+    let lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    let rows = Words(lanes) + Words::all(first_row);
+    let at = undecided.len;
+    let put = |place: &mut [u32; 2 * TOGETHER], words: Words, none: u32| {
+        let packed = _mm512_mask_compress_epi32(Words::all(none).0, judged, words.0);
+        // SAFETY: there is room for sixteen from here on.
+        unsafe { _mm512_storeu_si512(place.as_mut_ptr().add(at).cast(), packed) };
+    };
+    put(&mut undecided.keys, keys, Undecided::NONE);
+    put(&mut undecided.rows, rows, 0);
+    put(&mut undecided.u, step.u.bits(), 0);
+    put(&mut undecided.off, step.far.off.bits(), 0);
+    undecided.len = at + judged.count_ones() as usize;
+}
+
+/// The surprise that peaks are to their keys ([`decide::tail`]), as bits, of sixteen: how many peaks their keys had,
+/// the mean excess and that of half the lesser one; how far they lie, and among how many trials.
+pub(in crate::ops) fn tails(
+    peaks: &[[u32; TOGETHER]; 3],
+    u: &[u32; TOGETHER],
+    trials: &[u32; TOGETHER],
+) -> [u32; TOGETHER] {
+    // SAFETY: callers have asked `available`.
+    unsafe { tails_avx512(peaks, u, trials) }
+}
+
+/// # Safety
+/// The processor has the features.
+#[target_feature(enable = "avx512f,avx512dq,avx512vl")]
+unsafe fn tails_avx512(
+    [count, excess, least]: &[[u32; TOGETHER]; 3],
+    u: &[u32; TOGETHER],
+    trials: &[u32; TOGETHER],
+) -> [u32; TOGETHER] {
+    let (excess, least) = (Words::load(excess).numbers(), Words::load(least).numbers());
+    let peaks = Peaks { count: Words::load(count).rounded(), excess, least };
+    let beyond = Words::load(u).numbers() - Sixteen::from(THRESHOLD);
+    let mut surprise = [0; TOGETHER];
+    decide::tail(&peaks, beyond, Words::load(trials).rounded()).bits().store(&mut surprise);
+    surprise
 }
 
 /// The words of sixteen states that every event looks at; the first four quarters are a line.
@@ -141,6 +201,25 @@ struct State {
     third: [Words; 4],
     /// What is left to rest, the latest alert's surprise, peaks and slope.
     rest: [Words; 4],
+}
+
+impl State {
+    /// # Safety
+    /// There is a state at each place.
+    #[target_feature(enable = "avx512f")]
+    #[inline]
+    unsafe fn read(places: &Places) -> Self {
+        // SAFETY: states are words enough.
+        unsafe {
+            Self {
+                clock: columns(places, SEEN),
+                first: columns(places, TRACK_FIRST),
+                second: columns(places, TRACK_FIRST + 4),
+                third: columns(places, TRACK_FIRST + 8),
+                rest: columns(places, REST),
+            }
+        }
+    }
 }
 
 /// What events come to.
