@@ -7,7 +7,8 @@
 #   ./test.sh NAME...     runs only these
 #
 # A check that cannot run is skipped with its reason. With CI=true a skip is a failure, unless the reason
-# says that it needs a GPU, AMX or AVX. Rust tests report a skip by appending `SKIP name: reason` to $PELTON_SKIPS.
+# says that it needs a GPU, AMX, AVX or NEON. Rust tests report a skip by appending `SKIP name: reason` to
+# $PELTON_SKIPS.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
@@ -29,11 +30,14 @@ CHECKS=(
   "wgsl-16        src/device/wgpu              wgsl 512 parity windows_wgsl"
   "images         kernels/pelton.cu            tests --test cuda_image"
   "portable       src/base/pages.rs            portable"
+  "neon           src/ops/simd/neon.rs         neon"
   "loom           tests/loom.rs                loom"
   "tsan           tests/stress.rs              tsan"
   "first-none     examples/quickstart/main.rs  first_minutes S7-none"
   "first-default  examples/quickstart/main.rs  first_minutes S7-default"
 )
+
+AARCH64=aarch64-unknown-linux-gnu
 
 # what             probe                    how to install it        or by hand
 NEEDS=(
@@ -44,6 +48,10 @@ NEEDS=(
   "pip            | python3 -m pip --version | apt python3-pip       | apt-get install python3-pip"
   "CUDA compiler  | kernels/build.sh --probe | kernels/build.sh --install | kernels/build.sh --install"
   "MiniLM         | tests/encoder/fetch.sh --probe | tests/encoder/fetch.sh --install | the same by hand"
+  "AArch64 linker | aarch64 linker         | apt gcc-aarch64-linux-gnu | apt-get install gcc-aarch64-linux-gnu"
+  "AArch64 libc   | aarch64 libc           | apt libc6-dev-arm64-cross | apt-get install libc6-dev-arm64-cross"
+  "AArch64 emulator | aarch64 emulator     | apt qemu-user-static   | apt-get install qemu-user-static"
+  "AArch64 target | aarch64 target         | rust_target            | rustup target add $AARCH64"
   "Vulkan loader  | vulkan_loader          | apt libvulkan1         | apt-get install libvulkan1"
   "lavapipe       | lavapipe               | apt mesa-vulkan-drivers| apt-get install mesa-vulkan-drivers"
 )
@@ -104,6 +112,15 @@ portable() {
     cargo test --profile dev --target-dir "$TARGET/portable" --no-default-features --lib -- pages slab | some_ran
 }
 
+# What is compiled for AArch64, in an emulator: the tests above do it where the processor is one.
+neon() {
+  aarch64 linker && aarch64 libc && aarch64 emulator && aarch64 target ||
+    { skip "it needs NEON, or a linker, an emulator and Rust's target for AArch64"; return; }
+  CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc \
+    CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER="qemu-aarch64-static -L /usr/aarch64-linux-gnu" \
+    cargo test --target "$AARCH64" --target-dir "$TARGET/neon" --no-default-features --features model --lib | some_ran
+}
+
 loom() {
   RUSTFLAGS="--cfg loom" \
     cargo test --target-dir "$TARGET/loom" --release --no-default-features --test loom | some_ran
@@ -138,6 +155,16 @@ vulkan_loader() {
   { ldconfig -p 2>/dev/null || /sbin/ldconfig -p; } | grep 'libvulkan\.so\.1' >/dev/null
 }
 
+# Whether that is here which programs for AArch64 are linked with, run in, or made of.
+aarch64() {
+  case $1 in
+    linker) command -v aarch64-linux-gnu-gcc ;;
+    libc) [[ -e /usr/aarch64-linux-gnu/lib/libc.so.6 ]] ;;
+    emulator) command -v qemu-aarch64-static ;;
+    target) [[ -d $(rustc --print sysroot)/lib/rustlib/$AARCH64/lib ]] ;;
+  esac
+}
+
 # Prints the manifest of the lavapipe driver.
 lavapipe() {
   local found
@@ -151,6 +178,10 @@ as_root() {
 
 component() {
   rustup component add "$1"
+}
+
+rust_target() {
+  rustup target add "$AARCH64" && echo "installed"
 }
 
 # Installs a package at exactly the version the distribution offers, and says which.
@@ -245,10 +276,10 @@ finish() {
   awk '!seen[$0]++' "$PELTON_SKIPS" >"$PELTON_SKIPS.once"
   skipped=$(wc -l <"$PELTON_SKIPS.once")
   if [[ ${CI-} == true ]]; then
-    refused=$(grep -cv 'needs a GPU\|needs AMX\|needs AVX' "$PELTON_SKIPS.once" || true)
+    refused=$(grep -cv 'needs a GPU\|needs AMX\|needs AVX\|needs NEON' "$PELTON_SKIPS.once" || true)
     failed=$((failed + refused))
   fi
-  ((refused == 0)) || echo "CI=true: $refused skips count as failures; only a missing GPU, AMX or AVX excuses one"
+  ((refused == 0)) || echo "CI=true: $refused skips count as failures; only a missing GPU, AMX, AVX or NEON excuses one"
   cat "$PELTON_SKIPS.once"
   echo "$passed passed, $failed failed, $((skipped)) skipped"
   ((failed == 0))

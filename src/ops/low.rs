@@ -124,8 +124,8 @@ impl FromStr for Precision {
     }
 }
 
-/// The instructions that the processor's products run on: the best of `plain`, `avx2`, `avx512` and `amx`, or what
-/// `PELTON_CPU_TIER` in the environment says.
+/// The instructions that the processor's products run on: the best of `plain`, `neon`, `avx2`, `avx512` and `amx`, or
+/// what `PELTON_CPU_TIER` in the environment says.
 ///
 /// # Errors
 /// `Invalid` when the environment names one that the processor has not, with those that it has.

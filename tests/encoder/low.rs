@@ -432,6 +432,13 @@ fn avx2_gives_the_bytes_of_the_plain_tier() {
 }
 
 #[test]
+fn neon_gives_the_bytes_of_the_plain_tier() {
+    let test = "neon_gives_the_bytes_of_the_plain_tier";
+    let Some([found, plain]) = beside_the_plain_tier(test, "neon") else { return };
+    assert!(found == plain);
+}
+
+#[test]
 fn amx_gives_about_the_bytes_of_the_plain_tier() {
     let test = "amx_gives_about_the_bytes_of_the_plain_tier";
     let Some([found, plain]) = beside_the_plain_tier(test, "amx") else { return };

@@ -31,6 +31,7 @@ pub(crate) const UNSAFE_FILES: &[&str] = &[
     "src/ops/simd/lookup.rs",
     "src/ops/simd/low.rs",
     "src/ops/simd/low_avx512.rs",
+    "src/ops/simd/neon.rs",
     "src/ops/simd/place.rs",
     "src/ops/simd/score.rs",
     "src/ops/simd/sixteen.rs",

@@ -3,10 +3,14 @@
 use super::super::float::ROUND;
 use super::super::gelu::{BY_UNIT, LAST, Tails};
 use super::super::gemm::PANEL;
+#[cfg(target_arch = "aarch64")]
+use std::arch::aarch64::*;
+#[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::*;
 
 /// # Safety
 /// The processor has AVX-512.
+#[cfg(target_arch = "x86_64")]
 #[inline]
 #[target_feature(enable = "avx512f,avx512dq")]
 pub(super) unsafe fn avx512(tails: &Tails, values: &mut [f32; PANEL]) {
@@ -36,6 +40,7 @@ pub(super) unsafe fn avx512(tails: &Tails, values: &mut [f32; PANEL]) {
 
 /// # Safety
 /// The processor has AVX2.
+#[cfg(target_arch = "x86_64")]
 #[inline]
 #[target_feature(enable = "avx2")]
 pub(super) unsafe fn avx2(tails: &Tails, values: &mut [f32; PANEL]) {
@@ -70,6 +75,37 @@ pub(super) unsafe fn avx2(tails: &Tails, values: &mut [f32; PANEL]) {
     }
 }
 
+#[cfg(target_arch = "aarch64")]
+#[inline]
+pub(super) fn neon(tails: &Tails, values: &mut [f32; PANEL]) {
+    for values in values.as_chunks_mut::<4>().0 {
+        // SAFETY: any processor of the kind has NEON; these are 4 values, and a row of the table is 16.
+        unsafe {
+            let x = vld1q_f32(values.as_ptr());
+            let z = vmulq_f32(vabsq_f32(x), vdupq_n_f32(BY_UNIT));
+            // Of a NaN and another number this is the number.
+            let z = vminnmq_f32(z, vdupq_n_f32(LAST));
+            let shifted = vaddq_f32(z, vdupq_n_f32(ROUND));
+            let r = vsubq_f32(z, vsubq_f32(shifted, vdupq_n_f32(ROUND)));
+            // Only the four low bits count; a number of the table is the four bytes from four times that on.
+            let i = vandq_u32(vreinterpretq_u32_f32(shifted), vdupq_n_u32(15));
+            let bytes = vaddq_u32(vmulq_n_u32(i, 0x0404_0404), vdupq_n_u32(0x0302_0100));
+            let bytes = vreinterpretq_u8_u32(bytes);
+            let of = |power: usize| {
+                let row = vld1q_u8_x4(tails[power].as_ptr().cast());
+                vreinterpretq_f32_u8(vqtbl4q_u8(row, bytes))
+            };
+            let mut tail = of(5);
+            for power in (0..5).rev() {
+                tail = vaddq_f32(vmulq_f32(tail, r), of(power));
+            }
+            let above = vcgtq_f32(x, vdupq_n_f32(0.0));
+            let share = vbslq_f32(above, vsubq_f32(vdupq_n_f32(1.0), tail), tail);
+            vst1q_f32(values.as_mut_ptr(), vmulq_f32(x, share));
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::super::gelu::{BY_ERF, BY_TANH, gelu};
@@ -89,13 +125,20 @@ mod tests {
                     assert!(pairs.into_iter().all(|((a, b), x)| a == b || x.is_nan()), "{panel:?}");
                 };
                 let mut found = *panel;
+                #[cfg(target_arch = "aarch64")]
+                {
+                    neon(tails, &mut found);
+                    same(found);
+                }
+                #[cfg(target_arch = "x86_64")]
                 if super::super::available() {
                     // SAFETY: the processor has AVX-512.
                     unsafe { avx512(tails, &mut found) };
                     same(found);
                 }
-                let mut found = *panel;
+                #[cfg(target_arch = "x86_64")]
                 if super::super::wide::avx2_is_there() {
+                    found = *panel;
                     // SAFETY: the processor has AVX2.
                     unsafe { avx2(tails, &mut found) };
                     same(found);

@@ -1,9 +1,9 @@
 //! Matrix products of the processor: tiles of rows by a panel of 32 columns, held in registers from first to last.
 //!
 //! With AVX-512 a tile is twelve rows of two vectors, 24 accumulators of 32 registers; each value of `a` that is
-//! loaded is used twice, each of the panel twelve times; AVX2 takes such a tile in pieces of six rows of two vectors.
-//! Elsewhere the same loops are left to the compiler. A sum runs over `k` in order in all of them; vectors fuse product
-//! and addition, so AVX2 and AVX-512 give the same bits.
+//! loaded is used twice, each of the panel twelve times; AVX2 and NEON take such a tile in pieces of six rows of half
+//! a panel. Elsewhere the same loops are left to the compiler. A sum runs over `k` in order in all of them; vectors
+//! fuse product and addition, so all of them give the same bits.
 
 use super::super::float::{relu, tanh};
 use super::super::gelu::{self, BY_ERF, BY_TANH, Tails};
@@ -12,6 +12,8 @@ use super::super::low::round_bf16;
 use super::Wide;
 #[cfg(target_arch = "x86_64")]
 use super::avx2;
+#[cfg(target_arch = "aarch64")]
+use super::neon;
 
 /// Rows of a tile.
 const TILE: usize = 12;
@@ -101,6 +103,18 @@ impl Wide for Multiply<'_, '_> {
     #[inline(always)]
     fn run(self) {
         self.blocks(tile_plain, gelu_plain);
+    }
+
+    #[cfg(target_arch = "aarch64")]
+    #[inline(always)]
+    fn run_neon(self) {
+        let tile = |p: &Product<'_>, row: usize, rows, panel: &[f32], tile: &mut Tile| {
+            let a = (p.a[row * p.a_stride..].as_ptr(), p.a_stride, rows);
+            let panel = bytemuck::cast_slice::<f32, u32>(panel).as_chunks().0;
+            // SAFETY: `multiply` has asserted that the rows are there.
+            unsafe { neon::floats::<{ neon::F32 }>(a, panel, tile) };
+        };
+        self.blocks(tile, super::gelu::neon);
     }
 
     /// # Safety
@@ -241,6 +255,7 @@ mod avx512 {
 #[cfg(test)]
 #[allow(clippy::cast_precision_loss, reason = "small numbers")]
 mod tests {
+    #[cfg(target_arch = "x86_64")]
     use super::super::tier::Tier;
     use super::*;
     use crate::base::rng::SplitMix;
@@ -294,5 +309,34 @@ mod tests {
             multiply(&of_last, &mut alone);
             assert_eq!(alone, plain[last * columns..], "a row alone is the row among others");
         }
+    }
+
+    /// Those of any processor with vectors: found on one with AVX-512, and the same with AVX2 and NEON.
+    #[test]
+    fn vectors_of_all_widths_give_the_same_bytes() {
+        #[cfg(not(target_arch = "aarch64"))]
+        if super::super::wide::vectors() == super::super::wide::Vectors::Plain {
+            return;
+        }
+        let (rows, depth, columns) = (29, 70, 64);
+        let mut rng = SplitMix::new(11);
+        let mut random = |n: usize| -> Vec<f32> {
+            (0..n).map(|_| rng.below(2001) as f32 * 1e-3 - 1.0).collect()
+        };
+        let (a, w) = (random(rows * depth), random(columns * depth));
+        let panels = super::super::super::gemm::pack(&w, columns, depth);
+        let (bias, residual) = (random(columns), random(rows * columns));
+        let activation = Activation::GeluErf;
+        let after = After { bias: Some(&bias), activation, residual: Some(&residual) };
+        let (a_stride, out_stride) = (depth, columns);
+        let mut out = vec![0.0; rows * columns];
+        multiply(
+            &Product { a: &a, a_stride, rows, depth, panels: &panels, after, out_stride },
+            &mut out,
+        );
+        let digest = out.iter().fold(0xCBF2_9CE4_8422_2325, |digest: u64, x| {
+            (digest ^ u64::from(x.to_bits())).wrapping_mul(0x0100_0000_01B3)
+        });
+        assert_eq!(digest, 0x9DF2_4E95_B3FA_E868, "{digest:#x}");
     }
 }

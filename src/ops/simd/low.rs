@@ -40,7 +40,7 @@ impl Tier {
     fn floats(self, precision: Precision) -> bool {
         match precision {
             Precision::F32 | Precision::F16 => true,
-            Precision::Bf16 => matches!(self, Self::Plain | Self::Avx2),
+            Precision::Bf16 => matches!(self, Self::Plain | Self::Neon | Self::Avx2),
             Precision::Int8 => false,
         }
     }
@@ -185,15 +185,13 @@ impl Low<'_> {
             let row = &self.a[(first + i) * self.a_stride..][..depth];
             match self.precision {
                 Precision::Int8 => scales[i] = encode(row, tier.flip(), self.smooth, codes),
+                #[cfg(target_arch = "x86_64")]
                 Precision::Bf16 if !tier.floats(Precision::Bf16) => {
                     let (to, rest) = bytemuck::cast_slice_mut::<u8, u16>(codes).split_at_mut(depth);
-                    #[cfg(target_arch = "x86_64")]
                     // SAFETY: of the tiers those of AVX-512 keep no floats, and this one is there.
                     unsafe {
                         super::low_avx512::round(row, to);
                     }
-                    #[cfg(not(target_arch = "x86_64"))]
-                    unreachable!("these tiers are of this processor");
                     rest.fill(0);
                 }
                 precision => {
@@ -214,6 +212,19 @@ impl Wide for Multiply<'_, '_> {
     #[inline(always)]
     fn run(self) {
         self.blocks(nothing, tile_plain, gelu_plain, || {});
+    }
+
+    #[cfg(target_arch = "aarch64")]
+    #[inline(always)]
+    fn run_neon(self) {
+        if self.tier == Tier::Plain {
+            return self.run();
+        }
+        let tile = |low: &Low<'_>, rows: Rows<'_>, i: usize, tile: &mut Tile| {
+            // SAFETY: the tier is there; `blocks` gives whole rows and panels.
+            unsafe { super::neon::tile(low, rows, i, tile) };
+        };
+        self.blocks(nothing, tile, super::gelu::neon, || {});
     }
 
     /// # Safety

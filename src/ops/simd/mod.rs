@@ -5,6 +5,8 @@
 //! key, a value that is not finite). They give the same results bit for bit, and the scalar loops stay the
 //! reference: tests run both. Other processors are not [`available`] and run the scalar loops alone.
 
+#![cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "what these loops are given"))]
+
 use super::row::{EXTREMES, FIXED, SQUARES};
 #[cfg(not(target_arch = "x86_64"))]
 use super::score::{ROW, ScoreParams};
@@ -16,7 +18,7 @@ mod add;
 mod amx;
 #[cfg(all(feature = "model", target_arch = "x86_64"))]
 mod avx2;
-#[cfg(all(feature = "model", target_arch = "x86_64"))]
+#[cfg(all(feature = "model", any(target_arch = "x86_64", target_arch = "aarch64")))]
 mod gelu;
 #[cfg(feature = "model")]
 mod gemm;
@@ -26,6 +28,8 @@ mod lookup;
 mod low;
 #[cfg(all(feature = "model", target_arch = "x86_64"))]
 mod low_avx512;
+#[cfg(all(feature = "model", target_arch = "aarch64"))]
+mod neon;
 #[cfg(target_arch = "x86_64")]
 mod place;
 #[cfg(target_arch = "x86_64")]
@@ -257,7 +261,7 @@ pub(super) fn score(
 #[cfg(not(target_arch = "x86_64"))]
 pub(super) fn tails(
     _peaks: &[[u32; TOGETHER]; 3],
-    _u: &[u32],
+    _u: &[u32; TOGETHER],
     _trials: &[u32; TOGETHER],
 ) -> [u32; TOGETHER] {
     [0; TOGETHER]

@@ -1,9 +1,10 @@
 //! The instructions that an encoder's operators run on: the best that the processor has, its *tier*.
 //!
-//! `PELTON_CPU_TIER` in the environment forces one: `plain` (any processor, the reference), `avx2` (AVX2 with FMA),
-//! `avx512` (AVX-512 with VNNI and BF16), or `amx` (its tiles, on Linux). Products of low precision are a tier's own.
-//! What is F32 takes the widest vectors, AVX-512 without VNNI and BF16 among them, and with `avx2` those of AVX2.
-//! Vectors of both widths fuse and add in the same order, so F32, F16 and INT8 give the same bytes on all tiers.
+//! `PELTON_CPU_TIER` in the environment forces one: `plain` (any processor, the reference), `neon` (NEON with products
+//! of bytes, on AArch64), `avx2` (AVX2 with FMA), `avx512` (AVX-512 with VNNI and BF16), or `amx` (its tiles, on
+//! Linux). Products of low precision are a tier's own. What is F32 takes the widest vectors, AVX-512 without VNNI and
+//! BF16 among them, and with `avx2` those of AVX2. Vectors of all widths fuse and add in the same order, so F32, F16
+//! and INT8 give the same bytes on all tiers.
 
 use crate::base::error::{Error, Result};
 use std::sync::OnceLock;
@@ -16,6 +17,8 @@ const VARIABLE: &str = "PELTON_CPU_TIER";
 pub(in crate::ops) enum Tier {
     /// Those that any processor has.
     Plain,
+    /// NEON with SDOT.
+    Neon,
     /// AVX2 with FMA.
     Avx2,
     /// AVX-512 with VNNI and BF16.
@@ -25,8 +28,13 @@ pub(in crate::ops) enum Tier {
 }
 
 /// All of them.
-pub(super) const TIERS: [(&str, Tier); 4] =
-    [("plain", Tier::Plain), ("avx2", Tier::Avx2), ("avx512", Tier::Avx512), ("amx", Tier::Amx)];
+pub(super) const TIERS: [(&str, Tier); 5] = [
+    ("plain", Tier::Plain),
+    ("neon", Tier::Neon),
+    ("avx2", Tier::Avx2),
+    ("avx512", Tier::Avx512),
+    ("amx", Tier::Amx),
+];
 
 impl Tier {
     /// As it is asked for.
@@ -38,6 +46,10 @@ impl Tier {
     pub(super) fn is_there(self) -> bool {
         match self {
             Self::Plain => true,
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon => std::arch::is_aarch64_feature_detected!("dotprod"),
+            #[cfg(not(target_arch = "aarch64"))]
+            Self::Neon => false,
             #[cfg(target_arch = "x86_64")]
             Self::Avx2 => super::wide::avx2_is_there(),
             #[cfg(target_arch = "x86_64")]

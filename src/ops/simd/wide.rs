@@ -4,19 +4,30 @@
 //! by side. What is generic over [`Wide`] must be inlined to be compiled for the width: `#[inline(always)]` all the
 //! way. Iterators of slices are; `map` of arrays and their own iterators may not be.
 
+#[cfg(not(target_arch = "aarch64"))]
 use std::sync::OnceLock;
 
 /// Vectors of the processor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Vectors {
+    #[cfg(not(target_arch = "aarch64"))]
     Plain,
+    #[cfg(target_arch = "aarch64")]
+    Neon,
     #[cfg(target_arch = "x86_64")]
     Avx2,
     #[cfg(target_arch = "x86_64")]
     Avx512,
 }
 
+/// The widest vectors that there are: any processor of the kind has NEON.
+#[cfg(target_arch = "aarch64")]
+pub(super) fn vectors() -> Vectors {
+    Vectors::Neon
+}
+
 /// The widest vectors that there are, and where the tier of AVX2 is asked for no wider ones.
+#[cfg(not(target_arch = "aarch64"))]
 pub(super) fn vectors() -> Vectors {
     static VECTORS: OnceLock<Vectors> = OnceLock::new();
     *VECTORS.get_or_init(|| {
@@ -48,6 +59,13 @@ pub(in crate::ops) trait Wide: Sized {
     /// The work.
     fn run(self);
 
+    /// The work with instructions of NEON, where it is more than a compiler's matter.
+    #[cfg(target_arch = "aarch64")]
+    #[inline(always)]
+    fn run_neon(self) {
+        self.run();
+    }
+
     /// The work with instructions of AVX2, where it is more than a compiler's matter.
     ///
     /// # Safety
@@ -72,7 +90,10 @@ pub(in crate::ops) trait Wide: Sized {
 /// Runs it.
 pub(in crate::ops) fn wide(work: impl Wide) {
     match vectors() {
+        #[cfg(not(target_arch = "aarch64"))]
         Vectors::Plain => work.run(),
+        #[cfg(target_arch = "aarch64")]
+        Vectors::Neon => work.run_neon(),
         // SAFETY: the processor has the vectors that are chosen.
         #[cfg(target_arch = "x86_64")]
         Vectors::Avx2 => unsafe { avx2(work) },
