@@ -1,6 +1,6 @@
 // A linear layer and its activation: 32 tokens by 64 columns a workgroup. Twin of src/ops/gemm.rs.
 //
-// Eight threads side by side have the same four rows, and one panel's columns each half of theirs; sums are those of
+// Eight threads side by side have the same rows, and one panel's columns each half of theirs; sums are those of
 // product.wgsl.
 
 struct GemmParams {
@@ -20,8 +20,8 @@ struct GemmParams {
 @group(0) @binding(4) var<storage, read> w: array<vec4<u32>>;
 @group(0) @binding(5) var<storage, read_write> out: array<vec4<f32>>;
 
-const THREADS: u32 = 64u;
 const ROWS_MAX: u32 = 32u;
+override THREADS: u32 = ROWS_MAX / ROWS * 8u;
 
 fn finish(x: vec4<f32>) -> vec4<f32> {
     if (p.activation == 1u) {
@@ -43,6 +43,17 @@ fn finish(x: vec4<f32>) -> vec4<f32> {
     return x;
 }
 
+// Writes what four rows from token t on come to.
+fn write(t: u32, tokens: u32, left: u32, right: u32, sums: Sums) {
+    let bias_left = bitcast<vec4<f32>>(w[(p.bias_at + left) / 4u]);
+    let bias_right = bitcast<vec4<f32>>(w[(p.bias_at + right) / 4u]);
+    var y = sums;
+    for (var i = 0u; i < min(4u, tokens - min(tokens, t)); i += 1u) {
+        out[((t + i) * p.columns + left) / 4u] = finish(y.left[i] + bias_left);
+        out[((t + i) * p.columns + right) / 4u] = finish(y.right[i] + bias_right);
+    }
+}
+
 @compute @workgroup_size(THREADS)
 fn gemm(
     @builtin(workgroup_id) wid: vec3<u32>,
@@ -56,21 +67,13 @@ fn gemm(
     if (first >= tokens) {
         return;
     }
-    let row = k / 8u * 4u;
     let left = group % across * 64u + k % 8u * 4u;
     // Of the last panel alone, the right half is the left again.
     let right = select(left, left + PANEL, left + PANEL < p.columns);
+    let row = k / 8u * ROWS;
     let sums = sums_of(first, ROWS_MAX, tokens - 1u, row, left, right, k);
-    let bias_left = bitcast<vec4<f32>>(w[(p.bias_at + left) / 4u]);
-    let bias_right = bitcast<vec4<f32>>(w[(p.bias_at + right) / 4u]);
-    var y = array<vec4<f32>, 8>(
-        sums.left[0] + bias_left, sums.left[1] + bias_left, sums.left[2] + bias_left, sums.left[3] + bias_left,
-        sums.right[0] + bias_right, sums.right[1] + bias_right, sums.right[2] + bias_right, sums.right[3] + bias_right,
-    );
-    for (var i = 0u; i < 8u; i += 1u) {
-        let t = first + row + i % 4u;
-        if (t < tokens) {
-            out[(t * p.columns + select(left, right, i >= 4u)) / 4u] = finish(y[i]);
-        }
+    write(first + row, tokens, left, right, sums.upper);
+    if (ROWS > 4u) {
+        write(first + row + 4u, tokens, left, right, sums.lower);
     }
 }

@@ -1,7 +1,8 @@
 // A linear layer, what came before it added, normalised: whole rows in a workgroup. Twin of src/ops/gemm.rs.
 //
-// A row needs an eighth as many threads as it has columns: a quad of each half. A workgroup takes as many groups of
-// four rows as that leaves; sums are those of product.wgsl.
+// A row needs an eighth as many threads as it has columns: a quad of each half. A workgroup takes as many rows as that
+// leaves, in F32 twice those that the grid is for: the last workgroups find nothing to do. Sums are those of
+// product.wgsl.
 
 struct GemmNormParams {
     depth: u32,
@@ -77,6 +78,21 @@ fn write(t: u32, count: u32, column: u32, x: mat4x4<f32>, scale: vec4<f32>) {
     }
 }
 
+// Normalises four rows from token t on and writes those before `end`.
+fn finish(t: u32, end: u32, left: u32, right: u32, sums: Sums, k: u32, across: u32) {
+    let own = min(vec4<u32>(t) + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(head[TOKENS] - 1u));
+    var x = Sums(sums.left + added(own, left), sums.right + added(own, right));
+    let share = 1.0 / f32(p.columns);
+    let mean = share * row_sums(k, across, totals(x.left) + totals(x.right));
+    let means = mat4x4<f32>(vec4<f32>(mean.x), vec4<f32>(mean.y), vec4<f32>(mean.z), vec4<f32>(mean.w));
+    x = Sums(x.left - means, x.right - means);
+    let variance = share * row_sums(k, across, totals(squares(x.left)) + totals(squares(x.right)));
+    let scale = vec4<f32>(1.0) / sqrt(variance + vec4<f32>(p.eps));
+    let count = min(4u, end - min(end, t));
+    write(t, count, left, x.left, scale);
+    write(t, count, right, x.right, scale);
+}
+
 @compute @workgroup_size(THREADS)
 fn gemm_norm(
     @builtin(workgroup_id) wid: vec3<u32>,
@@ -84,25 +100,20 @@ fn gemm_norm(
     @builtin(local_invocation_index) k: u32,
 ) {
     let across = p.columns / 8u;
-    let count = THREADS / across * 4u;
+    let count = min(THREADS / across * ROWS, ROWS_MAX);
     let first = group_index(wid, groups) * count;
     let tokens = head[TOKENS];
     if (first >= tokens) {
         return;
     }
-    let row = k / across * 4u;
+    let row = k / across * ROWS;
     let left = k % across * 4u;
     let right = left + p.columns / 2u;
     let sums = sums_of(first, count, tokens - 1u, row, left, right, k);
-    let t = min(vec4<u32>(first + row) + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(tokens - 1u));
-    var x = Sums(sums.left + added(t, left), sums.right + added(t, right));
-    let share = 1.0 / f32(p.columns);
-    let mean = share * row_sums(k, across, totals(x.left) + totals(x.right));
-    let means = mat4x4<f32>(vec4<f32>(mean.x), vec4<f32>(mean.y), vec4<f32>(mean.z), vec4<f32>(mean.w));
-    x = Sums(x.left - means, x.right - means);
-    let variance = share * row_sums(k, across, totals(squares(x.left)) + totals(squares(x.right)));
-    let scale = vec4<f32>(1.0) / sqrt(variance + vec4<f32>(p.eps));
-    let written = select(0u, min(4u, tokens - min(tokens, first + row)), row < count);
-    write(first + row, written, left, x.left, scale);
-    write(first + row, written, right, x.right, scale);
+    // Threads beyond the rows only keep step.
+    let end = select(0u, tokens, row < count);
+    finish(first + row, end, left, right, sums.upper, k, across);
+    if (ROWS > 4u) {
+        finish(first + row + 4u, end, left, right, sums.lower, k, across);
+    }
 }

@@ -1,16 +1,22 @@
 // The sums of both products. Twin of src/ops/gemm.rs, and of src/ops/low.rs at low precision.
 //
-// A thread has four rows of eight columns, two quads that lie half of what is taken at a time apart. Four words of each
-// row and of each column, that is twelve quads, are read for 128 products or more, and none of the sums leaves its
-// registers. A column's sum runs over the depth in order.
+// A thread has eight rows of eight columns, two quads that lie half of what is taken at a time apart. Four words of
+// each row and of each column, that is sixteen quads, are read for 256 products, and none of the sums leaves its
+// registers. At low precision, where a word is more, a thread has four rows. A column's sum runs over the depth in
+// order.
 //
 // Weights come straight from memory, and so do rows of F32: threads side by side read the same rows and neighbouring
 // columns. At low precision a workgroup rounds and packs its rows first, sixteen words at a time: a word is four codes
 // or two of F16 or BF16, the first lowest.
 
+// A precision: what is not asked for is not compiled.
+override dtype: u32;
+const F32: u32 = 0u;
 const F16: u32 = 1u;
 const BF16: u32 = 2u;
 const INT8: u32 = 3u;
+// Rows of a thread.
+override ROWS: u32 = 4u + 4u * u32(dtype == F32);
 // 2^112: what a number's exponent says more in F16 than in f32.
 const F16_UP: f32 = 5192296858534827628530496329220096.0;
 // The bits of 2^-100, below which a row counts as zeros.
@@ -48,6 +54,12 @@ struct Sums {
     right: mat4x4<f32>,
 }
 
+// The sums of eight rows: of the first four, and of the others, which there are in F32 alone.
+struct Block {
+    upper: Sums,
+    lower: Sums,
+}
+
 // Four words of four columns, from a quad of a panel on.
 fn words(at: u32) -> Words {
     return Words(w[at], w[at + 8u], w[at + 16u], w[at + 24u]);
@@ -55,10 +67,10 @@ fn words(at: u32) -> Words {
 
 // Words of a row, those that fill its last step included.
 fn row_words() -> u32 {
-    if (p.dtype == 0u) {
+    if (dtype == F32) {
         return p.depth;
     }
-    if (p.dtype == INT8) {
+    if (dtype == INT8) {
         return (p.depth + 63u) / 64u * STEPS;
     }
     return (p.depth + 31u) / 32u * STEPS;
@@ -67,7 +79,7 @@ fn row_words() -> u32 {
 // Where a column's weights begin: of each step of a panel a word, then for INT8 a row that this device has no use for.
 fn column_at(column: u32) -> u32 {
     var steps = row_words();
-    if (p.dtype == INT8) {
+    if (dtype == INT8) {
         steps += 1u;
     }
     return p.panels_at + column / PANEL * PANEL * steps + column % PANEL;
@@ -127,7 +139,7 @@ fn halves(t: u32, quad: u32) -> vec2<u32> {
     }
     let x = a[t * (p.depth / 4u) + quad];
     var half = bf16(x);
-    if (p.dtype == F16) {
+    if (dtype == F16) {
         half = f16(x);
     }
     return half.xz | (half.yw << vec2<u32>(16u));
@@ -145,7 +157,7 @@ fn codes(t: u32, row: u32, quad: u32) -> u32 {
 
 // Four words of token t, which is a workgroup's given row.
 fn packed(t: u32, row: u32, at: u32) -> vec4<u32> {
-    if (p.dtype == INT8) {
+    if (dtype == INT8) {
         let quad = at * 4u;
         return vec4<u32>(
             codes(t, row, quad), codes(t, row, quad + 1u), codes(t, row, quad + 2u), codes(t, row, quad + 3u),
@@ -178,7 +190,7 @@ fn upper(v: vec4<u32>) -> vec4<f32> {
 }
 
 fn pairs(sum: vec4<f32>, x: u32, v: vec4<u32>) -> vec4<f32> {
-    if (p.dtype == F16) {
+    if (dtype == F16) {
         let own = unpack2x16float(x) * F16_UP;
         return (sum + own.x * upper(v << vec4<u32>(16u))) + own.y * upper(v);
     }
@@ -210,7 +222,7 @@ fn low_sums(first: u32, count: u32, last: u32, row: u32, left: u32, right: u32, 
     var sums: Sums;
     var codes_left: Codes;
     var codes_right: Codes;
-    if (p.dtype == INT8) {
+    if (dtype == INT8) {
         scale_rows(first, count, last, k);
     }
     let from_left = column_at(left) / 4u;
@@ -230,7 +242,7 @@ fn low_sums(first: u32, count: u32, last: u32, row: u32, left: u32, right: u32, 
             let step = (start / 4u + i) * PANEL;
             let by_left = words(from_left + step);
             let by_right = words(from_right + step);
-            if (p.dtype == INT8) {
+            if (dtype == INT8) {
                 codes_left = all_dots(codes_left, x, by_left);
                 codes_right = all_dots(codes_right, x, by_right);
             } else {
@@ -239,7 +251,7 @@ fn low_sums(first: u32, count: u32, last: u32, row: u32, left: u32, right: u32, 
             }
         }
     }
-    if (p.dtype == INT8) {
+    if (dtype == INT8) {
         return Sums(valued(codes_left, row, left), valued(codes_right, row, right));
     }
     return sums;
@@ -251,21 +263,27 @@ fn numbers(v: Words) -> mat4x4<f32> {
     );
 }
 
-// The sums of four of a workgroup's `count` rows, from `row` on; those beyond the batch are its last.
-fn sums_of(first: u32, count: u32, last: u32, row: u32, left: u32, right: u32, k: u32) -> Sums {
-    if (p.dtype != 0u) {
-        return low_sums(first, count, last, row, left, right, k);
+// The sums of a thread's rows among a workgroup's `count`, from `row` on; those beyond the batch are its last.
+fn sums_of(first: u32, count: u32, last: u32, row: u32, left: u32, right: u32, k: u32) -> Block {
+    var sums: Block;
+    if (dtype != F32) {
+        sums.upper = low_sums(first, count, last, row, left, right, k);
+        return sums;
     }
     let own = min(vec4<u32>(first + row) + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(last)) * (p.depth / 4u);
+    let next = min(vec4<u32>(first + row) + vec4<u32>(4u, 5u, 6u, 7u), vec4<u32>(last)) * (p.depth / 4u);
     let quads = select(0u, p.depth / 4u, row < count && first + row <= last);
     let from_left = column_at(left) / 4u;
     let from_right = column_at(right) / 4u;
-    var sums: Sums;
     for (var i = 0u; i < quads; i += 1u) {
         let x = mat4x4<f32>(a[own.x + i], a[own.y + i], a[own.z + i], a[own.w + i]);
-        let step = i * PANEL;
-        sums.left = products(sums.left, x, numbers(words(from_left + step)));
-        sums.right = products(sums.right, x, numbers(words(from_right + step)));
+        let y = mat4x4<f32>(a[next.x + i], a[next.y + i], a[next.z + i], a[next.w + i]);
+        let by_left = numbers(words(from_left + i * PANEL));
+        sums.upper.left = products(sums.upper.left, x, by_left);
+        sums.lower.left = products(sums.lower.left, y, by_left);
+        let by_right = numbers(words(from_right + i * PANEL));
+        sums.upper.right = products(sums.upper.right, x, by_right);
+        sums.lower.right = products(sums.lower.right, y, by_right);
     }
     return sums;
 }

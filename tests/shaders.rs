@@ -7,7 +7,9 @@
 mod kernels;
 
 use kernels::bed::skip;
+use naga::back::pipeline_constants::process_overrides;
 use naga::proc::Layouter;
+use naga::valid::ModuleInfo;
 use naga::{AddressSpace, Module, ScalarKind, ShaderStage, StorageAccess, TypeInner};
 use pelton::plan::{Access, Kernel, ParamField};
 use std::process::{Command, Stdio};
@@ -29,7 +31,7 @@ fn kernels_without_a_shader_are_listed() {
     }
 }
 
-fn parse(kernel: &Kernel) -> (Module, naga::valid::ModuleInfo) {
+fn parse(kernel: &Kernel) -> (Module, ModuleInfo) {
     let source = kernel.shader();
     let module = naga::front::wgsl::parse_str(&source)
         .unwrap_or_else(|error| panic!("{}: {}", kernel.name, error.emit_to_string(&source)));
@@ -40,6 +42,25 @@ fn parse(kernel: &Kernel) -> (Module, naga::valid::ModuleInfo) {
         .validate(&module)
         .unwrap_or_else(|error| panic!("{}: {}", kernel.name, error.emit_to_string(&source)));
     (module, info)
+}
+
+/// What devices compile: every kernel, one with constants for each of their values below so many.
+const VALUES: u32 = 4;
+
+fn compiled() -> Vec<(&'static Kernel, Module, ModuleInfo)> {
+    let of_each = |kernel: &'static Kernel| {
+        let (module, info) = parse(kernel);
+        let names: Vec<&str> = kernel.constants().map(|field| field.name).collect();
+        let values = if names.is_empty() { 0..1 } else { 0..VALUES };
+        values.map(move |value| {
+            let constants = names.iter().map(|name| (name.to_string(), f64::from(value)));
+            let entry = Some((ShaderStage::Compute, kernel.name));
+            let (module, info) = process_overrides(&module, &info, entry, &constants.collect())
+                .unwrap_or_else(|error| panic!("{}, {value}: {error}", kernel.name));
+            (kernel, module.into_owned(), info.into_owned())
+        })
+    };
+    all().into_iter().flat_map(of_each).collect()
 }
 
 /// The fields of a parameter block as the shader lays them out: name, scalar, offset.
@@ -110,8 +131,8 @@ fn check_bindings(kernel: &Kernel, module: &Module) {
 
 #[test]
 fn shaders_are_what_their_records_say() {
-    for kernel in all() {
-        let (name, (module, _)) = (kernel.name, parse(kernel));
+    for (kernel, module, _) in compiled() {
+        let name = kernel.name;
         assert_eq!(module.entry_points.len(), 1, "{name}: one entry point");
         let entry = &module.entry_points[0];
         assert_eq!((entry.name.as_str(), entry.stage), (name, ShaderStage::Compute));
@@ -129,9 +150,21 @@ fn shaders_are_what_their_records_say() {
 }
 
 #[test]
-fn shaders_can_be_written_for_metal_and_direct3d() {
+fn overrides_are_parameters() {
     for kernel in all() {
-        let (name, (module, info)) = (kernel.name, parse(kernel));
+        let (module, _) = parse(kernel);
+        let open = module.overrides.iter().filter(|(_, constant)| constant.init.is_none());
+        let open: Vec<&str> = open.filter_map(|(_, constant)| constant.name.as_deref()).collect();
+        let constants: Vec<&str> = kernel.constants().map(|field| field.name).collect();
+        assert_eq!(open, constants, "{}", kernel.name);
+    }
+    assert!(pelton::ops::gemm::GEMM.constants().map(|field| field.name).eq(["dtype"]));
+}
+
+#[test]
+fn shaders_can_be_written_for_metal_and_direct3d() {
+    for (kernel, module, info) in compiled() {
+        let name = kernel.name;
         let options = naga::back::msl::Options {
             lang_version: (2, 4),
             fake_missing_bindings: true,

@@ -21,7 +21,7 @@ pub const PANEL: usize = 32;
 const ROWS_GROUP: usize = 32;
 /// Columns of a workgroup of [`GEMM`].
 const COLUMNS_GROUP: usize = 64;
-/// Columns of [`GEMM_NORM`], at most: a workgroup's threads hold four each.
+/// Columns of [`GEMM_NORM`], at most: of a CUDA block's threads each holds four, of a workgroup's eight.
 pub const NORM_COLUMNS_MAX: usize = 1024;
 
 /// The source of a product's shader: what those of an encoder share, the sums, then its own file.
@@ -130,7 +130,8 @@ pub fn gemm_grid(columns: usize) -> (usize, usize) {
     (ROWS_GROUP, columns.div_ceil(COLUMNS_GROUP))
 }
 
-/// The grid of [`GEMM_NORM`]: a thread has four rows and four columns, a workgroup as many rows as that leaves.
+/// The grid of [`GEMM_NORM`]: of a CUDA block a thread has four rows and four columns, the block as many rows as that
+/// leaves. Where a workgroup has more rows, the last ones find nothing to do.
 pub fn gemm_norm_grid(columns: usize) -> (usize, usize) {
     (4 * (256 / (columns / 4)), 1)
 }

@@ -70,6 +70,14 @@ impl Kernel {
             self.wgsl.split_inclusive('\n').partition(is_directive);
         [directives.concat().as_str(), PRELUDE, body.concat().as_str()].concat()
     }
+
+    /// The parameters that the WGSL twin has as constants, too: those it declares `override` by their names. A device
+    /// compiles it once for each value that comes, and what no step asks for not at all.
+    pub fn constants(&self) -> impl Iterator<Item = &'static ParamField> {
+        self.params.iter().filter(|field| {
+            field.scalar == "u32" && self.wgsl.contains(&format!("override {}: u32;", field.name))
+        })
+    }
 }
 
 /// The events of a batch where the CPU finds them: one piece of lane memory a range, in batch order.

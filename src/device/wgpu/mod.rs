@@ -109,9 +109,12 @@ struct Gpu {
     queue: wgpu::Queue,
     health: Arc<Health>,
     caps: Caps,
-    /// Compiled kernels by the address of their record.
-    pipelines: Mutex<HashMap<usize, Arc<Pipeline>>>,
+    /// Compiled kernels.
+    pipelines: Mutex<HashMap<Compiled, Arc<Pipeline>>>,
 }
+
+/// What is compiled: a kernel, by the address of its record, and its constants.
+type Compiled = (usize, Vec<u32>);
 
 impl Gpu {
     fn open(adapter: &Adapter, info: &AdapterInfo) -> Result<Self> {
@@ -160,14 +163,14 @@ impl Gpu {
     }
 
     /// Compiles a kernel, or finds it compiled.
-    fn pipeline(&self, kernel: &'static Kernel) -> Result<Arc<Pipeline>> {
-        let key = std::ptr::from_ref(kernel).addr();
+    fn pipeline(&self, kernel: &'static Kernel, constants: Vec<u32>) -> Result<Arc<Pipeline>> {
+        let key = (std::ptr::from_ref(kernel).addr(), constants);
         let mut pipelines =
             self.pipelines.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if let Some(pipeline) = pipelines.get(&key) {
             return Ok(Arc::clone(pipeline));
         }
-        let pipeline = Arc::new(Pipeline::new(self, kernel)?);
+        let pipeline = Arc::new(Pipeline::new(self, kernel, &key.1)?);
         pipelines.insert(key, Arc::clone(&pipeline));
         Ok(pipeline)
     }

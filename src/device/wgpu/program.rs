@@ -18,9 +18,12 @@ pub(super) struct Pipeline {
 }
 
 impl Pipeline {
-    pub(super) fn new(gpu: &Gpu, kernel: &Kernel) -> Result<Self> {
+    /// `constants` are the values of [`Kernel::constants`].
+    pub(super) fn new(gpu: &Gpu, kernel: &Kernel, constants: &[u32]) -> Result<Self> {
         let device = &gpu.device;
         let entries = layout(kernel);
+        let values = constants.iter().map(|&value| f64::from(value));
+        let constants: Vec<_> = kernel.constants().map(|field| field.name).zip(values).collect();
         gpu.health.scoped(device, &format!("kernel {}", kernel.name), || {
             let layout = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
                 label: Some(kernel.name),
@@ -40,7 +43,10 @@ impl Pipeline {
                 layout: Some(&whole),
                 module: &module,
                 entry_point: Some(kernel.name),
-                compilation_options: Default::default(),
+                compilation_options: wgpu::PipelineCompilationOptions {
+                    constants: &constants,
+                    ..Default::default()
+                },
                 cache: None,
             });
             Self { layout, pipeline }
@@ -154,9 +160,10 @@ impl Step {
             buffer.unmap();
             params = Some(buffer);
         }
+        let constants = step.kernel.constants().map(|field| step.params[field.offset / 4]);
         Ok(Self {
             kernel: step.kernel,
-            pipeline: gpu.pipeline(step.kernel)?,
+            pipeline: gpu.pipeline(step.kernel, constants.collect())?,
             params,
             grid: step.grid,
             binds: step.binds.iter().map(|id| usize::from(id.0)).collect(),
