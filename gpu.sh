@@ -9,15 +9,15 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
-# Files whose tests read sources, or run kernels of their own that are not in the image.
-NOT_THERE="shaders device"
+# Tests that read sources, or run kernels of their own that are not in the image, by their modules.
+NOT_THERE='^(shaders|device)::'
 BYTES_MAX=60000000
 SECONDS_PER_TEST=600
 SECONDS_PER_BENCH=600
 
 # The names of tests for the device, of lines that have $1 before them and $2 behind; fails when there is none.
 device_tests() {
-  sed -nE "s/$1(([a-z0-9_]+::)*cuda_[a-z0-9_]+)$2.*/\\1/p" | grep -vE '(^|::)cuda_kernels_'
+  sed -nE "s/$1(([a-z0-9_]+::)*cuda_[a-z0-9_]+)$2.*/\\1/p" | grep -vE "(^|::)cuda_kernels_|$NOT_THERE"
 }
 
 # Builds what the arguments say and prints a line for each program: its kind, its name, where it is.
@@ -26,19 +26,21 @@ built() {
     sed -nE 's/.*"kind":\["([a-z]+)".*"name":"([^"]+)".*"executable":"([^"]+)".*/\1 \2 \3/p'
 }
 
-# Every test file with such a test, as arguments for cargo.
-test_files() {
+# Every test program with such a test, as arguments for cargo.
+test_programs() {
   local file name
   for file in tests/*.rs tests/*/main.rs; do
     name=${file#tests/} name=${name%/main.rs} name=${name%.rs}
-    [[ " $NOT_THERE " == *" $name "* ]] || ! device_tests "^ *fn " "\\(" <"$file" >/dev/null || echo "--test $name"
+    if [[ $file == */main.rs ]]; then file=${file%main.rs}*.rs; fi
+    # shellcheck disable=SC2086 # all of them
+    ! cat $file | device_tests "^ *fn " "\\(" >/dev/null || echo "--test $name"
   done
 }
 
 # Copies the programs and writes the list of what is run: kind, program, test, seconds.
 programs() {
   local kind name path test files
-  files=$(test_files)
+  files=$(test_programs)
   {
     # Without wgpu, which these tests have no use for, they are a quarter of the size.
     # shellcheck disable=SC2086 # one word each

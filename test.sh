@@ -25,10 +25,9 @@ CHECKS=(
   "doc            Cargo.toml                   doc"
   "test           Cargo.toml                   tests -- --skip wgsl --skip cuda_"
   "cuda           src/device/cuda              cuda"
-  "wgsl-4         src/device/wgpu              wgsl 128 parity windows_wgsl"
+  "wgsl-4         src/device/wgpu              wgsl 128 windows_wgsl"
   "wgsl-8         src/device/wgpu              wgsl 256"
-  "wgsl-16        src/device/wgpu              wgsl 512 parity windows_wgsl"
-  "images         kernels/pelton.cu            tests --test cuda_image"
+  "wgsl-16        src/device/wgpu              wgsl 512 windows_wgsl"
   "portable       src/base/pages.rs            portable"
   "neon           src/ops/simd/neon.rs         neon"
   "loom           tests/loom.rs                loom"
@@ -81,18 +80,14 @@ tests() {
   cargo test --no-fail-fast --features tokio,nvrtc "$@"
 }
 
-# Tests with wgsl in their name, on the software device, at a subgroup of width / 32: all of them, or those in files
-# whose names begin so. What is about queues and memory is the same at any width.
+# Tests with wgsl in their name, on the software device, at a subgroup of width / 32: all of them, or those of a module.
+# What is about queues and memory is the same at any width.
 wgsl() {
-  local driver width=$1 name file files=(--lib --tests)
+  local driver width=$1
   vulkan_loader || { skip "no Vulkan loader"; return; }
   driver=$(lavapipe) || { skip "no lavapipe"; return; }
-  (($# == 1)) || files=()
-  for name in "${@:2}"; do
-    for file in tests/"$name"*.rs; do files+=(--test "$(basename "$file" .rs)"); done
-  done
   VK_DRIVER_FILES=$driver VK_ICD_FILENAMES=$driver LP_NATIVE_VECTOR_WIDTH=$width \
-    tests "${files[@]}" -- wgsl | some_ran
+    tests --lib --tests -- "${2-wgsl}" | some_ran
 }
 
 # Tests with cuda_ in their name, on the stand-in for the driver: all of them in order, then in ten orders those of the
@@ -102,7 +97,7 @@ cuda() {
   tests --tests -- cuda_ | some_ran || return
   for seed in {1..10}; do
     PELTON_CUDA_SEED=$seed PELTON_CUDA_COPY_BYTES=${ways[seed % 3]} \
-      tests --test device --test placement -- cuda_ | some_ran || return
+      tests --test pipelines -- device::cuda_ placement::cuda_ | some_ran || return
   done
 }
 

@@ -1,7 +1,7 @@
 //! Mistakes to plant in what becomes of a key: drift and labels.
 
 use super::Planted;
-use super::cuda_host::planted::plant;
+use crate::cuda_host::planted::plant;
 
 /// In the test for drift, and in what a key forgets then.
 pub(super) const DRIFTS: &[Planted] = &[

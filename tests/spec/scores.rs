@@ -3,7 +3,7 @@
 #[path = "season.rs"]
 mod season;
 #[path = "window.rs"]
-mod window;
+pub mod window;
 pub use season::Season;
 use window::Window;
 

@@ -42,7 +42,7 @@ pub(crate) const UNSAFE_FILES: &[&str] = &[
     "src/ring/shared.rs",
     "src/ring/slab.rs",
     "tests/cuda/stand_in.rs",
-    "tests/custom_kernel.rs",
+    "tests/parity/custom_kernel.rs",
     "tests/cuda_host/driver.rs",
     "tests/cuda_host/shim.rs",
     "tests/steady/mod.rs",

@@ -220,7 +220,7 @@ mod wgsl_tests {
 
     #[test]
     fn a_lost_device_says_so_for_good_and_nothing_hangs() {
-        // Without an adapter there is nothing to lose; `tests/device.rs` lists what was skipped for that.
+        // Without an adapter there is nothing to lose; `tests/pipelines/device.rs` lists what was skipped for that.
         let Some(gpu) = software() else { return };
         let wgpu = Wgpu(Arc::new(gpu));
         let options = QueueOptions { in_flight: 2, outputs: 2 };

@@ -4,7 +4,8 @@
 //! compared before anything is timed. The other rows (`ROWS`) do the same at low precision, and with our instructions
 //! held down to AVX2, against candle, ONNX Runtime and PyTorch (`low.rs`). `encoder tokens N [SEED]` compares token ids
 //! with the library `tokenizers`, of the model and of the tests' small tokenizers: every character of Unicode alone and
-//! between letters, then N random texts. `encoder record` writes the texts and ids that `tests/wordpiece.rs` reads.
+//! between letters, then N random texts. `encoder record` writes the texts and ids that
+//! `tests/encoders/wordpiece.rs` reads.
 //! PELTON_MINILM names the model's folder.
 
 mod candle;
