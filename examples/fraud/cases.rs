@@ -154,21 +154,21 @@ impl<'a> Book<'a> {
 
 /// What stands out, in the words of who has to act.
 fn reason(watch: Watch, who: u32, score: &Score<'_>) -> String {
-    let one_in = 1.0 / score.tail();
+    let rare = score.score();
     match watch {
         Watch::Amounts => format!(
-            "account {who} paid {:.2}; usual is {:.2} to {:.2}; one in {one_in:.0}",
+            "account {who} paid {:.2}; usual is {:.2} to {:.2}; one in 10^{rare:.1}",
             score.value().exp(),
             score.band(1.0).start().exp(),
             score.band(1.0).end().exp(),
         ),
         Watch::Pace => format!(
-            "account {who} paid {:.0} times in half an hour; usual is {:.1}; one in {one_in:.0}",
+            "account {who} paid {:.0} times in half an hour; usual is {:.1}; one in 10^{rare:.1}",
             score.value(),
             score.expected(),
         ),
         Watch::Crowds => format!(
-            "terminal {who} took {:.0} payments in three hours; usual is {:.1}; one in {one_in:.0}",
+            "terminal {who} took {:.0} payments in three hours; usual is {:.1}; one in 10^{rare:.1}",
             score.value(),
             score.expected(),
         ),

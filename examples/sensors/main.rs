@@ -221,11 +221,11 @@ fn watch(
 fn alert(score: &Score<'_>, name: &str) -> String {
     let (usual, at) = (score.band(3.0), Duration::from_nanos(score.time()).as_secs_f64());
     format!(
-        "alert    {at:.2} s  {name} {:.2}, usually {:.2} to {:.2}: one reading in {:.0}",
+        "alert    {at:.2} s  {name} {:.2}, usually {:.2} to {:.2}: one reading in 10^{:.1}",
         score.value(),
         usual.start(),
         usual.end(),
-        1.0 / score.tail()
+        score.score()
     )
 }
 
@@ -237,11 +237,7 @@ fn alert_together(score: &Score<'_>) -> String {
     let shares =
         shares.filter(|(share, _)| *share >= 1.0).map(|(s, name)| format!("{name} {s:.0} %"));
     let (said, at) = (shares.collect::<Vec<_>>(), Duration::from_nanos(score.time()).as_secs_f64());
-    format!(
-        "alert    {at:.2} s  all together, one in {:.0}: {}",
-        1.0 / score.tail(),
-        said.join(", ")
-    )
+    format!("alert    {at:.2} s  all together, one in 10^{:.1}: {}", score.score(), said.join(", "))
 }
 
 /// What a counter is called.

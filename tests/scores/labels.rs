@@ -113,6 +113,16 @@ pub fn same_labelled(
     query: impl Fn() -> Scores<Reading>,
     (seed, n): (u64, usize),
 ) {
+    same_labelled_of(12, device, query, (seed, n));
+}
+
+/// The same of so many keys, but where drift is looked for.
+pub fn same_labelled_of(
+    keys: u32,
+    device: &Device,
+    query: impl Fn() -> Scores<Reading>,
+    (seed, n): (u64, usize),
+) {
     // Bars hold for 256 events.
     let query = || Scores {
         rate: 0.01,
@@ -124,7 +134,7 @@ pub fn same_labelled(
     };
     let cpu = Device::cpu();
     let drifts = query().drift.is_some();
-    let events = if drifts { moving(seed, n, 3) } else { stream(seed, n, 12) };
+    let events = if drifts { moving(seed, n, 3) } else { stream(seed, n, keys) };
     let (before, _) = run_labelled(&cpu, query(), (1024, 1000), &events, &[]);
     let said = labels_for(&events, &before);
     let (want, stats) = run_labelled(&cpu, query(), (1024, 1000), &events, &said);

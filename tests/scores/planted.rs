@@ -103,6 +103,14 @@ pub(super) const LABELS: &[Planted] = &[
         ),
     ),
     (
+        "a label that is never forgotten",
+        plant(
+            "kernels/decide.cuh",
+            "float(state[SEEN] - state[BAR_SEEN]) * p.rate <= 16.0f",
+            "float(state[SEEN] - state[BAR_SEEN]) * p.rate <= 16e6f",
+        ),
+    ),
+    (
         "a dismissed alert that rests",
         plant(
             "kernels/decide.cuh",
