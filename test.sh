@@ -154,7 +154,7 @@ vulkan_loader() {
 aarch64() {
   case $1 in
     linker) command -v aarch64-linux-gnu-gcc ;;
-    libc) [[ -e /usr/aarch64-linux-gnu/lib/libc.so.6 ]] ;;
+    libc) [[ -e /usr/aarch64-linux-gnu/lib/Scrt1.o ]] ;;
     emulator) command -v qemu-aarch64-static ;;
     target) [[ -d $(rustc --print sysroot)/lib/rustlib/$AARCH64/lib ]] ;;
   esac
