@@ -107,11 +107,11 @@ portable() {
     cargo test --profile dev --target-dir "$TARGET/portable" --no-default-features --lib -- pages slab | some_ran
 }
 
-# What is compiled for AArch64, in an emulator: the tests above do it where the processor is one.
+# What is compiled for AArch64, without a warning, in an emulator: the tests above do it where the processor is one.
 neon() {
   aarch64 linker && aarch64 libc && aarch64 emulator && aarch64 target ||
     { skip "it needs NEON, or a linker, an emulator and Rust's target for AArch64"; return; }
-  CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc \
+  RUSTFLAGS=-Dwarnings CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc \
     CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER="qemu-aarch64-static -L /usr/aarch64-linux-gnu" \
     cargo test --target "$AARCH64" --target-dir "$TARGET/neon" --no-default-features --features model --lib | some_ran
 }

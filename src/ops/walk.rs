@@ -233,7 +233,7 @@ impl<J: Judge> Walk<'_, J> {
                 let state = &mut self.states[undecided.keys[i] as usize * STATE..][..STATE];
                 let row = &mut rows[undecided.rows[i] as usize * ROW..][..ROW];
                 let event = Judged { level: 0.0, u, off, expected: f32::from_bits(row[7]) };
-                let known = (levels_before(row[9]), row[4]);
+                let known = (levels_before(state[SEEN]), row[4]);
                 let by_past = f32::from_bits(by_past);
                 let (surprise, flags) = decide::decide_by(state, self.p, &event, by_past, known);
                 (row[4], row[5]) = (flags, surprise.to_bits());

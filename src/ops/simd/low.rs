@@ -153,6 +153,12 @@ impl Low<'_> {
         if tier == Tier::Amx { bytes | 64 } else { bytes }
     }
 
+    /// The rows of a panel's words; of INT8 the last one is of sums.
+    pub(super) fn panel(&self, i: usize) -> &[[u32; PANEL]] {
+        let words = self.precision.panel_words(self.depth);
+        self.panels[i * words..][..words].as_chunks::<PANEL>().0
+    }
+
     /// Rows of a panel's words, but for the sums of INT8.
     pub(super) fn steps(&self) -> usize {
         let padded = self.precision.padded(self.depth);
@@ -329,8 +335,7 @@ impl Multiply<'_, '_> {
 /// A row by a panel at a time, for any processor.
 #[inline(always)]
 fn tile_plain(low: &Low<'_>, rows: Rows<'_>, i: usize, tile: &mut Tile) {
-    let words = low.precision.panel_words(low.depth);
-    let panel = low.panels[i * words..][..words].as_chunks::<PANEL>().0;
+    let panel = low.panel(i);
     let codes = rows.codes.chunks_exact(rows.apart);
     for ((codes, scale), to) in codes.zip(rows.scales).zip(tile) {
         if low.precision != Precision::Int8 {

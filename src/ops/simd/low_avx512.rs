@@ -44,8 +44,7 @@ pub(super) unsafe fn round(row: &[f32], to: &mut [u16]) {
 /// The processor has the tier's instructions; there are M whole rows, and a panel `i`.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512bf16")]
 unsafe fn sums<const M: usize>(low: &Low<'_>, rows: Rows<'_>, i: usize, tile: &mut Tile) {
-    let words = low.precision.panel_words(low.depth);
-    let panel = low.panels[i * words..][..words].as_chunks::<PANEL>().0;
+    let panel = low.panel(i);
     let codes: &[u32] = bytemuck::cast_slice(rows.codes);
     let apart = rows.apart / 4;
     assert!(codes.len() >= M * apart && panel.len() >= low.steps(), "whole rows and panels");

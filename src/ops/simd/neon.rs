@@ -37,9 +37,7 @@ macro_rules! by_rows {
 /// The processor has the tier's instructions; there are whole rows, and a panel `i`.
 #[target_feature(enable = "neon,dotprod")]
 pub(super) unsafe fn tile(low: &Low<'_>, rows: Rows<'_>, i: usize, tile: &mut [[f32; PANEL]]) {
-    let words = low.precision.panel_words(low.depth);
-    let panel = low.panels[i * words..][..words].as_chunks::<PANEL>().0;
-    let panel = &panel[..low.steps()];
+    let panel = &low.panel(i)[..low.steps()];
     let (count, apart) = (rows.scales.len(), rows.apart / 4);
     assert!(rows.codes.len() >= count * rows.apart && tile.len() >= count, "whole rows");
     // SAFETY: as promised and asserted; rounded rows begin at lines of the cache and are filled up to whole ones.
